@@ -1,0 +1,20 @@
+"""Search hyperparameters of "What is torch.nn really?" on MNIST with Ray Tune.
+
+>>> from tune_app import search, load_experiment, load_space
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tune_app.api import load_experiment, load_space, search
+
+__all__ = ["load_experiment", "load_space", "search"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the API when it is used: `tune-app --help` needs none of it."""
+    if name in __all__:
+        from tune_app import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,5 @@
+"""python -m tune_app."""
+
+from tune_app.cli import main
+
+main()

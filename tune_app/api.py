@@ -1,0 +1,39 @@
+"""The Python API, as a notebook uses it."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+from tune_app.experiment.history import Experiment, load_experiment
+from tune_app.experiment.space import load_space
+from tune_app.experiment.spec import paths
+
+__all__ = ["load_experiment", "load_space", "search"]
+
+
+def search(
+    space: str | Path = "tutorial",
+    name: str | None = None,
+    settings: Mapping[str, object] | None = None,
+    experiments_dir: str | Path = "experiments",
+    data: str | None = None,
+    address: str | None = None,
+    dashboard: bool = False,
+    quiet: bool = False,
+    verbose: bool = False,
+) -> Experiment:
+    """Search a space and return the experiment, whose `best` is the best result.
+
+    space: a YAML file or the name of a shipped one. settings: override the file's `search`, for example
+    `{"num_samples": 8, "time_budget": "2m"}`. The rest is as in `tune-app search`.
+
+    Raises `TuneAppError` for whatever the command explains in one line.
+    """
+    from tune_app.tuning.driver import Where, run
+    from tune_app.tuning.progress import progress
+
+    source = load_space(str(space), settings)
+    at = paths(Path(experiments_dir), name or f"{source.name}-{datetime.now():%Y%m%d-%H%M%S}")
+    where = Where(data=data, address=address, dashboard=dashboard, verbose=verbose)
+    with progress(quiet=quiet, settings=source.settings) as shown:
+        return run(source, at, where, shown.announce, shown.show)

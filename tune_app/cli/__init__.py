@@ -1,0 +1,39 @@
+"""The command line: commands parse, call and print. What they call is imported when they run."""
+
+import click
+
+from tune_app.cli.experiments import export, list_experiments, remove, status
+from tune_app.cli.levels import levels
+from tune_app.cli.search import search
+from tune_app.cli.train import train
+from tune_app.cli.validate import validate
+from tune_app.errors import TuneAppError
+
+INTERRUPTED = 130
+
+
+class Commands(click.Group):
+    """Commands whose mistakes end in one line and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except TuneAppError as error:
+            raise click.ClickException(str(error)) from None
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tune_app")
+def main() -> None:
+    """Search hyperparameters of "What is torch.nn really?" on MNIST with Ray Tune.
+
+    Example: tune-app search quick
+    """
+
+
+for command in (search, list_experiments, remove, status, export, train, levels, validate):
+    main.add_command(command)

@@ -1,0 +1,93 @@
+"""tune-app list, remove, status and export: what lies in the experiments directory."""
+
+from pathlib import Path
+
+import click
+
+from tune_app.cli.options import as_json, experiments_dir, print_json
+
+
+@click.command("list")
+@experiments_dir
+@as_json
+def list_experiments(experiments_dir: Path, as_json: bool) -> None:
+    """List the experiments, the newest first, with their size on disk.
+
+    Example: tune-app list
+    """
+    from tune_app.output.summary import listing
+    from tune_app.output.terminal import print_renderable
+    from tune_app.output.view import listing_table
+
+    rows = listing(experiments_dir)
+    if as_json:
+        print_json(rows)
+    elif rows:
+        print_renderable(listing_table(rows))
+    else:
+        click.echo(f"{experiments_dir}: no experiments yet")
+
+
+@click.command()
+@click.argument("name")
+@experiments_dir
+def remove(name: str, experiments_dir: Path) -> None:
+    """Remove experiment NAME and everything that was kept of it.
+
+    Example: tune-app remove quick-20261124-101500
+    """
+    from tune_app.output.removal import remove_experiment
+
+    remove_experiment(name, experiments_dir)
+    click.echo(f"removed {experiments_dir / name}")
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--trial", type=int, help="Show one trial: its config, results and decisions.")
+@experiments_dir
+@as_json
+def status(name: str | None, trial: int | None, experiments_dir: Path, as_json: bool) -> None:
+    """Show what ran and how it went, also while it runs. Without NAME: the newest experiment.
+
+    Example: tune-app status --trial 3
+    """
+    from tune_app.experiment.history import load_experiment
+    from tune_app.output.summary import summary, trial_detail
+    from tune_app.output.terminal import print_renderable
+    from tune_app.output.view import status_view, trial_view
+
+    experiment = load_experiment(name, experiments_dir)
+    if trial is not None:
+        one = experiment.trial(trial)
+        if as_json:
+            print_json(trial_detail(experiment, one))
+        else:
+            print_renderable(trial_view(experiment, one))
+    elif as_json:
+        print_json(summary(experiment))
+    else:
+        print_renderable(status_view(experiment))
+
+
+@click.command()
+@click.argument("name")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The folder to make.  [default: NAME-best]")
+@experiments_dir
+@as_json
+def export(name: str, output: Path | None, experiments_dir: Path, as_json: bool) -> None:
+    """Write the best config of NAME for reuse: config.yaml, weights.safetensors and manifest.json.
+
+    Example: tune-app export quick-20261124-101500 -o best
+    """
+    from tune_app.experiment.history import load_experiment
+    from tune_app.output.export import export_best
+
+    experiment = load_experiment(name, experiments_dir)
+    folder = output or Path(f"{name}-best")
+    manifest = export_best(experiment, folder)
+    if as_json:
+        print_json({"folder": str(folder), **manifest})
+    else:
+        click.echo(f"wrote {folder}: config.yaml, weights.safetensors, manifest.json")
+        click.echo(f"Train it again: tune-app train {folder / 'config.yaml'}")

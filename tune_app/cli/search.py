@@ -1,0 +1,93 @@
+"""tune-app search."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from tune_app.cli.options import as_json, experiments_dir, print_json
+
+NOTHING_SUCCEEDED, SOME_FAILED, INTERRUPTED = 1, 3, 130
+
+
+@click.command()
+@click.argument("space", default="tutorial")
+@click.option("--name", help="The experiment's name.  [default: space, date and time]")
+@click.option("--num-samples", type=int, help="Number of trials.")
+@click.option("--sampler", help="How configs are proposed: random or tpe.")
+@click.option("--max-epochs", type=int, help="Epochs of a trial that is never stopped.")
+@click.option("--results-per-epoch", type=int, help="How often an epoch is validated.")
+@click.option("--grace-period", type=float, help="Epochs before a trial may be stopped.")
+@click.option("--reduction-factor", type=float, help="One in so many trials passes a rung.")
+@click.option("--no-early-stopping", is_flag=True, help="Train every trial to the end.")
+@click.option("--metric", help="What is optimized: valid_accuracy or valid_loss.")
+@click.option("--target", type=float, help="End when the metric is this good.")
+@click.option("--seed", type=int, help="The same seed proposes the same configs.")
+@click.option("--time-budget", help="End after so long: 90, 90s, 10m or 2h.")
+@click.option("--max-concurrent-trials", type=int, help="At most so many trials at a time.")
+@click.option("--cpus-per-trial", type=float, help="CPUs that each trial holds.")
+@click.option("--gpus-per-trial", type=float, help="GPUs that each trial holds; fractions share one.")
+@click.option(
+    "--data",
+    help="A Parquet file, a folder or URL with IDX files, or: tutorial.  [default: MNIST in the package]",
+)
+@experiments_dir
+@click.option("--address", help="A running Ray cluster: auto or HOST:PORT.  [default: start one here]")
+@click.option("--no-dashboard", is_flag=True, help="Do without the Ray dashboard: starts sooner.")
+@click.option("--quiet", is_flag=True, help="Print the outcome only.")
+@click.option("--verbose", is_flag=True, help="Print what Ray has to say, too.")
+@as_json
+@click.pass_context
+def search(
+    ctx: click.Context,
+    /,
+    space: str,
+    name: str | None,
+    no_early_stopping: bool,
+    data: str | None,
+    experiments_dir: Path,
+    address: str | None,
+    no_dashboard: bool,
+    quiet: bool,
+    verbose: bool,
+    as_json: bool,
+    **options: object,
+) -> None:
+    """Search SPACE: a YAML file or the name of a shipped one. Options override the file.
+
+    Example: tune-app search cnn --num-samples 8 --time-budget 2m
+
+    Exit codes: 0 finished, 1 a mistake or no trial succeeded, 2 wrong usage, 3 finished with failed trials,
+    130 interrupted.
+    """
+    from tune_app import api
+    from tune_app.experiment.history import FAILED
+    from tune_app.output.summary import summary
+    from tune_app.output.view import outcome
+    from tune_app.tuning.driver import succeeded
+
+    settings = {key: value for key, value in options.items() if value is not None}
+    if no_early_stopping:
+        settings["early_stopping"] = False
+    experiment = api.search(
+        space,
+        name,
+        settings,
+        experiments_dir,
+        data,
+        address,
+        dashboard=not no_dashboard,
+        quiet=quiet,
+        verbose=verbose,
+    )
+    if as_json:
+        print_json(summary(experiment))
+    else:
+        click.echo(outcome(experiment))
+    end = experiment.history.end
+    if end and end["reason"] == "interrupted":
+        ctx.exit(INTERRUPTED)
+    if not succeeded(experiment):
+        sys.exit(NOTHING_SUCCEEDED)
+    if experiment.history.count(FAILED):
+        sys.exit(SOME_FAILED)

@@ -1,0 +1,39 @@
+"""tune-app train."""
+
+from pathlib import Path
+
+import click
+
+from tune_app.cli.options import as_json, print_json
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option(
+    "--data", help="A Parquet file, a folder or URL with IDX files, or: tutorial.  [default: as exported]"
+)
+@as_json
+def train(config: Path, data: str | None, as_json: bool) -> None:
+    """Train an exported CONFIG.yaml without Ray, up to the exported epoch, and compare.
+
+    Example: tune-app train best/config.yaml
+    """
+    from tune_app.tutorial import exported, mnist
+
+    chosen = exported.read_exported(config)
+    images = mnist.load(data or chosen.settings.data)
+    accuracies = []
+    for result in exported.train_exported(chosen, images):
+        accuracies.append(result.valid_accuracy)
+        if not as_json:
+            click.echo(f"epoch {result.epoch:<6g} valid accuracy {result.valid_accuracy}")
+    verdict = exported.verdict(chosen, images, accuracies)
+    if as_json:
+        print_json({"valid_accuracies": accuracies, **verdict})
+        return
+    if verdict["same"]:
+        click.echo("The same valid accuracies as in the search.")
+    elif verdict["recorded"]:
+        click.echo(f"Not the same valid accuracies as in the search, which ended at {verdict['recorded'][-1]}.")
+    for difference in verdict["differences"]:
+        click.echo(f"  different: {difference}")

@@ -1,0 +1,48 @@
+"""tune-app validate."""
+
+import click
+
+from tune_app.cli.options import as_json, print_json
+
+
+@click.command()
+@click.argument("space", required=False)
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of space files instead.")
+@as_json
+def validate(space: str | None, schema: bool, as_json: bool) -> None:
+    """Check the space file SPACE and show what would be searched.
+
+    Example: tune-app validate search_spaces/tutorial.yaml
+    """
+    from tune_app.experiment.space import SpaceFile, load_space
+    from tune_app.tuning.cluster import this_machine
+    from tune_app.tuning.scheduler import rungs
+
+    if schema:
+        print_json(SpaceFile.model_json_schema())
+        return
+    if space is None:
+        raise click.UsageError("SPACE is missing: a YAML file or the name of a shipped one")
+    source = load_space(space)
+    settings = source.settings
+    at_once = this_machine().trials_at_once(settings)
+    stops = rungs(settings)
+    if as_json:
+        print_json(
+            {
+                "name": source.name,
+                "dimensions": {d.name: str(d) for d in source.space.dimensions},
+                "trials": source.num_trials,
+                "rungs": stops,
+                "settings": settings.model_dump(),
+                "trials_at_once": at_once,
+            }
+        )
+        return
+    click.echo(f"{source.name}: {source.num_trials} trials of up to {settings.max_epochs} epochs")
+    for d in source.space.dimensions:
+        click.echo(f"  {d.name:13} {d}")
+    words = ", ".join(f"{rung:g}" for rung in stops) or "none"
+    click.echo(f"  rungs         {words} epochs (results {settings.results_per_epoch} times an epoch)")
+    gpus = f" and {settings.gpus_per_trial:g} GPUs" if settings.gpus_per_trial else ""
+    click.echo(f"  each trial    {settings.cpus_per_trial:g} CPUs{gpus}; {at_once} at once on this machine")

@@ -1,0 +1,1 @@
+"""WHAT is searched, and what happened. Imports no Ray and no torch."""

@@ -1,0 +1,192 @@
+"""What happened in an experiment: the record replayed into trials, rungs and the best result so far.
+
+The running search keeps its state in the same way, entry by entry, so what a reader sees is what it acts on.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tune_app.errors import TuneAppError, choices
+from tune_app.experiment.record import Entry, is_held, read_entries
+from tune_app.experiment.spec import Paths, Spec, paths
+from tune_app.tutorial.levels import LEVELS, Config
+
+PENDING, RUNNING, STOPPED, COMPLETED, FAILED = "pending", "running", "stopped", "completed", "failed"
+INTERRUPTED, FINISHED = "interrupted", "finished"
+WHOLE = ("completed", "target")
+"""Reasons for the end of a search that has nothing left to do."""
+
+
+@dataclass
+class Trial:
+    """One config and what became of it. `results`: the record's entries, in order."""
+
+    number: int
+    config: Config
+    seed: int
+    state: str = PENDING
+    reason: str | None = None
+    traceback: str | None = None
+    attempts: list[Entry] = field(default_factory=list)
+    results: list[Entry] = field(default_factory=list)
+
+    @property
+    def family(self) -> str:
+        """The trials that it is compared with: logistic or cnn."""
+        return LEVELS[str(self.config["level"])].family
+
+    @property
+    def epoch(self) -> float:
+        """How far it was trained."""
+        return float(self.results[-1]["epoch"]) if self.results else 0.0
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in (STOPPED, COMPLETED, FAILED)
+
+
+@dataclass
+class History:
+    """The state of an experiment after any number of entries."""
+
+    spec: Spec
+    created: float
+    trials: list[Trial] = field(default_factory=list)
+    rungs: dict[str, dict[float, list[float]]] = field(default_factory=lambda: defaultdict(dict))
+    """The values that reached each rung, by family and rung in epochs, in their order."""
+    best: Entry | None = None
+    """The best result; among equals the cheapest."""
+    led: dict[int, int] = field(default_factory=dict)
+    """By trial that was ever best: the number k of its result that was so last."""
+    searches: list[Entry] = field(default_factory=list)
+    """Starts and ends of searching."""
+
+    def apply(self, entry: Entry) -> None:
+        """Take in the next entry."""
+        match entry["kind"]:
+            case "asked":
+                self.trials.append(Trial(entry["trial"], entry["config"], entry["seed"]))
+            case "started":
+                trial = self.trials[entry["trial"]]
+                trial.state = RUNNING
+                trial.attempts.append(entry)
+            case "result":
+                self.trials[entry["trial"]].results.append(entry)
+                if entry["rung"] is not None:
+                    family = self.trials[entry["trial"]].family
+                    values = self.rungs[family].setdefault(entry["rung"], [])
+                    values.append(entry[self.spec.settings.metric])
+                if self.best is None or self.rank(entry) < self.rank(self.best):
+                    self.best = entry
+                    self.led[entry["trial"]] = entry["k"]
+            case "ended":
+                trial = self.trials[entry["trial"]]
+                trial.state, trial.reason, trial.traceback = (
+                    entry["state"],
+                    entry["reason"],
+                    entry.get("traceback"),
+                )
+            case "search":
+                self.searches.append(entry)
+            case kind:
+                raise TuneAppError(f"entry {entry['n']} of the record is of unknown kind {kind!r}")
+
+    def rank(self, result: Entry) -> tuple[float, float, int, int]:
+        """Orders results, best first: by the metric, then the cheaper: epochs, parameters, number."""
+        value = result[self.spec.settings.metric]
+        return (
+            -value if self.spec.settings.mode == "max" else value,
+            result["epoch"],
+            result["parameters"],
+            result["trial"],
+        )
+
+    def count(self, state: str) -> int:
+        """How many trials are in this state."""
+        return sum(trial.state == state for trial in self.trials)
+
+    @property
+    def end(self) -> Entry | None:
+        """The entry that ended the search, if the last thing that happened to it is an end."""
+        return self.searches[-1] if self.searches and self.searches[-1]["event"] == "ended" else None
+
+
+def replay(record: Path) -> History:
+    """The history that a record tells; `TuneAppError` if it is damaged."""
+    entries = read_entries(record)
+    first = next(entries, None)
+    if first is None:
+        raise TuneAppError(f"{record}: the record is empty")
+    history = History(Spec.model_validate(first["spec"]), first["time"])
+    for entry in entries:
+        history.apply(entry)
+    return history
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment as a reader sees it."""
+
+    paths: Paths
+    history: History
+    held: bool
+    """Whether a process is searching right now."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.history.spec.name
+
+    @property
+    def state(self) -> str:
+        """running, finished or interrupted."""
+        if self.held:
+            return RUNNING
+        end = self.history.end
+        return FINISHED if end and end["reason"] in WHOLE else INTERRUPTED
+
+    def trial_state(self, trial: Trial) -> str:
+        """The state of a trial; what nobody is working on any more is interrupted."""
+        return trial.state if trial.ended or self.held else INTERRUPTED
+
+    def trial(self, number: int) -> Trial:
+        """The trial of that number."""
+        if not 0 <= number < len(self.history.trials):
+            raise TuneAppError(
+                f"experiment {self.name} has no trial {number}, allowed: 0 to {len(self.history.trials) - 1}"
+            )
+        return self.history.trials[number]
+
+
+def load_experiment(name: str | None = None, experiments_dir: str | Path = "experiments") -> Experiment:
+    """Read an experiment from its record; without a name the newest.
+
+    Raises `TuneAppError` for a name that does not exist and for a damaged record.
+    """
+    folder = Path(experiments_dir)
+    there = experiment_names(folder)
+    if name is None:
+        if not there:
+            raise TuneAppError(f"{folder}: no experiments yet; tune-app search makes one")
+        name = there[0]
+    at = paths(folder, name)
+    if name not in there:
+        raise TuneAppError(
+            f"{folder}: no experiment {name}, {choices(name, there)}" if there else f"{folder}: no experiments yet"
+        )
+    return Experiment(at, replay(at.record), is_held(at.record))
+
+
+def experiment_names(folder: Path) -> list[str]:
+    """The experiments in a folder, the newest first."""
+    records = folder.glob("*/record.jsonl")
+
+    def created(record: Path) -> float:
+        try:
+            return float(next(read_entries(record))["time"])
+        except (StopIteration, TuneAppError):
+            return record.stat().st_mtime
+
+    return [record.parent.name for record in sorted(records, key=created, reverse=True)]

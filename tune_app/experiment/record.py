@@ -1,0 +1,112 @@
+"""The record of an experiment: one append-only file of JSON lines, from which everything else is read.
+
+Each line carries a running number and a CRC-32 of itself. A line is on disk before what it says is acted
+on. One process writes, by an flock that ends with it; readers take no lock and create nothing.
+"""
+
+import fcntl
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from tune_app.errors import TuneAppError
+
+FORMAT = 1
+Entry = dict[str, Any]
+
+
+def encode(entry: Entry) -> bytes:
+    """An entry as a line that ends with its own CRC."""
+    body = json.dumps(entry, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return f'{body[:-1]},"crc":"{zlib.crc32(body.encode()):08x}"}}\n'.encode()
+
+
+def decode(line: bytes) -> Entry:
+    """The entry of a line; `ValueError` where the line is not what was written."""
+    head, mark, crc = line.rpartition(b',"crc":"')
+    body = head + b"}"
+    if not mark or crc != f'{zlib.crc32(body):08x}"}}'.encode():
+        raise ValueError("its checksum does not fit")
+    entry: Entry = json.loads(body)
+    return entry
+
+
+def read_entries(path: Path) -> Iterator[Entry]:
+    """The entries of a record, first to last; a torn last line is passed over.
+
+    Raises `TuneAppError` with file and line for any other damage, and for a newer format.
+    """
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        raise TuneAppError(f"{path}: no such record") from None
+    except OSError as error:
+        raise TuneAppError(f"{path}: cannot be read: {error.strerror}") from None
+    with file:
+        for n, line in enumerate(file):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                entry = decode(line[:-1])
+                if entry["n"] != n:
+                    raise ValueError(f"it is entry {entry['n']}, not {n}")
+            except (ValueError, KeyError, TypeError) as error:
+                raise TuneAppError(f"{path}, line {n + 1}: the record is damaged: {error}") from None
+            if n == 0 and entry.get("format") != FORMAT:
+                raise TuneAppError(
+                    f"{path}: format {entry.get('format')}, allowed: {FORMAT}; a newer tune_app wrote it"
+                )
+            yield entry
+
+
+class RecordWriter:
+    """Appends entries. Only one process at a time can hold it."""
+
+    def __init__(self, path: Path, descriptor: int, n: int) -> None:
+        self.path, self.descriptor, self.n = path, descriptor, n
+
+    @classmethod
+    def create(cls, path: Path) -> Self:
+        """Begin a record; `TuneAppError` if there is one already."""
+        try:
+            path.parent.mkdir(parents=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+        except FileExistsError:
+            raise TuneAppError(
+                f"{path.parent}: exists already, allowed: another --name, or tune-app remove {path.parent.name}"
+            ) from None
+        except OSError as error:
+            raise TuneAppError(f"{path.parent}: cannot be created: {error.strerror}") from None
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return cls(path, descriptor, 0)
+
+    def append(self, entry: Entry) -> Entry:
+        """Write an entry to disk and return it with its number; `TuneAppError` if it cannot be written."""
+        numbered = {"n": self.n, **entry}
+        line = encode(numbered)
+        try:
+            written = os.write(self.descriptor, line)
+            if written != len(line):
+                raise OSError(0, "no space left on device")
+            os.fsync(self.descriptor)
+        except OSError as error:
+            raise TuneAppError(f"{self.path}: cannot be written: {error.strerror}") from None
+        self.n += 1
+        return numbered
+
+    def close(self) -> None:
+        """Give the record back; the lock ends with the descriptor."""
+        os.close(self.descriptor)
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process is writing this record."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False

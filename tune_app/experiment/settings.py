@@ -1,0 +1,87 @@
+"""The search settings: budget, early stopping, seed and resources, from a file's `search` or from options."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from tune_app.errors import TuneAppError, choices
+
+METRICS: dict[str, Literal["max", "min"]] = {"valid_accuracy": "max", "valid_loss": "min"}
+"""What a search may optimize, and which way."""
+
+DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h)?$")
+UNITS = {"s": 1, "m": 60, "h": 3600, None: 1}
+
+
+def seconds(value: object) -> object:
+    """90, "90s", "1.5m" or "2h" in seconds; anything else is left for the validation to refuse."""
+    match = DURATION.match(value) if isinstance(value, str) else None
+    return float(match[1]) * UNITS[match[2]] if match else value
+
+
+class Settings(BaseModel):
+    """How long and how a space is searched."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    num_samples: int = Field(24, ge=1, le=1_000_000, description="number of trials; a grid has its own")
+    sampler: Literal["random", "tpe"] = Field("tpe", description="how configs are proposed")
+    max_epochs: int = Field(5, ge=1, le=10_000, description="epochs of a trial that is never stopped")
+    results_per_epoch: int = Field(4, ge=1, le=1000, description="how often an epoch is validated")
+    grace_period: float = Field(1, gt=0, description="epochs before a trial may be stopped: the first rung")
+    reduction_factor: float = Field(3, gt=1, le=1000, description="one in so many trials passes a rung")
+    early_stopping: bool = Field(True, description="stop hopeless trials (ASHA)")
+    metric: Literal["valid_accuracy", "valid_loss"] = Field("valid_accuracy", description="what is optimized")
+    target: float | None = Field(None, description="end the search when the metric is this good")
+    seed: int = Field(0, ge=0, lt=2**32, description="the same seed proposes the same configs")
+    time_budget: Annotated[float | None, BeforeValidator(seconds)] = Field(
+        None, gt=0, description="end the search after so many seconds (or 90s, 10m, 2h)"
+    )
+    max_concurrent_trials: int | None = Field(None, ge=1, description="at most so many trials at a time")
+    cpus_per_trial: float = Field(1, gt=0, description="CPUs that each trial holds")
+    gpus_per_trial: float = Field(0, ge=0, description="GPUs that each trial holds; fractions share one")
+
+    @property
+    def mode(self) -> Literal["max", "min"]:
+        """Whether the metric is maximized or minimized."""
+        return METRICS[self.metric]
+
+    def better(self, a: float, b: float) -> bool:
+        """Whether metric value `a` is better than `b`."""
+        return a > b if self.mode == "max" else a < b
+
+
+def check_settings(values: object, options: Mapping[str, object], file: str) -> Settings:
+    """Settings from a file's `search` and the options that override it.
+
+    Raises `TuneAppError` that names the file and key, or the option.
+    """
+    if values is not None and not isinstance(values, dict):
+        raise TuneAppError(f"{file}: search is {values!r:.60}, allowed: a mapping of settings")
+    try:
+        settings = Settings.model_validate({**(values or {}), **options})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0])
+        raise TuneAppError(f"{place(key, options, file)} {explain(first)}") from None
+    if settings.early_stopping and settings.grace_period > settings.max_epochs:
+        raise TuneAppError(
+            f"{place('grace_period', options, file)} is {settings.grace_period:g},"
+            f" allowed: at most max_epochs, {settings.max_epochs}"
+        )
+    return settings
+
+
+def place(key: str, options: Mapping[str, object], file: str) -> str:
+    """Where a person finds the setting: as an option, or as a key in the file."""
+    return f"--{key.replace('_', '-')}" if key in options else f"{file}: search.{key}"
+
+
+def explain(error: Mapping[str, Any]) -> str:
+    """Pydantic's words for one mistake as "is VALUE, allowed: ..."."""
+    if error["type"] == "extra_forbidden":
+        return f"is unknown, {choices(error['loc'][-1], Settings.model_fields)}"
+    allowed = error["msg"].removeprefix("Input should be ")
+    return f"is {error['input']!r:.60}, allowed: {allowed}"

@@ -1,0 +1,192 @@
+"""A search space: dimensions and settings, read from a YAML file and checked to the last value."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tune_app.errors import TuneAppError, choices
+from tune_app.experiment.dimension import RANGES, Dimension, Domain, YamlValue, check_dimension, check_value
+from tune_app.experiment.settings import Settings, check_settings
+from tune_app.tutorial.levels import HYPERPARAMETERS, LEVELS, TUTORIAL_CONFIG, Config, complete
+from tune_app.yaml_file import read_yaml
+
+
+class SpaceFile(BaseModel):
+    """A search space file. The source of its JSON Schema, which editors complete and check by."""
+
+    model_config = ConfigDict(extra="forbid", title="tune_app search space")
+
+    space: dict[str, YamlValue | Domain] = Field(
+        description=f"dimensions: level, {', '.join(HYPERPARAMETERS)}; what is left out has the tutorial's value",
+        json_schema_extra={"propertyNames": {"enum": ["level", *HYPERPARAMETERS]}},
+    )
+    search: Settings = Field(description="budget, early stopping, seed")
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Dimensions in the order in which they are proposed: each comes after those it depends on."""
+
+    dimensions: tuple[Dimension, ...]
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether every point is enumerated instead of proposed."""
+        return any(d.domain == "grid" for d in self.dimensions)
+
+    def grid(self) -> Iterator[Config]:
+        """Every config of a grid, in file order: the first dimension varies slowest."""
+
+        def extend(config: Config, rest: tuple[Dimension, ...]) -> Iterator[Config]:
+            if not rest:
+                yield complete(config)
+            elif not rest[0].exists(config):
+                yield from extend(config, rest[1:])
+            else:
+                for value in rest[0].values:
+                    yield from extend({**config, rest[0].name: value}, rest[1:])
+
+        return extend({}, self.dimensions)
+
+    def contains(self, config: Config) -> bool:
+        """Whether this complete config is a point of the space."""
+        chosen: Config = {}
+        for d in self.dimensions:
+            if d.exists(chosen):
+                if d.name not in config or not d.contains(config[d.name]):
+                    return False
+                chosen[d.name] = config[d.name]
+        return complete(chosen) == config
+
+
+@dataclass(frozen=True)
+class SpaceSource:
+    """A checked space file: what `space` says (as it was written), what that means, and the settings."""
+
+    name: str
+    content: dict[str, Any]
+    space: SearchSpace
+    settings: Settings
+
+    @property
+    def num_trials(self) -> int:
+        """How many trials a search has."""
+        return sum(1 for _ in self.space.grid()) if self.space.is_grid else self.settings.num_samples
+
+
+def load_space(path_or_name: str = "tutorial", options: Mapping[str, object] | None = None) -> SpaceSource:
+    """Read a space file: a path, or the name of a shipped one. `options` override its `search` part.
+
+    Raises `TuneAppError` that names file, key, value and what is allowed.
+    """
+    path = find(path_or_name)
+    options = options or {}
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise TuneAppError(f"{path}: is {content!r:.60}, allowed: a mapping with space and search")
+    unknown = [key for key in content if key not in SpaceFile.model_fields]
+    if unknown:
+        raise TuneAppError(f"{path}: {unknown[0]} is unknown, {choices(unknown[0], SpaceFile.model_fields)}")
+    space = check_space(content.get("space"), str(path))
+    settings = check_settings(content.get("search"), options, str(path))
+    if space.is_grid and ("num_samples" in options or "num_samples" in (content.get("search") or {})):
+        where = "--num-samples" if "num_samples" in options else f"{path}: search.num_samples"
+        raise TuneAppError(f"{where} does not go with a grid, which tries each of its points once")
+    return SpaceSource(path.stem, content["space"], space, settings)
+
+
+def shipped() -> dict[str, Path]:
+    """The shipped space files by name: inside an installed package, beside it in a checkout."""
+    package = Path(__file__).parent.parent
+    folder = next(f for f in (package / "search_spaces", package.parent / "search_spaces") if f.is_dir())
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find(path_or_name: str) -> Path:
+    """The file of that path, or the shipped one of that name."""
+    if path_or_name in shipped():
+        return shipped()[path_or_name]
+    path = Path(path_or_name).expanduser()
+    if not path.exists():
+        raise TuneAppError(f"{path_or_name}: no such file or shipped space, {choices(path_or_name, shipped())}")
+    return path
+
+
+def check_space(content: Any, file: str) -> SearchSpace:
+    """The `space` part of a file; `TuneAppError` names file, key, value and what is allowed."""
+    if not isinstance(content, dict) or not content:
+        raise TuneAppError(f"{file}: space is {content!r:.60}, allowed: a mapping of dimensions to domains")
+    dimensions = [check_dimension(name, value, f"{file}: space.{name}") for name, value in content.items()]
+    if "level" not in content:
+        dimensions.insert(0, Dimension("level", "constant", (TUTORIAL_CONFIG["level"],)))
+    by_name = {d.name: d for d in dimensions}
+    for dimension in dimensions:
+        check_when(dimension, by_name, f"{file}: space.{dimension.name}.when")
+    space = SearchSpace(in_order(dimensions, file))
+    for dimension in space.dimensions:
+        check_levels(dimension, by_name, f"{file}: space.{dimension.name}")
+        if space.is_grid and dimension.domain != "grid" and len(dimension.values) != 1:
+            raise TuneAppError(
+                f"{file}: space.{dimension.name} is a {dimension.domain} beside a grid,"
+                " allowed: grids and constants only"
+            )
+    return space
+
+
+def check_when(dimension: Dimension, by_name: Mapping[str, Dimension], where: str) -> None:
+    """A `when` names other dimensions of the file and values that they can have."""
+    for other, values in dimension.when:
+        if other not in by_name or other == dimension.name:
+            others = [name for name in by_name if name != dimension.name]
+            raise TuneAppError(f"{where}.{other} is not another dimension of the file, {choices(other, others)}")
+        if by_name[other].domain in RANGES:
+            raise TuneAppError(
+                f"{where}.{other} is a {by_name[other].domain}, allowed: a choice, a grid or a constant"
+            )
+        for value in values:
+            if check_value(other, value, f"{where}.{other}") not in by_name[other].values:
+                allowed = ", ".join(map(str, by_name[other].values))
+                raise TuneAppError(
+                    f"{where}.{other} is {value!r}, which space.{other} never is, allowed: {allowed}"
+                )
+
+
+def in_order(dimensions: list[Dimension], file: str) -> tuple[Dimension, ...]:
+    """The file's order, but each dimension after those that its `when` names."""
+    ordered: list[Dimension] = []
+    waiting = list(dimensions)
+    while waiting:
+        known = {d.name for d in ordered}
+        ready = next((d for d in waiting if all(other in known for other, _ in d.when)), None)
+        if ready is None:
+            circle = ", ".join(f"space.{d.name}" for d in waiting)
+            raise TuneAppError(f"{file}: when goes round in a circle between {circle}")
+        ordered.append(ready)
+        waiting.remove(ready)
+    return tuple(ordered)
+
+
+def check_levels(dimension: Dimension, by_name: Mapping[str, Dimension], where: str) -> None:
+    """Every level for which a dimension can exist must have that hyperparameter."""
+    if dimension.name == "level":
+        return
+    levels = levels_of(dimension, by_name)
+    if not levels:
+        raise TuneAppError(f"{where} never exists: no level fits its when")
+    without = [level for level in levels if dimension.name not in LEVELS[level].defaults]
+    if without:
+        having = [level for level in levels if level not in without]
+        remedy = f"when: {{level: [{', '.join(having)}]}}" if having else "leave it out"
+        raise TuneAppError(f"{where}: level '{without[0]}' has no {dimension.name}, allowed: {remedy}")
+
+
+def levels_of(dimension: Dimension, by_name: Mapping[str, Dimension]) -> list[str]:
+    """The levels for which a dimension can exist, by its own `when` and those that it depends on."""
+    levels = [str(level) for level in by_name["level"].values]
+    for other, values in dimension.when:
+        allowed = values if other == "level" else levels_of(by_name[other], by_name)
+        levels = [level for level in levels if level in allowed]
+    return levels

@@ -1,0 +1,88 @@
+"""The frozen settings of one experiment, and where its files lie."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from tune_app.errors import TuneAppError
+from tune_app.experiment.settings import Settings
+from tune_app.experiment.space import SearchSpace, check_space
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class DataSource(BaseModel):
+    """Which images a search trained on. `source`: as it was given; none is the package's MNIST."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str | None
+    digest: str
+    train: int
+    valid: int
+
+
+class Spec(BaseModel):
+    """Everything that decides what a search does: written once, before anything starts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    space: dict[str, Any]
+    settings: Settings
+    data: DataSource
+    versions: dict[str, str]
+
+    def search_space(self) -> SearchSpace:
+        """The meaning of `space`."""
+        return check_space(self.space, f"experiment {self.name}")
+
+    def trial_seed(self, number: int) -> int:
+        """The seed of a trial's initialisation and batch order: a function of the search's seed and number."""
+        return derive_seed("trial", self.settings.seed, number)
+
+
+def derive_seed(*parts: str | int) -> int:
+    """31 bits that depend on all parts; unlike seed + number, no two searches share a sequence."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:4], "little") >> 1
+
+
+def check_name(name: str) -> str:
+    """A name that is one folder's name and cannot leave the experiments directory."""
+    if not NAME.fullmatch(name):
+        raise TuneAppError(
+            f"name {name!r:.80} is not allowed: letters, digits, '.', '_' and '-', up to 64,"
+            " beginning with a letter or digit"
+        )
+    return name
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The files of one experiment; no other code spells their names."""
+
+    root: Path
+
+    @property
+    def record(self) -> Path:
+        """What happened."""
+        return self.root / "record.jsonl"
+
+    @property
+    def states(self) -> Path:
+        """Kept training states."""
+        return self.root / "states"
+
+    def state(self, trial: int, k: int) -> Path:
+        """The training state at result k of a trial: weights and momenta as safetensors."""
+        return self.states / f"{trial:05d}-{k:06d}.safetensors"
+
+
+def paths(experiments_dir: Path, name: str) -> Paths:
+    """The files of the experiment of that name."""
+    return Paths(experiments_dir / check_name(name))

@@ -1,0 +1,52 @@
+"""Training states kept beside the record: what a trial goes on from, and what an export holds.
+
+A state is a safetensors file; its SHA-256 stands in the record's result, so a file that is not what was
+kept is noticed. Of a running trial the last two are kept, of a trial that ever led the search also the
+one at its best.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Collection
+
+from tune_app.errors import TuneAppError
+from tune_app.experiment.record import Entry
+from tune_app.experiment.spec import Paths
+
+
+class States:
+    """The kept states of one experiment."""
+
+    def __init__(self, paths: Paths) -> None:
+        self.paths = paths
+        self.kept: defaultdict[int, set[int]] = defaultdict(set)
+
+    def put(self, trial: int, k: int, state: bytes) -> None:
+        """Keep the state at result `k` of a trial: the whole file appears at once, or not at all."""
+        path = self.paths.state(trial, k)
+        temporary = path.with_suffix(".part")
+        try:
+            temporary.write_bytes(state)
+            temporary.rename(path)
+        except OSError as error:
+            raise TuneAppError(f"{path}: cannot be written: {error.strerror}") from None
+        self.kept[trial].add(k)
+
+    def keep_only(self, trial: int, needed: Collection[int | None]) -> None:
+        """Remove the states of a trial at other results than those needed."""
+        for k in [k for k in self.kept[trial] if k not in needed]:
+            self.paths.state(trial, k).unlink(missing_ok=True)
+            self.kept[trial].discard(k)
+
+
+def read_state(paths: Paths, result: Entry) -> bytes:
+    """The state at a result; `TuneAppError` where it is missing or not what was kept."""
+    path = paths.state(result["trial"], result["k"])
+    try:
+        state = path.read_bytes()
+    except OSError as error:
+        raise TuneAppError(f"{path}: cannot be read: {error.strerror}") from None
+    digest = hashlib.sha256(state).hexdigest()
+    if digest != result["state"]:
+        raise TuneAppError(f"{path}: damaged: its SHA-256 is {digest}, the record says {result['state']}")
+    return state

@@ -1,0 +1,30 @@
+"""What the numbers of a training depend on besides its config and data."""
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+PACKAGES = ("tune_app", "torch", "ray", "optuna", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Python's version and those of the packages that decide what is computed."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+def cpu_model() -> str:
+    """The processor's name: another model rounds differently."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def umask() -> int:
+    """The person's file mode mask."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,1 @@
+"""WHAT a person gets: status, tables, exports. Reads the record only."""

@@ -1,0 +1,72 @@
+"""Export the best config of an experiment for reuse: settings, weights, and what they were made with."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors.numpy import load, save
+
+from tune_app.errors import TuneAppError
+from tune_app.experiment.history import Experiment
+from tune_app.experiment.states import read_state
+from tune_app.machine import umask
+
+CONFIG, WEIGHTS, MANIFEST = "config.yaml", "weights.safetensors", "manifest.json"
+
+
+def export_best(experiment: Experiment, folder: Path) -> dict[str, Any]:
+    """Make `folder` with config.yaml, weights.safetensors and manifest.json; return the manifest.
+
+    The folder appears as a whole or not at all. Raises `TuneAppError` where there is no result yet, the
+    folder exists, or the weights are damaged.
+    """
+    best = experiment.history.best
+    if best is None:
+        raise TuneAppError(f"experiment {experiment.name} has no result yet")
+    if folder.exists():
+        raise TuneAppError(f"{folder}: exists already, allowed: another folder with -o")
+    state = load(read_state(experiment.paths, best))
+    weights = save({name.removeprefix("model."): w for name, w in state.items() if name.startswith("model.")})
+    spec, trial = experiment.history.spec, experiment.trial(best["trial"])
+    worker = trial.attempts[-1]
+    config = {
+        "config": trial.config,
+        "seed": trial.seed,
+        "epochs": best["epoch"],
+        "results_per_epoch": spec.settings.results_per_epoch,
+        "threads": worker["threads"],
+        "data": spec.data.source,
+    }
+    manifest = {
+        "experiment": experiment.name,
+        "trial": trial.number,
+        **config,
+        "metrics": {name: best[name] for name in ("valid_accuracy", "valid_loss", "train_loss")},
+        "valid_accuracies": [r["valid_accuracy"] for r in trial.results if r["k"] <= best["k"]],
+        "data_digest": spec.data.digest,
+        "cpu": worker["cpu"],
+        "versions": spec.versions,
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+    }
+    comment = (
+        f"# The best config of {experiment.name}: valid accuracy {best['valid_accuracy']:.4f}"
+        f" at epoch {best['epoch']:g} (trial {trial.number}).\n# Train it again: tune-app train {CONFIG}\n"
+    )
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            (part / CONFIG).write_text(comment + yaml.safe_dump(config, sort_keys=False))
+            (part / WEIGHTS).write_bytes(weights)
+            (part / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+            part.chmod(0o777 & ~umask())  # mkdtemp made it for the owner alone
+            part.rename(folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    except OSError as error:
+        raise TuneAppError(f"{folder}: cannot be written: {error.strerror}") from None
+    return manifest

@@ -1,0 +1,23 @@
+"""Remove an experiment."""
+
+import shutil
+from pathlib import Path
+
+from tune_app.errors import TuneAppError, choices
+from tune_app.experiment.history import experiment_names
+from tune_app.experiment.record import is_held
+from tune_app.experiment.spec import paths
+
+
+def remove_experiment(name: str, experiments_dir: Path) -> None:
+    """Remove a folder that holds an experiment; `TuneAppError` where it is none or is being searched."""
+    at = paths(experiments_dir, name)
+    there = experiment_names(experiments_dir)
+    if name not in there:
+        raise TuneAppError(f"{experiments_dir}: no experiment {name}, {choices(name, there)}")
+    if is_held(at.record):
+        raise TuneAppError(f"{at.root}: is being searched right now; end the search first")
+    if at.root.is_symlink():
+        at.root.unlink()
+    else:
+        shutil.rmtree(at.root)

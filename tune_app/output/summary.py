@@ -1,0 +1,121 @@
+"""What a search found, as data for programs: read from its record alone."""
+
+from pathlib import Path
+from typing import Any
+
+from tune_app.errors import TuneAppError
+from tune_app.experiment.history import (
+    COMPLETED,
+    FAILED,
+    STOPPED,
+    Experiment,
+    Trial,
+    experiment_names,
+    load_experiment,
+)
+from tune_app.experiment.record import Entry
+from tune_app.experiment.spec import paths
+from tune_app.tutorial.levels import TUTORIAL_CONFIG
+
+STATES = (COMPLETED, STOPPED, FAILED)
+
+
+def summary(experiment: Experiment) -> dict[str, Any]:
+    """The whole search: name, state, best and trials."""
+    history = experiment.history
+    best = history.best
+    return {
+        "name": experiment.name,
+        "state": experiment.state,
+        "reason": history.end["reason"] if history.end and not experiment.held else None,
+        "seconds": seconds(experiment),
+        "metric": history.spec.settings.metric,
+        "best": None if best is None else best_result(experiment, best),
+        "baseline": baseline(experiment),
+        "trials": [
+            {
+                "number": trial.number,
+                "state": experiment.trial_state(trial),
+                "reason": trial.reason,
+                "epoch": trial.epoch,
+                "valid_accuracy": trial.results[-1]["valid_accuracy"] if trial.results else None,
+                "config": trial.config,
+            }
+            for trial in history.trials
+        ],
+    }
+
+
+def best_result(experiment: Experiment, best: Entry) -> dict[str, Any]:
+    """The best result with its config."""
+    return {
+        "trial": best["trial"],
+        "epoch": best["epoch"],
+        "valid_accuracy": best["valid_accuracy"],
+        "valid_loss": best["valid_loss"],
+        "config": experiment.trial(best["trial"]).config,
+    }
+
+
+def baseline(experiment: Experiment) -> dict[str, Any] | None:
+    """The best result of the tutorial's own config, if it was trial 0."""
+    history = experiment.history
+    if not history.trials or history.trials[0].config != TUTORIAL_CONFIG or not history.trials[0].results:
+        return None
+    return best_result(experiment, min(history.trials[0].results, key=history.rank))
+
+
+def seconds(experiment: Experiment) -> float:
+    """How long it was searched for, from the first start to the last entry about it."""
+    history = experiment.history
+    times = [entry["time"] for entry in history.searches]
+    times += [result["time"] for trial in history.trials[-50:] for result in trial.results[-1:]]
+    return max(0.0, max(times) - min(times)) if times else 0.0
+
+
+def trial_detail(experiment: Experiment, trial: Trial) -> dict[str, Any]:
+    """One trial: config, attempts, results and decisions, and the traceback of a failed one."""
+    return {
+        "number": trial.number,
+        "state": experiment.trial_state(trial),
+        "reason": trial.reason,
+        "config": trial.config,
+        "seed": trial.seed,
+        "attempts": [
+            {key: attempt[key] for key in ("attempt", "node", "pid", "cpu", "threads")}
+            for attempt in trial.attempts
+        ],
+        "results": [{k: v for k, v in r.items() if k not in ("n", "kind", "trial")} for r in trial.results],
+        "traceback": trial.traceback,
+    }
+
+
+def listing(experiments_dir: Path) -> list[dict[str, Any]]:
+    """The experiments, the newest first, with size on disk in bytes; a damaged one says so."""
+    rows = []
+    for name in experiment_names(experiments_dir):
+        row: dict[str, Any] = {"name": name, "bytes": size(paths(experiments_dir, name).root)}
+        try:
+            experiment = load_experiment(name, experiments_dir)
+            best = experiment.history.best
+            row |= {
+                "state": experiment.state,
+                "created": experiment.history.created,
+                "trials": len(experiment.history.trials),
+                "valid_accuracy": best["valid_accuracy"] if best else None,
+            }
+        except TuneAppError as error:
+            row |= {
+                "state": "damaged",
+                "created": None,
+                "trials": None,
+                "valid_accuracy": None,
+                "error": str(error),
+            }
+        rows.append(row)
+    return rows
+
+
+def size(folder: Path) -> int:
+    """Bytes of the files in a folder."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,163 @@
+"""What a search found, for people."""
+
+from datetime import datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tune_app.experiment.history import COMPLETED, FAILED, RUNNING, STOPPED, Experiment, Trial
+from tune_app.output.summary import baseline, seconds
+from tune_app.tutorial.levels import Config
+
+
+def config_words(config: Config) -> str:
+    """A config in one line: cnn, lr 0.1, bs 64, momentum 0.9; a weight decay of 0 and a width of 1 go unsaid."""
+    unsaid = {"weight_decay": 0, "width": 1}
+    numbers = (
+        f"{name} {value:.4g}"
+        for name, value in config.items()
+        if isinstance(value, (int, float)) and unsaid.get(name) != value
+    )
+    return ", ".join([str(config["level"]), *numbers])
+
+
+def duration(value: float) -> str:
+    """Seconds as people say them: 7 s, 2 min 5 s, 1 h 12 min."""
+    whole = round(value)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def counts(experiment: Experiment) -> str:
+    """How many trials, and what became of them."""
+    history = experiment.history
+    words = [
+        f"{history.count(state)} {word}"
+        for state, word in ((COMPLETED, "completed"), (STOPPED, "stopped early"), (FAILED, "failed"))
+    ]
+    open_ = sum(not trial.ended for trial in history.trials)
+    if open_:
+        words.append(f"{open_} {'running' if experiment.held else 'interrupted'}")
+    return f"{len(history.trials)} trials: {', '.join(words)}"
+
+
+def outcome(experiment: Experiment) -> str:
+    """The end of a search: the best config, how much better it is than the tutorial's, and what to do next."""
+    history = experiment.history
+    lines = []
+    end = history.end
+    if end and end["reason"] != "completed":
+        lines.append(
+            {"time budget": "The time budget is used up.", "target": "The target is reached."}.get(
+                end["reason"], f"The search was {end['reason']}."
+            )
+        )
+    lines.append(f"{counts(experiment)}; {duration(seconds(experiment))}")
+    best = history.best
+    if best is None:
+        first = next((trial for trial in history.trials if trial.reason), None)
+        if first:
+            lines.append(f"No trial succeeded. Trial {first.number}: {first.reason}")
+            lines.append(f"More: tune-app status {experiment.name} --trial {first.number}")
+        return "\n".join(lines)
+    config = experiment.trial(best["trial"]).config
+    lines.append(
+        f"Best: valid accuracy {best['valid_accuracy']:.4f} at epoch {best['epoch']:g} of trial {best['trial']}"
+    )
+    lines.append(f"  {config_words(config)}")
+    tutorial = baseline(experiment)
+    if tutorial and best["trial"] != 0:
+        gain = best["valid_accuracy"] - tutorial["valid_accuracy"]
+        lines.append(
+            f"  {gain:+.4f} against the tutorial's own config: {tutorial['valid_accuracy']:.4f}"
+            f" at epoch {tutorial['epoch']:g} (trial 0)"
+        )
+    elif tutorial:
+        lines.append("  It is the tutorial's own config: no other was better.")
+    lines.append(f"Export it: tune-app export {experiment.name}")
+    return "\n".join(lines)
+
+
+def status_view(experiment: Experiment) -> RenderableType:
+    """What ran and how it went: a line for each trial."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("trial", "epoch", "valid accuracy"):
+        table.add_column(column, justify="right")
+    for column in ("state", "config"):
+        table.add_column(column, no_wrap=column == "state")
+    best = experiment.history.best
+    for trial in experiment.history.trials:
+        accuracy = f"{trial.results[-1]['valid_accuracy']:.4f}" if trial.results else ""
+        state = experiment.trial_state(trial)
+        mark = " *" if best and best["trial"] == trial.number else ""
+        table.add_row(str(trial.number), f"{trial.epoch:g}", accuracy, state, config_words(trial.config) + mark)
+    head = f"{experiment.name}: {experiment.state}"
+    end = experiment.history.end
+    if end and experiment.state != RUNNING and end["reason"] != "completed":
+        head += f" ({end['reason']})"
+    lines = [head, f"{counts(experiment)}; {duration(seconds(experiment))}"]
+    if best:
+        lines.append(
+            f"* best: valid accuracy {best['valid_accuracy']:.4f} at epoch {best['epoch']:g}"
+            f" of trial {best['trial']}"
+        )
+    return Group(Text("\n".join(lines)), table)
+
+
+def trial_view(experiment: Experiment, trial: Trial) -> RenderableType:
+    """One trial: config, results and decisions, and a failed one's traceback."""
+    head = [f"{experiment.name}, trial {trial.number}: {experiment.trial_state(trial)}"]
+    if trial.reason:
+        head.append(trial.reason)
+    head.append(f"{config_words(trial.config)}; seed {trial.seed}")
+    head += [
+        f"attempt {a['attempt']} on {a['node']}, process {a['pid']}, {a['threads']} threads" for a in trial.attempts
+    ]
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("epoch", "valid accuracy", "valid loss", "train loss", "seconds"):
+        table.add_column(column, justify="right")
+    table.add_column("decision")
+    for r in trial.results:
+        took = r["train_seconds"] + r["valid_seconds"]
+        table.add_row(
+            f"{r['epoch']:g}",
+            f"{r['valid_accuracy']:.4f}",
+            f"{r['valid_loss']:.4f}",
+            f"{r['train_loss']:.4f}",
+            f"{took:.2f}",
+            decision_words(r),
+        )
+    parts: list[RenderableType] = [Text("\n".join(head)), table]
+    if trial.traceback:
+        parts.append(Text(trial.traceback.strip()))
+    return Group(*parts)
+
+
+def decision_words(result: dict[str, Any]) -> str:
+    """What was decided at a result, and why."""
+    if result["rung"] is None:
+        return "" if result["decision"] == "continue" else "end"
+    if result["cutoff"] is None:
+        return f"{result['decision']}: the first at rung {result['rung']:g}"
+    return f"{result['decision']}: cutoff {result['cutoff']:.4f} of {result['compared']} at rung {result['rung']:g}"
+
+
+def listing_table(rows: list[dict[str, Any]]) -> RenderableType:
+    """The experiments as a table."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("name")
+    table.add_column("created")
+    table.add_column("state")
+    for column in ("trials", "best", "size"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        created = f"{datetime.fromtimestamp(row['created']):%Y-%m-%d %H:%M}" if row["created"] else ""
+        best = f"{row['valid_accuracy']:.4f}" if row["valid_accuracy"] is not None else ""
+        trials = "" if row["trials"] is None else str(row["trials"])
+        table.add_row(row["name"], created, row["state"], trials, best, f"{row['bytes'] / 1e6:.1f} MB")
+    return table

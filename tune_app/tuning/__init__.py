@@ -1,0 +1,1 @@
+"""HOW it runs. The only wing that imports Ray."""

@@ -1,0 +1,127 @@
+"""Where Ray Tune meets `Search`: a search algorithm, a scheduler, a callback and a stopper that pass on
+what happens and carry out what is decided. Nothing is decided here.
+
+Tune calls the scheduler, then the callback, then acts: so a result is judged, recorded, and only then
+carried out.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray.tune import Callback
+from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search.search_algorithm import SearchAlgorithm
+from ray.tune.stopper import Stopper
+
+from tune_app.experiment.history import Trial
+from tune_app.tuning.scheduler import Decision
+from tune_app.tuning.search import Search
+
+
+def tune_id(number: int, attempt: int) -> str:
+    """Tune's id of an attempt at a trial."""
+    return f"{number:05d}-{attempt}"
+
+
+def trial_number(trial: TuneTrial) -> int:
+    """The number of the trial that a Tune trial is an attempt at."""
+    return int(trial.trial_id.split("-")[0])
+
+
+class RecordedAlgorithm(SearchAlgorithm):
+    """Proposes trials: no more at a time than workers, each written down before Tune hears of it."""
+
+    def __init__(self, search: Search, make: Callable[[Trial], TuneTrial], concurrent: int) -> None:
+        self.search, self.make, self.concurrent = search, make, concurrent
+        self.live: set[str] = set()
+
+    def add_configurations(self, experiments: Any) -> None:
+        """Tune hands over its experiment; the trials come from `search`."""
+
+    def next_trial(self) -> TuneTrial | None:
+        """The next trial, or None while enough are running."""
+        if self.is_finished() or len(self.live) >= self.concurrent:
+            return None
+        trial = self.make(self.search.ask())
+        self.live.add(trial.trial_id)
+        return trial
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        """Make room for the next."""
+        self.live.discard(trial_id)
+
+    def is_finished(self) -> bool:
+        """Whether no trial is left to propose."""
+        return self._finished or self.search.all_asked
+
+
+class RecordedScheduler(FIFOScheduler):
+    """Judges results, and hands the decision on to the callback that records it."""
+
+    def __init__(self, search: Search) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.search = search
+        self.decisions: dict[str, Decision] = {}
+
+    def on_trial_result(self, _controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
+        """STOP or CONTINUE."""
+        decision = self.search.judge(trial_number(trial), result)
+        self.decisions[trial.trial_id] = decision
+        return str(TrialScheduler.STOP if decision.stop else TrialScheduler.CONTINUE)
+
+
+class RecordingCallback(Callback):
+    """Writes down what Tune is about to act on."""
+
+    def __init__(self, search: Search, scheduler: RecordedScheduler, show: Callable[[], None]) -> None:
+        self.search, self.scheduler, self.show = search, scheduler, show
+        self.workers: dict[Any, dict[str, Any]] = {}
+
+    def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        """A worker begins with a trial."""
+        actor: Any = trial.temporary_state.ray_actor
+        if actor not in self.workers:
+            try:
+                worker: Any = ray.get(actor.describe.remote())
+                self.workers[actor] = worker
+            except ray.exceptions.RayError:  # it died: Tune will say so
+                self.workers[actor] = {"node": None, "pid": None, "cpu": None, "threads": None}
+        self.search.started(trial_number(trial), self.workers[actor])
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[TuneTrial],
+        trial: TuneTrial,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        """A result was judged: record it before the judgement is carried out."""
+        self.search.report(trial_number(trial), result, self.scheduler.decisions.pop(trial.trial_id))
+        del result["state"]  # Tune keeps the last result of every trial
+
+    def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
+        """A trial raised an exception, or its worker died."""
+        with open(trial.error_file) as file:  # noqa: PTH123
+            self.search.failed(trial_number(trial), file.read())
+
+    def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
+        """Tune has handled an event: refresh what the person sees."""
+        self.show()
+
+
+class SearchStopper(Stopper):
+    """Ends the search when there is a reason to; trials that still run stay as they are in the record."""
+
+    def __init__(self, reason: Callable[[], str | None]) -> None:
+        self.reason = reason
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Single trials are stopped by the scheduler."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether to end the search."""
+        return self.reason() is not None

@@ -1,0 +1,141 @@
+"""Start or join a Ray cluster, and say how many trials fit on it."""
+
+import logging
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tune_app.errors import TuneAppError
+from tune_app.experiment.settings import Settings
+
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the record replaces them
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # and Tune's snapshots
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    # Trial actors bring their own environment, so workers started ahead are of no use to them.
+    "RAY_enable_worker_prestart": "0",
+    "RAY_prestart_worker_first_driver": "0",
+}
+OBJECT_STORE_BYTES = 150_000_000
+"""MNIST takes 47 MB. Explicit, so that Ray does not claim a third of the machine's memory."""
+LONGEST_TEMPORARY = 40
+"""Ray's sockets lie some 60 characters below its temporary directory, and Unix allows 107 in all."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """CPUs and GPUs, of each node."""
+
+    nodes: tuple[tuple[float, float], ...]
+
+    def trials_at_once(self, settings: Settings) -> int:
+        """How many trials fit; `TuneAppError` when not even one does."""
+        cpus, gpus = settings.cpus_per_trial, settings.gpus_per_trial
+        for option, wanted, there in (
+            ("--cpus-per-trial", cpus, max((node[0] for node in self.nodes), default=0)),
+            ("--gpus-per-trial", gpus, max((node[1] for node in self.nodes), default=0)),
+        ):
+            if wanted > there:
+                raise TuneAppError(
+                    f"{option} is {wanted:g}, allowed: up to the {there:g} that one machine has here"
+                )
+        fits = sum(
+            min(math.floor(node[0] / cpus + 1e-9), math.floor(node[1] / gpus + 1e-9) if gpus else 1_000_000)
+            for node in self.nodes
+        )
+        return min(fits, settings.max_concurrent_trials or fits)
+
+
+def this_machine() -> Resources:
+    """The CPUs and GPUs that this process may use."""
+    return Resources(((available_cpus(), visible_gpus()),))
+
+
+def available_cpus() -> int:
+    """CPUs by affinity and, in a container, by its quota (cgroup v2)."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return cpus if quota == "max" else max(1, min(cpus, int(quota) // int(period)))
+    except (OSError, ValueError):
+        return cpus
+
+
+def visible_gpus() -> int:
+    """NVIDIA GPUs, fewer where CUDA_VISIBLE_DEVICES says so."""
+    gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return (
+        gpus if visible is None else min(gpus, len([d for d in visible.split(",") if d.strip() not in ("", "-1")]))
+    )
+
+
+@contextmanager
+def cluster(address: str | None, dashboard: bool, verbose: bool) -> Iterator[str | None]:
+    """A connection to Ray: the cluster at `address`, or one of our own that ends with the block.
+
+    Yields the dashboard's URL. A Ray that this process is connected to already is used and left alone.
+    """
+    os.environ.update({k: v for k, v in ENVIRONMENT.items() if k not in os.environ})
+    import ray
+    import ray.tune
+
+    if not verbose:
+        logging.getLogger("ray").setLevel(logging.CRITICAL)
+    if ray.is_initialized():
+        yield None
+        return
+    temporary = None
+    try:
+        if address is None:
+            temporary = temporary_directory()
+            machine = this_machine().nodes[0]
+            context = ray.init(
+                address="local",
+                num_cpus=int(machine[0]),
+                num_gpus=int(machine[1]),
+                include_dashboard=dashboard,
+                object_store_memory=OBJECT_STORE_BYTES,
+                log_to_driver=verbose,
+                configure_logging=verbose,
+                _temp_dir=str(temporary),
+                _node_ip_address="127.0.0.1",  # or other machines could reach it
+            )
+            # The autoscaler has nothing to scale here, and would keep the shutdown waiting for a second.
+            ray._private.worker._global_node.kill_monitor(check_alive=False)  # type: ignore[attr-defined]
+        else:
+            context = ray.init(address=address, log_to_driver=verbose, configure_logging=verbose)
+        yield f"http://{context.dashboard_url}" if dashboard and context.dashboard_url else None
+    except ConnectionError as error:
+        raise TuneAppError(f"--address {address}: no Ray cluster answers: {str(error).splitlines()[0]}") from None
+    finally:
+        ray.shutdown()
+        if temporary:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def temporary_directory() -> Path:
+    """A directory with a path that is short enough for Ray's sockets."""
+    usual = tempfile.gettempdir()
+    return Path(tempfile.mkdtemp(prefix="tune-app-", dir=usual if len(usual) <= LONGEST_TEMPORARY else "/tmp"))
+
+
+def cluster_resources() -> Resources:
+    """The CPUs and GPUs of each living node of the connected cluster."""
+    import ray
+
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    alive = [node["Resources"] for node in nodes if node["Alive"]]
+    return Resources(tuple((node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in alive))

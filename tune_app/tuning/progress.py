@@ -1,0 +1,102 @@
+"""What a person sees while a search runs: a live table on a terminal, a line for each ended trial elsewhere."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from tune_app.experiment.history import COMPLETED, FAILED, PENDING, RUNNING, STOPPED, History, Trial
+from tune_app.experiment.settings import Settings
+from tune_app.output.terminal import console
+from tune_app.output.view import config_words, duration
+
+SECONDS_BETWEEN_REFRESHES = 0.25
+BEST_SHOWN = 5
+
+
+class Progress:
+    """Shows the history of a search, refreshed a few times a second by the search itself."""
+
+    def __init__(self, out: Console, live: Live | None, settings: Settings) -> None:
+        self.out, self.live, self.settings = out, live, settings
+        self.began = time.monotonic()
+        self.refreshed = 0.0
+        self.told: set[int] = set()
+
+    def announce(self, text: str) -> None:
+        """Print a line."""
+        self.out.print(text, soft_wrap=True)
+
+    def show(self, history: History, num_trials: int) -> None:
+        """Show what happened."""
+        now = time.monotonic()
+        if now - self.refreshed < SECONDS_BETWEEN_REFRESHES:
+            return
+        self.refreshed = now
+        if self.live:
+            self.live.update(self.table(history, num_trials), refresh=True)
+        else:
+            self.tell_ended(history)
+
+    def tell_ended(self, history: History) -> None:
+        """A line for each trial that has ended since the last time."""
+        for trial in history.trials:
+            if trial.ended and trial.number not in self.told:
+                self.told.add(trial.number)
+                self.announce(f"trial {trial.number}: {trial.state}, {words(trial)}; {config_words(trial.config)}")
+
+    def table(self, history: History, num_trials: int) -> RenderableType:
+        """The counts, the running trials and the best ones."""
+        rows = Table(box=None, padding=(0, 2, 0, 0))
+        for column in ("trial", "epoch", "valid accuracy"):
+            rows.add_column(column, justify="right")
+        rows.add_column("state")
+        rows.add_column("config", no_wrap=True)
+        running = [trial for trial in history.trials if trial.state in (PENDING, RUNNING)]
+        ended = [trial for trial in history.trials if trial.ended and trial.results]
+        best = sorted(ended, key=lambda trial: min(history.rank(r) for r in trial.results))[:BEST_SHOWN]
+        for trial in [*best, *running]:
+            accuracy = f"{trial.results[-1]['valid_accuracy']:.4f}" if trial.results else ""
+            state = "starting" if trial.state == PENDING else trial.state
+            rows.add_row(str(trial.number), f"{trial.epoch:g}", accuracy, state, config_words(trial.config))
+        counts = ", ".join(f"{history.count(s)} {s}" for s in (COMPLETED, STOPPED, FAILED))
+        head = f"{len(history.trials) - len(running)} of {num_trials} trials: {counts}"
+        if history.best:
+            head += f" | best valid accuracy {history.best['valid_accuracy']:.4f} (trial {history.best['trial']})"
+        return Group(rows, Text(f"{head} | {duration(time.monotonic() - self.began)}"))
+
+
+def words(trial: Trial) -> str:
+    """How a trial ended."""
+    if trial.state == COMPLETED:
+        return f"valid accuracy {trial.results[-1]['valid_accuracy']:.4f} at epoch {trial.epoch:g}"
+    return str(trial.reason)
+
+
+class Silence:
+    """Shows nothing."""
+
+    def announce(self, text: str) -> None:
+        """Say nothing."""
+
+    def show(self, history: History, num_trials: int) -> None:
+        """Show nothing."""
+
+
+@contextmanager
+def progress(quiet: bool, settings: Settings) -> Iterator[Progress | Silence]:
+    """What fits where the output goes: stderr, so that stdout holds the outcome alone."""
+    if quiet:
+        yield Silence()
+        return
+    out = console(stderr=True)
+    if not out.is_terminal:
+        shown = Progress(out, None, settings)
+        yield shown
+        return
+    with Live(console=out, auto_refresh=False, transient=True) as live:
+        yield Progress(out, live, settings)

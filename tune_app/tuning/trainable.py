@@ -1,0 +1,94 @@
+"""What runs in a worker: the tutorial's loop as a Ray Tune trainable. One step is one result."""
+
+import hashlib
+import os
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import ray
+from ray.tune import Trainable
+
+from tune_app.errors import TuneAppError
+from tune_app.machine import cpu_model
+from tune_app.tutorial.levels import Config
+
+if TYPE_CHECKING:  # torch takes a second to import, and only workers need it
+    from tune_app.tutorial.mnist import Mnist
+    from tune_app.tutorial.training import Result
+
+
+class Work(TypedDict):
+    """What a worker needs for one trial; `data` refers to a `Mnist` in the object store."""
+
+    config: Config
+    seed: int
+    max_epochs: int
+    results_per_epoch: int
+    threads: int
+    gpu: bool
+    data: Any
+
+
+class TutorialTrial(Trainable):
+    """One worker process: it trains one config after the other, so torch is imported once."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Begin the first trial."""
+        self.mnist: Mnist = ray.get(config["data"])
+        self.begin(Work(**config))  # type: ignore[typeddict-item]
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Begin another trial in this process."""
+        self.begin(Work(**new_config))  # type: ignore[typeddict-item]
+        return True
+
+    def begin(self, work: Work) -> None:
+        """Build the model from scratch; the training starts with the first step."""
+        import torch
+
+        from tune_app.tutorial import training
+
+        self.config = {}  # Tune would copy it into every result
+        self.waiting_since = time.perf_counter()
+        torch.set_num_threads(work["threads"])
+        if work["gpu"] and not torch.cuda.is_available():
+            raise TuneAppError("Ray offers a GPU that torch cannot use; allowed: --gpus-per-trial 0")
+        device = torch.device("cuda" if work["gpu"] else "cpu")
+        self.lesson = training.prepare(work["config"], self.mnist, work["seed"], device)
+        self.parameters = training.count_parameters(self.lesson)
+        self.results: Iterator[Result] = training.fit(self.lesson, work["max_epochs"], work["results_per_epoch"])
+
+    def step(self) -> dict[str, Any]:
+        """The next result, and the state to go on from (`state`, safetensors bytes)."""
+        from tune_app.tutorial import training
+
+        waited = time.perf_counter() - self.waiting_since
+        result = next(self.results)
+        state = training.state(self.lesson)
+        self.waiting_since = time.perf_counter()
+        return {
+            **asdict(result),
+            "diverged": result.diverged,
+            "parameters": self.parameters,
+            "wait_seconds": waited,
+            "state": state,
+            "state_sha256": hashlib.sha256(state).hexdigest(),
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Where this worker runs, and what its float32 results depend on."""
+        import torch
+
+        return {
+            "node": platform.node(),
+            "pid": os.getpid(),
+            "cpu": cpu_model(),
+            "threads": torch.get_num_threads(),
+        }
+
+    def __repr__(self) -> str:
+        """How the Ray dashboard shows this worker."""
+        return "tune_app worker"

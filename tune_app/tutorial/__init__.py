@@ -1,0 +1,1 @@
+"""WHAT is trained: the tutorial in plain PyTorch. Imports no Ray, no Optuna and no other wing."""

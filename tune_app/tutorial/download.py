@@ -1,0 +1,188 @@
+"""MNIST from the network: the tutorial's own file, or the four IDX files below a URL.
+
+A download is written under a temporary name, checked, and only then renamed into the cache, so the cache
+never holds anything unchecked. The tutorial's file is a pickle: it is unpickled only when its size and
+digest are the published ones, and then by an unpickler that can make nothing but NumPy arrays.
+"""
+
+import gzip
+import hashlib
+import io
+import os
+import pickle
+import tempfile
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import requests
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tune_app.errors import TuneAppError
+from tune_app.tutorial.idx import IMAGES, LABELS, MOST_BYTES, from_idx
+from tune_app.tutorial.mnist import Mnist, checked, require_original
+
+TUTORIAL_URL = "https://github.com/pytorch/tutorials/raw/main/_static/mnist.pkl.gz"
+TUTORIAL_BYTES = 16_168_813
+TUTORIAL_MD5 = "a02cd19f81d51c426d7ca14024243ce9"
+"""Of the packed file, as public code has it; no stronger digest of it is published. Its content is checked
+against SHA-256 digests afterwards."""
+MOST_UNPACKED = 70_000 * (784 * 4 + 8) + 1_000_000
+TRIES = 3
+SECONDS_BETWEEN_TRIES = 1.0
+TIMEOUT_SECONDS = 30
+CHUNK = 1 << 16
+
+
+def cache_folder() -> Path:
+    """Where checked downloads stay: $XDG_CACHE_HOME/tune_app or ~/.cache/tune_app."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tune_app"
+
+
+def tutorial_file() -> Mnist:
+    """The tutorial's mnist.pkl.gz, from the cache or downloaded; it must hold MNIST to the bit."""
+    path = cache_folder() / "mnist.pkl.gz"
+    if path.exists():
+        return from_tutorial(path)
+    part = download(TUTORIAL_URL, path.parent, TUTORIAL_BYTES)
+    try:
+        mnist = from_tutorial(part)
+        part.rename(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return mnist
+
+
+def idx_files(url: str) -> Mnist:
+    """The training images and labels below `url`, packed or not; checked by their headers."""
+    with tempfile.TemporaryDirectory(prefix="tune-app-") as folder:
+        images, labels = (fetch_idx(url.rstrip("/"), name, Path(folder)) for name in (IMAGES, LABELS))
+        return from_idx(images, labels)
+
+
+def fetch_idx(url: str, name: str, folder: Path) -> Path:
+    """Download name.gz, or name where that is missing."""
+    try:
+        return download(f"{url}/{name}.gz", folder, None)
+    except TuneAppError as missing:
+        if "answers 404" not in str(missing):
+            raise
+        return download(f"{url}/{name}", folder, None)
+
+
+def download(url: str, folder: Path, size: int | None) -> Path:
+    """Download to a temporary file in `folder`, with a progress bar; tried three times.
+
+    Raises `TuneAppError` where the server does not answer or sends another size; nothing is left then.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for attempt in range(1, TRIES + 1):
+        descriptor, name = tempfile.mkstemp(prefix=".download-", dir=folder)
+        part = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                receive(url, file, size)
+            return part
+        except requests.RequestException as error:
+            part.unlink()
+            if attempt == TRIES:
+                raise TuneAppError(f"{url}: cannot be downloaded: {reason(error)}") from None
+            time.sleep(SECONDS_BETWEEN_TRIES)
+        except BaseException:
+            part.unlink()
+            raise
+    raise AssertionError("unreachable")
+
+
+def receive(url: str, file: Any, size: int | None) -> None:
+    """Write what `url` sends to `file`."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with (
+        requests.get(url, stream=True, timeout=TIMEOUT_SECONDS) as response,
+        Progress(*columns, console=Console(stderr=True), transient=True) as progress,
+    ):
+        if response.status_code >= 500:
+            response.raise_for_status()  # may be better at the next try
+        if response.status_code != 200:
+            raise TuneAppError(f"{url}: the server answers {response.status_code} {response.reason}")
+        promised = int(response.headers.get("Content-Length") or 0)
+        task = progress.add_task(url.rsplit("/", 1)[-1], total=promised or size)
+        received = 0
+        for chunk in response.iter_content(CHUNK):
+            received += len(chunk)
+            if received > (size or MOST_BYTES):
+                raise TuneAppError(f"{url}: sends more than {size or MOST_BYTES} bytes")
+            file.write(chunk)
+            progress.update(task, completed=received)
+        if promised and received < promised and "Content-Encoding" not in response.headers:
+            raise requests.ConnectionError(f"only {received} of {promised} bytes arrived")
+        if size is not None and received != size:
+            raise TuneAppError(f"{url}: sent {received} bytes, not {size}: not the tutorial's file")
+
+
+def reason(error: requests.RequestException) -> str:
+    """A requests error in a few words."""
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"the server answers {error.response.status_code} {error.response.reason}"
+    return str(error).splitlines()[0][:200]
+
+
+def from_tutorial(path: Path) -> Mnist:
+    """Check and read the tutorial's file."""
+    packed = path.read_bytes()
+    if len(packed) != TUTORIAL_BYTES:
+        raise TuneAppError(f"{path}: {len(packed)} bytes, not {TUTORIAL_BYTES}: not the tutorial's file")
+    digest = hashlib.md5(packed, usedforsecurity=False).hexdigest()
+    if digest != TUTORIAL_MD5:
+        raise TuneAppError(f"{path}: MD5 {digest}, not {TUTORIAL_MD5}: not the tutorial's file")
+    mnist = unpickle(packed, str(path))
+    require_original(mnist, str(path))
+    return mnist
+
+
+def unpickle(packed: bytes, where: str) -> Mnist:
+    """Three pairs of float32 images and int64 labels as MNIST's bytes, without executing anything."""
+    try:
+        with gzip.open(io.BytesIO(packed)) as file:
+            content = file.read(MOST_UNPACKED + 1)
+        if len(content) > MOST_UNPACKED:
+            raise TuneAppError(f"{where}: unpacks to more than {MOST_UNPACKED} bytes")
+        (x_train, y_train), (x_valid, y_valid), _ = ArraysOnly(io.BytesIO(content), encoding="latin-1").load()
+    except (OSError, EOFError, zlib.error, pickle.UnpicklingError, ValueError, TypeError, AttributeError) as error:
+        raise TuneAppError(f"{where}: not the tutorial's file: {str(error)[:200]}") from None
+    train, valid = (pixels(x_train, where), y_train), (pixels(x_valid, where), y_valid)
+    return Mnist(checked(*train, where), checked(*valid, where))
+
+
+def pixels(x: NDArray[np.float32], where: str) -> NDArray[np.uint8]:
+    """Float pixels, multiples of 1/256, as the bytes that they were made of."""
+    bytes_ = np.round(np.asarray(x, np.float32) * 256).clip(0, 255).astype(np.uint8)
+    if not np.array_equal(bytes_ / np.float32(256), x):
+        raise TuneAppError(f"{where}: the pixels are not multiples of 1/256 from 0 to 255/256")
+    return bytes_
+
+
+class ArraysOnly(pickle.Unpickler):
+    """An unpickler that knows NumPy arrays and nothing else."""
+
+    ALLOWED = frozenset(
+        {
+            ("numpy.core.multiarray", "_reconstruct"),
+            ("numpy._core.multiarray", "_reconstruct"),
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+            ("_codecs", "encode"),
+        }
+    )
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What a pickle may name."""
+        if (module, name) not in self.ALLOWED:
+            raise pickle.UnpicklingError(f"it names {module}.{name}, allowed: NumPy arrays")
+        return super().find_class(module, name)

@@ -1,0 +1,105 @@
+"""Train an exported config again, outside Tune, and say whether it comes out the same."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tune_app.errors import TuneAppError, choices
+from tune_app.machine import cpu_model, versions
+from tune_app.tutorial import mnist
+from tune_app.tutorial.levels import Config, Value, complete
+from tune_app.tutorial.training import Result, fit, prepare
+
+DECISIVE = ("python", "torch", "numpy")
+"""Versions that can change a training's numbers."""
+
+
+class ExportedConfig(BaseModel):
+    """A config.yaml as `tune-app export` writes it; all but `config` may be left out."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    config: dict[str, Value]
+    seed: int = Field(0, ge=0, lt=2**32)
+    epochs: float = Field(5, gt=0, le=10_000)
+    results_per_epoch: int = Field(4, ge=1, le=1000)
+    threads: int = Field(1, ge=1, le=1024)
+    data: str | None = None
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A config to train, and the manifest beside it, if there is one."""
+
+    path: Path
+    settings: ExportedConfig
+    config: Config
+    manifest: dict[str, Any] | None
+
+
+def read_exported(path: Path) -> Exported:
+    """Read config.yaml; `TuneAppError` names the key that is wrong."""
+    from tune_app.yaml_file import read_yaml
+
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise TuneAppError(f"{path}: is {content!r:.60}, allowed: a mapping with config, seed, epochs")
+    try:
+        settings = ExportedConfig.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"][:2]))
+        if first["type"] == "extra_forbidden":
+            raise TuneAppError(f"{path}: {key} is unknown, {choices(key, ExportedConfig.model_fields)}") from None
+        allowed = first["msg"].removeprefix("Input should be ")
+        raise TuneAppError(f"{path}: {key} is {first['input']!r:.60}, allowed: {allowed}") from None
+    try:
+        config = complete(settings.config)
+    except TuneAppError as error:
+        raise TuneAppError(f"{path}: config: {error}") from None
+    beside = path.parent / "manifest.json"
+    try:
+        manifest = json.loads(beside.read_text()) if beside.exists() else None
+    except (OSError, ValueError) as error:
+        raise TuneAppError(f"{beside}: cannot be read: {error}") from None
+    return Exported(path, settings, config, manifest)
+
+
+def train_exported(exported: Exported, images: mnist.Mnist) -> Iterator[Result]:
+    """Train up to the exported epoch, one result after the other."""
+    torch.set_num_threads(exported.settings.threads)
+    lesson = prepare(exported.config, images, exported.settings.seed, torch.device("cpu"))
+    yield from fit(lesson, exported.settings.epochs, exported.settings.results_per_epoch)
+
+
+def differences(exported: Exported, images: mnist.Mnist) -> list[str]:
+    """What is not as it was in the search, in words; empty: the numbers must come out the same."""
+    then = exported.manifest
+    if then is None:
+        return ["there is no manifest.json beside the config"]
+    settings = exported.settings
+    pairs = [
+        ("config", then["config"], exported.config),
+        ("seed", then["seed"], settings.seed),
+        ("results_per_epoch", then["results_per_epoch"], settings.results_per_epoch),
+        ("threads", then["threads"], settings.threads),
+        ("CPU model", then["cpu"], cpu_model()),
+        ("data digest", then["data_digest"], images.digest()),
+        *((name, then["versions"].get(name), versions()[name]) for name in DECISIVE),
+    ]
+    return [f"{name}: {was} in the search, {now} now" for name, was, now in pairs if was != now]
+
+
+def verdict(exported: Exported, images: mnist.Mnist, accuracies: list[float]) -> dict[str, Any]:
+    """Whether the valid accuracies equal the search's as full floats, and what differs."""
+    recorded = exported.manifest["valid_accuracies"] if exported.manifest else []
+    return {
+        "same": bool(recorded) and accuracies == recorded,
+        "recorded": recorded,
+        "differences": differences(exported, images),
+    }

@@ -1,0 +1,69 @@
+"""The IDX files that MNIST was published in: a header of big-endian integers, then the bytes."""
+
+import gzip
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tune_app.errors import TuneAppError
+from tune_app.tutorial.mnist import IMAGE, MOST_IMAGES, Mnist, checked
+
+IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+MOST_BYTES = MOST_IMAGES * IMAGE + 16
+
+
+def load_folder(folder: Path) -> Mnist:
+    """The training files of `folder`, packed or not: five sixths to train on, the last sixth to validate."""
+    return from_idx(*(find(folder, name) for name in (IMAGES, LABELS)))
+
+
+def find(folder: Path, name: str) -> Path:
+    """The file called `name`, or `name` with .gz, in `folder`."""
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    raise TuneAppError(f"{folder}: {name} is missing; allowed: {name} or {name}.gz")
+
+
+def from_idx(images: Path, labels: Path) -> Mnist:
+    """MNIST's training file, split as the tutorial does: 50,000 and 10,000 of 60,000."""
+    x, y = read(images, dimensions=3), read(labels, dimensions=1)
+    if x.shape[1:] != (28, 28):
+        raise TuneAppError(f"{images}: images of {x.shape[1]}x{x.shape[2]} pixels, allowed: 28x28")
+    if len(x) < 2:
+        raise TuneAppError(f"{images}: {len(x)} images, allowed: 2 or more")
+    everything = checked(x.reshape(len(x), IMAGE), y.astype(np.int64), str(images.parent))
+    n = max(1, len(x) * 5 // 6)
+    train, valid = (everything.x[:n], everything.y[:n]), (everything.x[n:], everything.y[n:])
+    return Mnist(checked(*train, str(images)), checked(*valid, str(images)))
+
+
+def read(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """The bytes of an IDX file as an array of that many dimensions."""
+    content = unpack(path)
+    header = 4 + 4 * dimensions
+    if len(content) < header or content[:4] != bytes((0, 0, 8, dimensions)):
+        start = content[:15].decode("ascii", "replace").strip()
+        raise TuneAppError(f"{path}: not an IDX file of {dimensions} dimensions of bytes, it starts with {start!r}")
+    shape = struct.unpack(f">{dimensions}I", content[4:header])
+    expected = header + int(np.prod(shape, dtype=object))
+    if len(content) != expected:
+        raise TuneAppError(f"{path}: {len(content)} bytes, but its header promises {expected}")
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def unpack(path: Path) -> bytes:
+    """The file's bytes, unpacked where it is gzip; refuses what is larger than any MNIST."""
+    try:
+        with path.open("rb") as raw:
+            packed = raw.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise TuneAppError(f"{path}: cannot be read: {error}") from None
+    if len(content) > MOST_BYTES:
+        raise TuneAppError(f"{path}: unpacks to more than {MOST_BYTES} bytes")
+    return content
