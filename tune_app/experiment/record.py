@@ -62,6 +62,12 @@ def read_entries(path: Path) -> Iterator[Entry]:
             yield entry
 
 
+def refuse_existing(folder: Path) -> None:
+    """Raise `TuneAppError` where an experiment of that name is there already."""
+    if folder.exists():
+        raise TuneAppError(f"{folder}: exists already, allowed: another --name, or tune-app remove {folder.name}")
+
+
 class RecordWriter:
     """Appends entries. Only one process at a time can hold it."""
 
@@ -71,13 +77,10 @@ class RecordWriter:
     @classmethod
     def create(cls, path: Path) -> Self:
         """Begin a record; `TuneAppError` if there is one already."""
+        refuse_existing(path.parent)
         try:
             path.parent.mkdir(parents=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
-        except FileExistsError:
-            raise TuneAppError(
-                f"{path.parent}: exists already, allowed: another --name, or tune-app remove {path.parent.name}"
-            ) from None
         except OSError as error:
             raise TuneAppError(f"{path.parent}: cannot be created: {error.strerror}") from None
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

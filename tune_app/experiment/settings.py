@@ -48,9 +48,11 @@ class Settings(BaseModel):
         """Whether the metric is maximized or minimized."""
         return METRICS[self.metric]
 
-    def better(self, a: float, b: float) -> bool:
-        """Whether metric value `a` is better than `b`."""
-        return a > b if self.mode == "max" else a < b
+    def reaches_target(self, value: float) -> bool:
+        """Whether a value of the metric is as good as the target, if there is one."""
+        if self.target is None:
+            return False
+        return value >= self.target if self.mode == "max" else value <= self.target
 
 
 def check_settings(values: object, options: Mapping[str, object], file: str) -> Settings:

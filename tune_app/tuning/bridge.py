@@ -5,11 +5,16 @@ Tune calls the scheduler, then the callback, then acts: so a result is judged, r
 carried out.
 """
 
+import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
 import ray
-from ray.tune import Callback
+from ray import tune
+from ray.tune import Callback, PlacementGroupFactory
+from ray.tune.experiment import Experiment
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search.search_algorithm import SearchAlgorithm
@@ -18,6 +23,8 @@ from ray.tune.stopper import Stopper
 from tune_app.experiment.history import Trial
 from tune_app.tuning.scheduler import Decision
 from tune_app.tuning.search import Search
+from tune_app.tuning.trainable import TutorialTrial, Work
+from tune_app.tutorial.mnist import Mnist
 
 
 def tune_id(number: int, attempt: int) -> str:
@@ -107,6 +114,11 @@ class RecordingCallback(Callback):
         with open(trial.error_file) as file:  # noqa: PTH123
             self.search.failed(trial_number(trial), file.read())
 
+    def kill_workers(self) -> None:
+        """End the workers at once: what they were computing is not waited for, and the rest is recorded."""
+        for actor in self.workers:
+            ray.kill(actor)
+
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
         """Tune has handled an event: refresh what the person sees."""
         self.show()
@@ -115,13 +127,77 @@ class RecordingCallback(Callback):
 class SearchStopper(Stopper):
     """Ends the search when there is a reason to; trials that still run stay as they are in the record."""
 
-    def __init__(self, reason: Callable[[], str | None]) -> None:
-        self.reason = reason
+    def __init__(self, reason: Callable[[], str | None], stop_workers: Callable[[], None]) -> None:
+        self.reason, self.stop_workers = reason, stop_workers
+        self.ended_by: str | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune writes snapshots with the stopper in them, which nobody reads."""
+        return {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Single trials are stopped by the scheduler."""
         return False
 
     def stop_all(self) -> bool:
-        """Whether to end the search."""
-        return self.reason() is not None
+        """Whether to end the search; if so, the workers are stopped first."""
+        if self.ended_by is None:
+            self.ended_by = self.reason()
+            if self.ended_by is not None:
+                self.stop_workers()
+        return self.ended_by is not None
+
+
+def run_trials(
+    search: Search, data: Mnist, concurrent: int, reason: Callable[[], str | None], show: Callable[[], None]
+) -> str | None:
+    """Let Tune run the trials of `search`, so many at a time, until all have ended or there is a `reason`.
+
+    Returns the reason, or None. Raises `TuneAppError` where the record can no longer be written.
+    """
+    settings = search.spec.settings
+    # How many trials Tune stages: with its default of one, workers would wait for each other's successors.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(concurrent)
+    scheduler = RecordedScheduler(search)
+    callback = RecordingCallback(search, scheduler, show)
+    stopper = SearchStopper(reason, callback.kill_workers)
+    resources = PlacementGroupFactory([{"CPU": settings.cpus_per_trial, "GPU": settings.gpus_per_trial}])
+    data_ref = ray.put(data)
+    storage = tempfile.mkdtemp(prefix="tune-app-")  # what Tune writes is of no use to anyone
+    experiment = Experiment(search.spec.name, TutorialTrial, stop=stopper, storage_path=storage)
+
+    def make(trial: Trial) -> TuneTrial:
+        work = Work(
+            config=trial.config,
+            seed=trial.seed,
+            max_epochs=settings.max_epochs,
+            results_per_epoch=settings.results_per_epoch,
+            threads=max(1, int(settings.cpus_per_trial)),
+            gpu=settings.gpus_per_trial > 0,
+            data=data_ref,
+        )
+        return TuneTrial(
+            experiment.run_identifier,
+            config=dict(work),
+            trial_id=tune_id(trial.number, 0),
+            storage=experiment.storage,
+            placement_group_factory=resources,
+        )
+
+    try:
+        tune.run(
+            experiment,  # type: ignore[arg-type]  # Tune takes one, its annotation does not say so
+            search_alg=RecordedAlgorithm(search, make, concurrent),
+            scheduler=scheduler,
+            callbacks=[callback],
+            reuse_actors=True,
+            raise_on_failed_trial=False,
+            verbose=0,
+        )
+    except tune.TuneError:
+        if search.broken:
+            raise search.broken from None
+        raise
+    finally:
+        shutil.rmtree(storage, ignore_errors=True)
+    return stopper.ended_by

@@ -34,7 +34,7 @@ class Progress:
     def show(self, history: History, num_trials: int) -> None:
         """Show what happened."""
         now = time.monotonic()
-        if now - self.refreshed < SECONDS_BETWEEN_REFRESHES:
+        if now - self.refreshed < SECONDS_BETWEEN_REFRESHES and not all_ended(history, num_trials):
             return
         self.refreshed = now
         if self.live:
@@ -68,6 +68,11 @@ class Progress:
         if history.best:
             head += f" | best valid accuracy {history.best['valid_accuracy']:.4f} (trial {history.best['trial']})"
         return Group(rows, Text(f"{head} | {duration(time.monotonic() - self.began)}"))
+
+
+def all_ended(history: History, num_trials: int) -> bool:
+    """Whether this is the last state that there will be."""
+    return len(history.trials) == num_trials and all(trial.ended for trial in history.trials)
 
 
 def words(trial: Trial) -> str:

@@ -7,11 +7,13 @@ acts on it. The order at a result: decide, keep the state, write result and deci
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+from tune_app.errors import TuneAppError
 from tune_app.experiment.history import COMPLETED, FAILED, STOPPED, History, Trial
-from tune_app.experiment.record import FORMAT, Entry, RecordWriter
+from tune_app.experiment.record import FORMAT, RecordWriter
 from tune_app.experiment.spec import Paths, Spec
 from tune_app.experiment.states import States
 from tune_app.tuning.sampler import Sampler
@@ -41,17 +43,27 @@ class Search:
         now = time.time()
         self.record.append({"kind": "created", "format": FORMAT, "time": now, "spec": spec.model_dump()})
         self.history = History(spec, now)
+        self.broken: TuneAppError | None = None
         space = spec.search_space()
         self.sampler = Sampler(space, spec.settings)
         self.num_trials = len(self.sampler.grid) or spec.settings.num_samples
         paths.states.mkdir()
         self.states = States(paths)
 
-    def write(self, kind: str, **what: Any) -> Entry:
+    def write(self, kind: str, **what: Any) -> None:
         """Write an entry, then let the history take it in."""
-        entry = self.record.append({"kind": kind, "time": time.time(), **what})
+        with self.noting_failure():
+            entry = self.record.append({"kind": kind, "time": time.time(), **what})
         self.history.apply(entry)
-        return entry
+
+    @contextmanager
+    def noting_failure(self) -> Iterator[None]:
+        """Keep the reason why nothing can be written: Tune passes on no exception but its own."""
+        try:
+            yield
+        except TuneAppError as error:
+            self.broken = error
+            raise
 
     def begin(self) -> None:
         """Write that this process is searching."""
@@ -95,7 +107,8 @@ class Search:
         if result["diverged"]:
             self.ended(number, FAILED, f"diverged: a loss was not finite at epoch {result['epoch']:g}")
             return
-        self.states.put(number, result["k"], result["state"])
+        with self.noting_failure():
+            self.states.put(number, result["k"], result["state"])
         self.write(
             "result",
             trial=number,

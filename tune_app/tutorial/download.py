@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import requests
+import urllib3
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -47,10 +48,10 @@ def tutorial_file() -> Mnist:
     """The tutorial's mnist.pkl.gz, from the cache or downloaded; it must hold MNIST to the bit."""
     path = cache_folder() / "mnist.pkl.gz"
     if path.exists():
-        return from_tutorial(path)
+        return from_tutorial(path, str(path))
     part = download(TUTORIAL_URL, path.parent, TUTORIAL_BYTES)
     try:
-        mnist = from_tutorial(part)
+        mnist = from_tutorial(part, TUTORIAL_URL)
         part.rename(path)
     finally:
         part.unlink(missing_ok=True)
@@ -61,17 +62,22 @@ def idx_files(url: str) -> Mnist:
     """The training images and labels below `url`, packed or not; checked by their headers."""
     with tempfile.TemporaryDirectory(prefix="tune-app-") as folder:
         images, labels = (fetch_idx(url.rstrip("/"), name, Path(folder)) for name in (IMAGES, LABELS))
-        return from_idx(images, labels)
+        try:
+            return from_idx(images, labels)
+        except TuneAppError as error:  # it names a file that is about to go
+            raise TuneAppError(str(error).replace(folder, url.rstrip("/"))) from None
 
 
 def fetch_idx(url: str, name: str, folder: Path) -> Path:
-    """Download name.gz, or name where that is missing."""
+    """Download name.gz, or name where that is missing, to a file of that name in `folder`."""
     try:
-        return download(f"{url}/{name}.gz", folder, None)
+        part = download(f"{url}/{name}.gz", folder, None)
+        name = f"{name}.gz"
     except TuneAppError as missing:
         if "answers 404" not in str(missing):
             raise
-        return download(f"{url}/{name}", folder, None)
+        part = download(f"{url}/{name}", folder, None)
+    return part.rename(folder / name)
 
 
 def download(url: str, folder: Path, size: int | None) -> Path:
@@ -79,22 +85,23 @@ def download(url: str, folder: Path, size: int | None) -> Path:
 
     Raises `TuneAppError` where the server does not answer or sends another size; nothing is left then.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     for attempt in range(1, TRIES + 1):
-        descriptor, name = tempfile.mkstemp(prefix=".download-", dir=folder)
-        part = Path(name)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                receive(url, file, size)
-            return part
-        except requests.RequestException as error:
-            part.unlink()
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(prefix=".download-", dir=folder)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    receive(url, file, size)
+            except BaseException:
+                Path(name).unlink()
+                raise
+            return Path(name)
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             if attempt == TRIES:
                 raise TuneAppError(f"{url}: cannot be downloaded: {reason(error)}") from None
             time.sleep(SECONDS_BETWEEN_TRIES)
-        except BaseException:
-            part.unlink()
-            raise
+        except OSError as error:
+            raise TuneAppError(f"{folder}: cannot be written: {error.strerror or error}") from None
     raise AssertionError("unreachable")
 
 
@@ -109,7 +116,8 @@ def receive(url: str, file: Any, size: int | None) -> None:
             response.raise_for_status()  # may be better at the next try
         if response.status_code != 200:
             raise TuneAppError(f"{url}: the server answers {response.status_code} {response.reason}")
-        promised = int(response.headers.get("Content-Length") or 0)
+        length = response.headers.get("Content-Length", "")
+        promised = int(length) if length.isdecimal() else 0
         task = progress.add_task(url.rsplit("/", 1)[-1], total=promised or size)
         received = 0
         for chunk in response.iter_content(CHUNK):
@@ -124,25 +132,28 @@ def receive(url: str, file: Any, size: int | None) -> None:
             raise TuneAppError(f"{url}: sent {received} bytes, not {size}: not the tutorial's file")
 
 
-def reason(error: requests.RequestException) -> str:
-    """A requests error in a few words."""
+def reason(error: Exception) -> str:
+    """A failed download in a few words."""
     if isinstance(error, requests.Timeout):
         return "no answer in time"
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"the server answers {error.response.status_code} {error.response.reason}"
-    return str(error).splitlines()[0][:200]
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def from_tutorial(path: Path) -> Mnist:
-    """Check and read the tutorial's file."""
-    packed = path.read_bytes()
+def from_tutorial(path: Path, where: str) -> Mnist:
+    """Check and read the tutorial's file; errors say that it is `where`."""
+    try:
+        packed = path.read_bytes()
+    except OSError as error:
+        raise TuneAppError(f"{where}: cannot be read: {error.strerror}") from None
     if len(packed) != TUTORIAL_BYTES:
-        raise TuneAppError(f"{path}: {len(packed)} bytes, not {TUTORIAL_BYTES}: not the tutorial's file")
+        raise TuneAppError(f"{where}: {len(packed)} bytes, not {TUTORIAL_BYTES}: not the tutorial's file")
     digest = hashlib.md5(packed, usedforsecurity=False).hexdigest()
     if digest != TUTORIAL_MD5:
-        raise TuneAppError(f"{path}: MD5 {digest}, not {TUTORIAL_MD5}: not the tutorial's file")
-    mnist = unpickle(packed, str(path))
-    require_original(mnist, str(path))
+        raise TuneAppError(f"{where}: MD5 {digest}, not {TUTORIAL_MD5}: not the tutorial's file")
+    mnist = unpickle(packed, where)
+    require_original(mnist, where)
     return mnist
 
 

@@ -12,9 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tune_app.errors import TuneAppError, choices
 from tune_app.machine import cpu_model, versions
 from tune_app.tutorial import mnist
-from tune_app.tutorial.levels import Config, Value, complete
+from tune_app.tutorial.levels import Config, complete
 from tune_app.tutorial.training import Result, fit, prepare
 
+COMPARED = (
+    *("config", "seed", "epochs", "results_per_epoch", "threads"),
+    *("cpu", "data_digest", "versions", "valid_accuracies"),
+)
+"""What a manifest must hold to say whether a training came out the same."""
 DECISIVE = ("python", "torch", "numpy")
 """Versions that can change a training's numbers."""
 
@@ -24,7 +29,7 @@ class ExportedConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-    config: dict[str, Value]
+    config: dict[str, object]
     seed: int = Field(0, ge=0, lt=2**32)
     epochs: float = Field(5, gt=0, le=10_000)
     results_per_epoch: int = Field(4, ge=1, le=1000)
@@ -56,18 +61,30 @@ def read_exported(path: Path) -> Exported:
         key = ".".join(map(str, first["loc"][:2]))
         if first["type"] == "extra_forbidden":
             raise TuneAppError(f"{path}: {key} is unknown, {choices(key, ExportedConfig.model_fields)}") from None
+        if first["type"] == "missing":
+            raise TuneAppError(f"{path}: {key} is missing") from None
         allowed = first["msg"].removeprefix("Input should be ")
         raise TuneAppError(f"{path}: {key} is {first['input']!r:.60}, allowed: {allowed}") from None
     try:
         config = complete(settings.config)
     except TuneAppError as error:
         raise TuneAppError(f"{path}: config: {error}") from None
-    beside = path.parent / "manifest.json"
+    return Exported(path, settings, config, read_manifest(path.parent / "manifest.json"))
+
+
+def read_manifest(path: Path) -> dict[str, Any] | None:
+    """The manifest beside a config, None where there is none."""
+    if not path.exists():
+        return None
     try:
-        manifest = json.loads(beside.read_text()) if beside.exists() else None
+        manifest = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise TuneAppError(f"{beside}: cannot be read: {error}") from None
-    return Exported(path, settings, config, manifest)
+        raise TuneAppError(f"{path}: cannot be read: {error}") from None
+    content = manifest if isinstance(manifest, dict) else {}
+    lacks = [key for key in COMPARED if key not in content]
+    if lacks or not isinstance(content["versions"], dict):
+        raise TuneAppError(f"{path}: not as tune-app export writes it: no {', '.join(lacks or ['versions'])}")
+    return content
 
 
 def train_exported(exported: Exported, images: mnist.Mnist) -> Iterator[Result]:
@@ -86,6 +103,7 @@ def differences(exported: Exported, images: mnist.Mnist) -> list[str]:
     pairs = [
         ("config", then["config"], exported.config),
         ("seed", then["seed"], settings.seed),
+        ("epochs", then["epochs"], settings.epochs),
         ("results_per_epoch", then["results_per_epoch"], settings.results_per_epoch),
         ("threads", then["threads"], settings.threads),
         ("CPU model", then["cpu"], cpu_model()),

@@ -1,8 +1,8 @@
 """The tutorial's ladder as a table: thirteen levels, and the hyperparameters that each of them has.
 
 This module knows names and numbers only, so that a search space can be checked without loading torch;
-the code of every level stands in `ladder.py` under the same name. A new level is one row here and its
-function there.
+the code of every level stands in `logistic.py` or `cnn.py`, its family's module, under the same name. A new
+level is one row here and its function there.
 """
 
 import math

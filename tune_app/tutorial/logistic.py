@@ -246,7 +246,12 @@ class Loader:
 
     def __init__(self, ds: TensorDataset, bs: int, seed: int | None = None) -> None:
         self.order = BatchOrder(len(ds), bs, seed)
-        self.dl: DataLoader[tuple[Tensor, ...]] = DataLoader(ds, sampler=self.order, batch_size=None)
+        self.dl: DataLoader[tuple[Tensor, ...]] = DataLoader(
+            ds,
+            sampler=self.order,
+            batch_size=None,
+            generator=torch.Generator(),  # or it would draw a number nobody needs from the global generator
+        )
 
     def __len__(self) -> int:
         return len(self.order)

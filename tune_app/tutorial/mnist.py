@@ -75,12 +75,16 @@ def load(source: str | None = None) -> Mnist:
         from tune_app.tutorial.download import idx_files
 
         return idx_files(source)
-    path = Path(source).expanduser()
-    if path.is_dir():
+    try:
+        path = Path(source).expanduser()
+        is_dir, is_file = path.is_dir(), path.is_file()
+    except (OSError, RuntimeError) as error:  # a name too long, a closed folder, ~nobody
+        raise TuneAppError(f"{source}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if is_dir:
         from tune_app.tutorial.idx import load_folder
 
         return load_folder(path)
-    if path.is_file():
+    if is_file:
         return load_parquet(path)
     raise TuneAppError(
         f"{source}: no such data; allowed: a Parquet file, a folder or URL with the four IDX files, tutorial"
@@ -95,6 +99,8 @@ def load_parquet(path: Path, original: bool = False) -> Mnist:
             raise TuneAppError(f"{path}: {file.metadata.num_rows} rows, allowed: up to {MOST_IMAGES}")
         groups = [g for g in range(file.num_row_groups) if not only_test(file.metadata.row_group(g))]
         table = file.read_row_groups(groups, columns=["split", "image", "label"])
+        if nulls := [name for name in table.column_names if table[name].null_count]:
+            raise ValueError(f"column {nulls[0]} has empty cells")
         split, image, label = (table[name].combine_chunks() for name in ("split", "image", "label"))
         x = np.frombuffer(b"".join(image.cast(pa.binary(IMAGE)).buffers()[1:]), np.uint8).reshape(-1, IMAGE)
         y = label.cast(pa.int64()).to_numpy()

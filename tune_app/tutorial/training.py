@@ -181,6 +181,7 @@ def load_state(lesson: Lesson, saved: bytes) -> None:
         for name, p in lesson.parameters.items():
             p.copy_(tensors[f"model.{name}"])
     if isinstance(lesson.opt, torch.optim.SGD):
+        lesson.opt.state.clear()
         for name, p in lesson.parameters.items():
             if f"momentum.{name}" in tensors:
                 lesson.opt.state[p]["momentum_buffer"] = tensors[f"momentum.{name}"].to(p.device)
