@@ -33,7 +33,7 @@ def search(
     from tune_app.tuning.progress import progress
 
     source = load_space(str(space), settings)
-    at = paths(Path(experiments_dir), name or f"{source.name}-{datetime.now():%Y%m%d-%H%M%S}")
+    at = paths(Path(experiments_dir), name if name is not None else f"{source.name}-{datetime.now():%Y%m%d-%H%M%S}")
     where = Where(data=data, address=address, dashboard=dashboard, verbose=verbose)
     with progress(quiet=quiet, settings=source.settings) as shown:
         return run(source, at, where, shown.announce, shown.show)

@@ -10,6 +10,7 @@ import yaml
 from tune_app.errors import TuneAppError
 
 MOST_BYTES = 1_000_000
+LONGEST_NUMBER = 100
 
 
 class Loader(yaml.SafeLoader):
@@ -35,7 +36,16 @@ class Loader(yaml.SafeLoader):
                 seen.add(key)
         return super().construct_mapping(node, deep)
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """Refuse numbers that nobody means: Python cannot even print one of thousands of digits."""
+        if len(node.value) > LONGEST_NUMBER:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a number of {len(node.value)} digits", node.start_mark
+            )
+        return super().construct_yaml_int(node)
 
+
+Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_yaml_int)
 # YAML 1.1 demands a dot and a sign in a float; people write 1e-3.
 Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
@@ -57,7 +67,7 @@ def read_yaml(path: Path) -> Any:
         mark = error.problem_mark or error.context_mark
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
         problem = " ".join(str(error.problem or error.context).split())
-        raise TuneAppError(f"{where}: not valid YAML: {problem}") from None
+        raise TuneAppError(f"{where}: not valid YAML: {problem[:200]}") from None
     except UnicodeDecodeError as error:
         raise TuneAppError(f"{path}: not a text file in UTF-8: {error.reason}") from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:

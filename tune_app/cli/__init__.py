@@ -26,7 +26,7 @@ class Commands(click.Group):
             ctx.exit(INTERRUPTED)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("tune-app", cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tune_app")
 def main() -> None:
     """Search hyperparameters of "What is torch.nn really?" on MNIST with Ray Tune.

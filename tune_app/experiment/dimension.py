@@ -93,6 +93,8 @@ def check_dimension(name: object, value: object, where: str) -> Dimension:
         raise TuneAppError(
             f"{where} has {' and '.join(domains) or 'no domain'}, allowed: one of {', '.join(DOMAINS)}"
         )
+    if value[domains[0]] is None:
+        raise TuneAppError(f"{where}.{domains[0]} is empty, allowed: a list of values or [low, high]")
     try:
         Domain.model_validate(value)
     except ValidationError as error:

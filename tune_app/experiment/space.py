@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from tune_app.experiment.dimension import RANGES, Dimension, Domain, YamlValue, 
 from tune_app.experiment.settings import Settings, check_settings
 from tune_app.tutorial.levels import HYPERPARAMETERS, LEVELS, TUTORIAL_CONFIG, Config, complete
 from tune_app.yaml_file import read_yaml
+
+MOST_POINTS = 100_000
 
 
 class SpaceFile(BaseModel):
@@ -133,6 +136,8 @@ def check_space(content: Any, file: str) -> SearchSpace:
                 f"{file}: space.{dimension.name} is a {dimension.domain} beside a grid,"
                 " allowed: grids and constants only"
             )
+    if sum(1 for _ in islice(space.grid() if space.is_grid else (), MOST_POINTS + 1)) > MOST_POINTS:
+        raise TuneAppError(f"{file}: space has more than {MOST_POINTS} points in its grid")
     return space
 
 

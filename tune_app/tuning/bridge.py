@@ -163,7 +163,7 @@ def run_trials(
     stopper = SearchStopper(reason, callback.kill_workers)
     resources = PlacementGroupFactory([{"CPU": settings.cpus_per_trial, "GPU": settings.gpus_per_trial}])
     data_ref = ray.put(data)
-    storage = tempfile.mkdtemp(prefix="tune-app-")  # what Tune writes is of no use to anyone
+    storage = tempfile.mkdtemp(prefix="tune-")  # what Tune writes is of no use to anyone
     experiment = Experiment(search.spec.name, TutorialTrial, stop=stopper, storage_path=storage)
 
     def make(trial: Trial) -> TuneTrial:

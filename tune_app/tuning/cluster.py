@@ -30,8 +30,8 @@ ENVIRONMENT = {
 }
 OBJECT_STORE_BYTES = 150_000_000
 """MNIST takes 47 MB. Explicit, so that Ray does not claim a third of the machine's memory."""
-LONGEST_TEMPORARY = 40
-"""Ray's sockets lie some 60 characters below its temporary directory, and Unix allows 107 in all."""
+LONGEST_TEMPORARY = 29
+"""Ray's sockets lie up to 64 characters below the directory made here, and Unix allows 107 in all."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def cluster(address: str | None, dashboard: bool, verbose: bool) -> Iterator[str
 def temporary_directory() -> Path:
     """A directory with a path that is short enough for Ray's sockets."""
     usual = tempfile.gettempdir()
-    return Path(tempfile.mkdtemp(prefix="tune-app-", dir=usual if len(usual) <= LONGEST_TEMPORARY else "/tmp"))
+    return Path(tempfile.mkdtemp(prefix="tune-", dir=usual if len(usual) <= LONGEST_TEMPORARY else "/tmp"))
 
 
 def cluster_resources() -> Resources:

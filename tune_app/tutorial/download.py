@@ -165,6 +165,9 @@ def unpickle(packed: bytes, where: str) -> Mnist:
         if len(content) > MOST_UNPACKED:
             raise TuneAppError(f"{where}: unpacks to more than {MOST_UNPACKED} bytes")
         (x_train, y_train), (x_valid, y_valid), _ = ArraysOnly(io.BytesIO(content), encoding="latin-1").load()
+        for array, kind in ((x_train, np.float32), (y_train, np.int64), (x_valid, np.float32), (y_valid, np.int64)):
+            if not isinstance(array, np.ndarray) or array.dtype != kind:
+                raise TypeError(f"it holds {getattr(array, 'dtype', type(array).__name__)} for {kind.__name__}")
     except (OSError, EOFError, zlib.error, pickle.UnpicklingError, ValueError, TypeError, AttributeError) as error:
         raise TuneAppError(f"{where}: not the tutorial's file: {str(error)[:200]}") from None
     train, valid = (pixels(x_train, where), y_train), (pixels(x_valid, where), y_valid)
@@ -173,7 +176,8 @@ def unpickle(packed: bytes, where: str) -> Mnist:
 
 def pixels(x: NDArray[np.float32], where: str) -> NDArray[np.uint8]:
     """Float pixels, multiples of 1/256, as the bytes that they were made of."""
-    bytes_ = np.round(np.asarray(x, np.float32) * 256).clip(0, 255).astype(np.uint8)
+    with np.errstate(invalid="ignore"):  # not a number becomes one that differs
+        bytes_ = np.round(x * 256).clip(0, 255).astype(np.uint8)
     if not np.array_equal(bytes_ / np.float32(256), x):
         raise TuneAppError(f"{where}: the pixels are not multiples of 1/256 from 0 to 255/256")
     return bytes_

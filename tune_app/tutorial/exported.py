@@ -89,6 +89,8 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
 
 def train_exported(exported: Exported, images: mnist.Mnist) -> Iterator[Result]:
     """Train up to the exported epoch, one result after the other."""
+    if round(exported.settings.epochs * exported.settings.results_per_epoch) < 1:
+        raise TuneAppError(f"{exported.path}: epochs is {exported.settings.epochs:g}, less than the first result")
     torch.set_num_threads(exported.settings.threads)
     lesson = prepare(exported.config, images, exported.settings.seed, torch.device("cpu"))
     yield from fit(lesson, exported.settings.epochs, exported.settings.results_per_epoch)

@@ -6,6 +6,7 @@ of torch.nn. Read it from top to bottom, like the tutorial; the loop that puts t
 import math
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -236,8 +237,9 @@ class BatchOrder(Sampler[Tensor]):
         if self.seed is None:
             order = torch.arange(self.n)
         else:
-            # torch mixes the seed well: the orders of neighbouring epochs are unrelated.
-            order = torch.randperm(self.n, generator=torch.Generator().manual_seed(self.seed + self.epoch))
+            # Mixed, not added: epoch 1 of seed 1 must not be epoch 0 of seed 2.
+            (mixed,) = np.random.SeedSequence((self.seed, self.epoch)).generate_state(1)
+            order = torch.randperm(self.n, generator=torch.Generator().manual_seed(int(mixed)))
         yield from torch.split(order, self.bs)[self.first :]
 
 

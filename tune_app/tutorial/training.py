@@ -7,7 +7,7 @@ training that goes on from a kept state gives the results it would have given.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -89,13 +89,17 @@ def loss_batch(
     xb: Tensor,
     yb: Tensor,
     opt: Optimizer,
-) -> tuple[Tensor, int]:
-    """Train on one batch; its loss (a tensor without a gradient) and its number of images."""
+) -> tuple[float, int]:
+    """Train on one batch; its loss and its number of images.
+
+    The loss as a number: small tensors kept between the batches would leave holes in the heap too small
+    for the next batch, 100 MB of them in an epoch.
+    """
     loss = loss_func(model(xb), yb)
     loss.backward()  # type: ignore[no-untyped-call]
     opt.step()
     opt.zero_grad()
-    return loss.detach(), len(xb)
+    return loss.item(), len(xb)
 
 
 def fit(lesson: Lesson, max_epochs: float, results_per_epoch: int, after: int = 0) -> Iterator[Result]:
@@ -145,20 +149,19 @@ def fit(lesson: Lesson, max_epochs: float, results_per_epoch: int, after: int = 
 def validate(lesson: Lesson) -> tuple[float, float]:
     """Mean loss and accuracy over the validation images."""
     train_mode(lesson, False)
-    losses, nums, hits = [], [], []
+    losses, nums, hits = [], [], 0
     for xb, yb in lesson.valid_dl.batches(0, 0):
         out = lesson.model(scaled(xb))
-        losses.append(lesson.loss_func(out, yb))
-        hits.append((out.argmax(dim=1) == yb).sum())
+        losses.append(lesson.loss_func(out, yb).item())
+        hits += int((out.argmax(dim=1) == yb).sum())
         nums.append(len(yb))
     train_mode(lesson, True)
-    return weighted_mean(losses, nums), int(torch.stack(hits).sum()) / sum(nums)
+    return weighted_mean(losses, nums), hits / sum(nums)
 
 
-def weighted_mean(losses: list[Tensor] | tuple[Tensor, ...], nums: list[int] | tuple[int, ...]) -> float:
+def weighted_mean(losses: Sequence[float], nums: Sequence[int]) -> float:
     """The mean per image of the losses of batches with `nums` images each; the last batch may be short."""
-    values = torch.stack(list(losses)).double().cpu()
-    return float((values * torch.tensor(nums, dtype=torch.float64)).sum() / sum(nums))
+    return float(np.sum(np.multiply(losses, nums)) / np.sum(nums))
 
 
 def train_mode(lesson: Lesson, mode: bool) -> None:

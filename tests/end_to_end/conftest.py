@@ -1,0 +1,136 @@
+"""Real processes on a real local Ray: how they are started, watched and ended."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "tune_app"]
+
+
+def temporary(folder: Path) -> Path:
+    """The temporary directory of the commands that run in `folder`: a short path, for Ray's sockets."""
+    return Path("/tmp") / f"t{zlib.crc32(str(folder).encode()):08x}"
+
+
+def left_in(folder: Path) -> list[Path]:
+    """What lies in a temporary directory, without the cache folder that torch makes in any."""
+    return [path for path in folder.iterdir() if not path.name.startswith("torchinductor")]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """A home and a temporary directory of the test's own."""
+    temporary(folder).mkdir(exist_ok=True)
+    made.add(temporary(folder))
+    return {**os.environ, "HOME": str(folder), "TMPDIR": str(temporary(folder)), "RAY_AUTH_MODE": "disabled"}
+
+
+made: set[Path] = set()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_temporary_directory_stays() -> Iterator[None]:
+    """Remove the temporary directories when all tests are done."""
+    yield
+    for folder in made:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def tune_app(folder: Path, *arguments: object, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    """Run a command in `folder` to its end."""
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
+    """Look again and again until `condition` holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain until {what}"
+        time.sleep(0.05)
+
+
+def descendants(pid: int) -> set[int]:
+    """The living processes that `pid` started, and those that they started."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    found: set[int] = set()
+    waiting = [pid]
+    while waiting:
+        for child in children.get(waiting.pop(), []):
+            found.add(child)
+            waiting.append(child)
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether the process is there and not a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+class Running:
+    """A command that runs in the background."""
+
+    def __init__(self, folder: Path, *arguments: object) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [*COMMAND, *map(str, arguments)],
+            cwd=folder,
+            env=environment(folder),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait_for_results(self, name: str, n: int) -> None:
+        """Until the record of the experiment holds `n` results."""
+        record = self.folder / "experiments" / name / "record.jsonl"
+
+        def there() -> bool:
+            assert self.process.poll() is None, self.process.communicate()
+            return record.exists() and record.read_text().count('"kind":"result"') >= n
+
+        wait_for(there, f"there are {n} results")
+
+    def end(self, seconds: float = 60) -> tuple[int, str, str]:
+        """Wait for the end: exit code, stdout, stderr."""
+        out, err = self.process.communicate(timeout=seconds)
+        return self.process.returncode, out, err
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """Start commands in the background; what still runs at the end of the test is killed."""
+    running: list[Running] = []
+
+    def start(*arguments: object) -> Running:
+        running.append(Running(tmp_path, *arguments))
+        return running[-1]
+
+    yield start
+    for one in running:
+        for pid in {one.process.pid} | descendants(one.process.pid):
+            if alive(pid):
+                os.kill(pid, 9)
+        one.process.wait()

@@ -1,0 +1,53 @@
+"""The Python API, as a notebook uses it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.end_to_end.conftest import environment
+
+NOTEBOOK = """
+import sys
+from tune_app import load_experiment, load_space, search
+
+source = load_space("quick")
+print([d.name for d in source.space.dimensions], source.settings.num_samples)
+
+settings = {"num_samples": 3, "max_epochs": 2}
+first = search("quick", name="first", settings=settings, data=sys.argv[1], quiet=True)
+again = search("quick", name="again", settings=settings, data=sys.argv[1], quiet=True)
+best = load_experiment("first").history.best
+print(first.state, len(first.history.trials), best["valid_accuracy"] > 0.5)
+print([t.config for t in first.history.trials] == [t.config for t in again.history.trials])
+try:
+    search("quick", name="first")
+except Exception as error:
+    print(type(error).__name__, error)
+
+import ray
+ray.init(address="local", num_cpus=1, include_dashboard=False)
+search("quick", name="third", settings=settings, data=sys.argv[1], quiet=True)
+print(ray.is_initialized(), load_experiment().name)
+"""
+
+
+def test_a_notebook_searches_twice_in_one_process_and_leaves_its_own_ray_alone(
+    tmp_path: Path, small_data: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NOTEBOOK, str(small_data)],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "['level', 'lr', 'bs'] 10",
+        "finished 3 True",
+        "True",
+        "TuneAppError experiments/first: exists already, allowed: another --name, or tune-app remove first",
+        "True third",
+    ]

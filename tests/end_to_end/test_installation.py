@@ -1,0 +1,61 @@
+"""What pip installs, and where it must run."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import COMMAND, environment
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_the_wheel_holds_mnist_its_licence_and_the_spaces_and_runs_anywhere(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "*.egg-info", "build", "experiments"))
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*build, "-w", str(tmp_path), str(source)], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as content:
+        names = set(content.namelist())
+        content.extractall(tmp_path / "site")
+    assert {"tune_app/tutorial/mnist.parquet", "tune_app/tutorial/MNIST-LICENSE"} <= names
+    assert {"tune_app/search_spaces/tutorial.yaml", "tune_app/search_spaces/space.schema.json"} <= names
+    shutil.rmtree(source)
+    program = (
+        "import tune_app, sys; from tune_app.tutorial import mnist; from tune_app import load_space;"
+        "assert tune_app.__file__.startswith(sys.argv[1]), tune_app.__file__;"
+        "print(mnist.load().train.x.shape, load_space('tutorial').name)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], cwd="/", env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "(50000, 784) tutorial\n"
+
+
+def can_unshare() -> bool:
+    """Whether this user may make a mount namespace."""
+    return subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not shutil.which("unshare") or not can_unshare(), reason="needs a mount namespace (root)")
+def test_a_container_with_64_mb_of_shared_memory_works(tmp_path: Path) -> None:
+    (tmp_path / "space.yaml").write_text("space: {level: linear}\nsearch: {num_samples: 2, max_epochs: 1}")
+    search = " ".join([*COMMAND, "search", "space.yaml", "--name", "x", "--no-dashboard", "--quiet"])
+    script = f"mount -t tmpfs -o size=64m tmpfs /dev/shm && {search}"
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 completed" in done.stdout

@@ -1,0 +1,66 @@
+"""The whole MNIST."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.conftest import SHIPPED
+from tests.end_to_end.conftest import Running, tune_app
+from tune_app.experiment.history import load_experiment
+
+CNN = """
+space:
+  level: {grid: [cnn, wrapped]}
+  lr: {grid: [0.1, 0.05, 0.001]}
+search: {max_epochs: 3, results_per_epoch: 4, grace_period: 0.75, reduction_factor: 3}
+"""
+
+
+def test_a_search_over_cnn_levels_reaches_092_and_stops_hopeless_trials(tmp_path: Path) -> None:
+    (tmp_path / "cnn.yaml").write_text(CNN)
+    done = tune_app(tmp_path, "search", "cnn.yaml", "--name", "x", "--no-dashboard", "--json")
+    assert done.returncode == 0, done.stderr
+    outcome = json.loads(done.stdout)
+    assert outcome["best"]["valid_accuracy"] >= 0.92
+    assert outcome["best"]["config"]["level"] in ("cnn", "wrapped")
+    stopped = [trial for trial in outcome["trials"] if trial["state"] == "stopped"]
+    assert stopped
+    assert all("below the cutoff" in trial["reason"] for trial in stopped)
+    # lr 0.001 is hopeless: where it was not the first of its rung, it is stopped there
+    assert any(trial["config"]["lr"] == 0.001 and trial["epoch"] == 0.75 for trial in stopped)
+    assert load_experiment("x", tmp_path / "experiments").history.spec.data.train == 50_000
+
+
+def private_bytes(pid: int) -> int:
+    """Memory that no other process shares."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(1024 * int(line.split()[1]) for line in rollup if line.startswith("Private_"))
+
+
+@pytest.mark.parametrize("level", ["linear", "validation"])
+def test_a_worker_has_next_to_no_memory_of_its_own_for_the_data(
+    tmp_path: Path, start: Callable[..., Running], level: str
+) -> None:
+    table = pq.read_table(SHIPPED)
+    few = [table.filter(pa.compute.equal(table["split"], name)).slice(0, 1000) for name in ("train", "valid")]
+    pq.write_table(pa.concat_tables(few), tmp_path / "few.parquet")
+    (tmp_path / "space.yaml").write_text(
+        f"space: {{level: {level}, bs: 50}}\nsearch: {{num_samples: 4, max_epochs: 10000, results_per_epoch: 1}}"
+    )
+    measured = {}
+    for name, data in (("all", []), ("few", ["--data", tmp_path / "few.parquet"])):
+        running = start("search", "space.yaml", "--name", name, "--no-dashboard", "--no-early-stopping", *data)
+        running.wait_for_results(name, 6)
+        trials = load_experiment(name, tmp_path / "experiments").history.trials
+        workers = [t.attempts[0]["pid"] for t in trials if t.results and not t.ended]
+        assert len(workers) == len(os.sched_getaffinity(0))
+        measured[name] = [private_bytes(pid) for pid in workers]
+        running.process.send_signal(signal.SIGINT)
+        assert running.end()[0] == 130
+    assert max(measured["all"]) - min(measured["few"]) < 10_000_000, measured

@@ -1,0 +1,54 @@
+"""What a person sees and types on a real terminal."""
+
+import os
+import pty
+import select
+import time
+from pathlib import Path
+
+from tests.end_to_end.conftest import COMMAND, alive, descendants, environment, left_in, temporary, wait_for
+from tune_app.experiment.history import load_experiment
+
+LONG = "space: {level: cnn, bs: 2, lr: 0.01}\nsearch: {num_samples: 3, max_epochs: 50, results_per_epoch: 20}"
+
+
+def read_until(terminal: int, wanted: str | None, seconds: float = 60) -> str:
+    """What the terminal shows until `wanted` is there, or until its end."""
+    seen = ""
+    deadline = time.monotonic() + seconds
+    while wanted is None or wanted not in seen:
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain for {wanted!r} in {seen!r}"
+        if select.select([terminal], [], [], 0.1)[0]:
+            try:
+                seen += os.read(terminal, 65536).decode(errors="replace")
+            except OSError:  # the other end is closed
+                break
+    return seen
+
+
+def test_ctrl_c_on_a_terminal_ends_the_search_and_its_processes(tmp_path: Path, small_data: Path) -> None:
+    (tmp_path / "space.yaml").write_text(LONG)
+    arguments = ["search", "space.yaml", "--name", "x", "--data", str(small_data), "--no-dashboard"]
+    env = {**environment(tmp_path), "TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        os.execve(COMMAND[0], [*COMMAND, *arguments], env)
+    try:
+        seen = read_until(terminal, "best valid accuracy")
+        assert "0 of 3 trials: 0 completed, 0 stopped, 0 failed" in seen
+        assert "running" in seen
+        assert "cnn, lr 0.01, bs 2, momentum 0.9" in seen
+        processes = descendants(pid)
+        os.write(terminal, b"\x03")
+        seen = read_until(terminal, None, seconds=15)
+        assert "The search was interrupted." in seen
+        assert "Traceback" not in seen
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
+        wait_for(lambda: not any(map(alive, processes)), "no process is left", 10)
+    finally:
+        for one in {pid} | descendants(pid):
+            if alive(one):
+                os.kill(one, 9)
+    assert left_in(temporary(tmp_path)) == []
+    assert load_experiment("x", tmp_path / "experiments").state == "interrupted"

@@ -1,0 +1,314 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from tune_app.errors import TuneAppError
+from tune_app.machine import cpu_model, versions
+from tune_app.tutorial.exported import (
+    ExportedConfig,
+    differences,
+    read_exported,
+    read_manifest,
+    train_exported,
+    verdict,
+)
+from tune_app.tutorial.levels import LEVELS, complete
+from tune_app.tutorial.mnist import Mnist, Split, load
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before() -> Iterator[None]:
+    """train_exported sets torch's thread count for its process."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def small(small_data: Path) -> Mnist:
+    return load(str(small_data))
+
+
+CONFIG: dict[str, object] = {
+    "config": complete({"level": "fit", "bs": 50}),
+    "seed": 7,
+    "epochs": 1.5,
+    "results_per_epoch": 2,
+    "threads": 1,
+    "data": None,
+}
+
+
+def write(folder: Path, config: object, manifest: object = None) -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / "config.yaml"
+    path.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
+    if manifest is not None:
+        text = manifest if isinstance(manifest, str) else json.dumps(manifest)
+        (folder / "manifest.json").write_text(text)
+    return path
+
+
+def manifest_of(accuracies: list[float], data: Mnist) -> dict[str, object]:
+    """The manifest that an export of such a search on this machine has."""
+    return {
+        "experiment": "e",
+        "trial": 3,
+        **CONFIG,
+        "valid_accuracies": accuracies,
+        "data_digest": data.digest(),
+        "cpu": cpu_model(),
+        "versions": versions(),
+    }
+
+
+def accuracies(path: Path, data: Mnist) -> list[float]:
+    return [result.valid_accuracy for result in train_exported(read_exported(path), data)]
+
+
+def refusal(path: Path) -> str:
+    """The one line with which the file is refused, less its path."""
+    with pytest.raises(TuneAppError) as error:
+        read_exported(path)
+    assert str(error.value).startswith(f"{path}")
+    assert "\n" not in str(error.value)
+    return str(error.value).removeprefix(str(path))
+
+
+# ---- reading a config ----------------------------------------------------------------------------------
+
+
+def test_an_exported_config_is_read_as_it_was_written(tmp_path):
+    exported = read_exported(write(tmp_path, CONFIG))
+    assert exported.settings.model_dump() == CONFIG
+    assert exported.config == CONFIG["config"]
+    assert exported.path == tmp_path / "config.yaml"
+    assert exported.manifest is None
+
+
+def test_all_but_the_config_may_be_left_out(tmp_path):
+    exported = read_exported(write(tmp_path, "config: {level: cnn, lr: 5e-2}"))
+    settings = exported.settings
+    assert (settings.seed, settings.epochs, settings.results_per_epoch, settings.threads) == (0, 5, 4, 1)
+    assert settings.data is None
+    assert exported.config == {"level": "cnn", **LEVELS["cnn"].defaults, "lr": 0.05}
+
+
+def test_the_manifest_beside_the_config_is_read(tmp_path, small):
+    manifest = manifest_of([0.5], small)
+    assert read_exported(write(tmp_path, CONFIG, manifest)).manifest == manifest
+
+
+def test_a_missing_file_is_refused_with_its_path(tmp_path):
+    assert refusal(tmp_path / "config.yaml") == ": cannot be read: No such file or directory"
+
+
+def test_a_folder_is_refused(tmp_path):
+    assert refusal(tmp_path) == ": cannot be read: Is a directory"
+
+
+@pytest.mark.parametrize("content", ["", "just text", "[1, 2]", "3"])
+def test_a_file_that_is_no_mapping_is_refused_with_what_is_allowed(tmp_path, content):
+    assert refusal(write(tmp_path, content)).endswith(", allowed: a mapping with config, seed, epochs")
+
+
+def test_a_file_that_is_no_yaml_is_refused_with_its_line(tmp_path):
+    assert ", line 2: not valid YAML: " in refusal(write(tmp_path, "config: {level: cnn}\nseed: ]\n"))
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_name(tmp_path):
+    assert refusal(write(tmp_path, {**CONFIG, "sede": 1})) == (
+        ": sede is unknown, did you mean 'seed'? allowed: config, seed, epochs, results_per_epoch, threads, data"
+    )
+
+
+def test_a_missing_config_is_said_to_be_missing(tmp_path):
+    assert refusal(write(tmp_path, {"seed": 3})) == ": config is missing"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("config", "cnn", "a valid dictionary"),
+        ("config", None, "a valid dictionary"),
+        ("seed", 1.5, "a valid integer"),
+        ("seed", True, "a valid integer"),
+        ("seed", "1", "a valid integer"),
+        ("seed", None, "a valid integer"),
+        ("seed", -1, "greater than or equal to 0"),
+        ("seed", 2**32, "less than 4294967296"),
+        ("epochs", 0, "greater than 0"),
+        ("epochs", 10_001, "less than or equal to 10000"),
+        ("epochs", float("nan"), "a finite number"),
+        ("epochs", float("inf"), "a finite number"),
+        ("epochs", "5", "a valid number"),
+        ("results_per_epoch", 0, "greater than or equal to 1"),
+        ("results_per_epoch", 2.0, "a valid integer"),
+        ("threads", 0, "greater than or equal to 1"),
+        ("threads", 1025, "less than or equal to 1024"),
+        ("data", 3, "a valid string"),
+    ],
+)
+def test_a_wrong_type_or_value_is_refused_with_what_is_allowed(tmp_path, key, value, allowed):
+    assert refusal(write(tmp_path, {**CONFIG, key: value})) == f": {key} is {value!r}, allowed: {allowed}"
+
+
+@pytest.mark.parametrize("value", [True, [1], {"a": 1}, None, float("nan"), "fast", 0, 1001])
+def test_a_wrong_hyperparameter_is_refused_with_its_range(tmp_path, value):
+    path = write(tmp_path, {"config": {"level": "cnn", "lr": value}})
+    assert refusal(path) == f": config: lr is {value!r}, allowed: a number, greater than 0, at most 1000"
+
+
+def test_an_unknown_level_is_refused_with_the_nearest_name(tmp_path):
+    path = write(tmp_path, {"config": {"level": "cnnn"}})
+    assert refusal(path).startswith(": config: level 'cnnn' does not exist, did you mean 'cnn'? allowed: scratch,")
+
+
+def test_an_unknown_hyperparameter_is_refused_with_the_level(tmp_path):
+    path = write(tmp_path, {"config": {"level": "scratch", "momentum": 0.9}})
+    assert refusal(path) == ": config: level 'scratch' has no 'momentum', allowed: lr, bs"
+
+
+def test_a_config_without_a_level_is_refused(tmp_path):
+    assert refusal(write(tmp_path, {"config": {"lr": 0.1}})).startswith(
+        ": config: level is missing, allowed: scratch"
+    )
+
+
+def test_a_very_long_value_is_shortened(tmp_path):
+    assert len(refusal(write(tmp_path, {**CONFIG, "seed": "9" * 10_000}))) < 150
+
+
+def test_every_setting_that_an_export_writes_is_known():
+    assert set(ExportedConfig.model_fields) == set(CONFIG)
+
+
+# ---- reading a manifest --------------------------------------------------------------------------------
+
+
+def test_no_manifest_is_none(tmp_path):
+    assert read_manifest(tmp_path / "manifest.json") is None
+
+
+@pytest.mark.parametrize("content", ["", "{", "\ufeff{}", '{"config": '])
+def test_a_manifest_that_is_no_json_is_refused_with_its_path(tmp_path, content):
+    path = write(tmp_path, CONFIG, content)
+    with pytest.raises(TuneAppError) as error:
+        read_exported(path)
+    assert str(error.value).startswith(f"{tmp_path / 'manifest.json'}: cannot be read: ")
+
+
+@pytest.mark.parametrize(
+    "key", ["config", "seed", "epochs", "threads", "cpu", "data_digest", "versions", "valid_accuracies"]
+)
+def test_a_manifest_that_lacks_something_is_refused_with_what_it_lacks(tmp_path, small, key):
+    manifest = manifest_of([0.5], small)
+    del manifest[key]
+    with pytest.raises(TuneAppError) as error:
+        read_exported(write(tmp_path, CONFIG, manifest))
+    assert str(error.value) == f"{tmp_path / 'manifest.json'}: not as tune-app export writes it: no {key}"
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "3", '{"versions": {}}'])
+def test_json_of_another_kind_is_refused(tmp_path, content):
+    with pytest.raises(TuneAppError, match="not as tune-app export writes it: no config, seed, epochs,"):
+        read_exported(write(tmp_path, CONFIG, content))
+
+
+def test_versions_of_another_kind_are_refused(tmp_path, small):
+    with pytest.raises(TuneAppError, match="not as tune-app export writes it: no versions"):
+        read_exported(write(tmp_path, CONFIG, {**manifest_of([0.5], small), "versions": "1.0"}))
+
+
+# ---- training again ------------------------------------------------------------------------------------
+
+
+def test_a_config_trains_up_to_its_epoch_with_its_threads(tmp_path, small):
+    torch.set_num_threads(2)
+    results = list(train_exported(read_exported(write(tmp_path, CONFIG)), small))
+    assert [result.epoch for result in results] == [0.5, 1.0, 1.5]
+    assert torch.get_num_threads() == 1
+
+
+def test_the_same_training_is_the_same_and_nothing_differs(tmp_path, small):
+    found = accuracies(write(tmp_path / "search", CONFIG), small)
+    assert 0.5 < found[-1] < 1
+    exported = read_exported(write(tmp_path / "export", CONFIG, manifest_of(found, small)))
+    again = [result.valid_accuracy for result in train_exported(exported, small)]
+    assert verdict(exported, small, again) == {"same": True, "recorded": found, "differences": []}
+
+
+def test_integers_and_their_floats_are_no_difference(tmp_path, small):
+    manifest = manifest_of([0.5], small)
+    manifest["epochs"] = 2.0
+    assert differences(read_exported(write(tmp_path, {**CONFIG, "epochs": 2}, manifest)), small) == []
+
+
+def test_another_last_digit_is_not_the_same(tmp_path, small):
+    exported = read_exported(write(tmp_path, CONFIG, manifest_of([0.5, 0.75], small)))
+    assert verdict(exported, small, [0.5, 0.75])["same"]
+    assert not verdict(exported, small, [0.5, 0.7500000000000001])["same"]
+    assert not verdict(exported, small, [0.5])["same"]
+    assert not verdict(exported, small, [])["same"]
+
+
+def test_a_manifest_without_accuracies_is_never_the_same(tmp_path, small):
+    exported = read_exported(write(tmp_path, CONFIG, manifest_of([], small)))
+    assert verdict(exported, small, []) == {"same": False, "recorded": [], "differences": []}
+
+
+def test_without_a_manifest_nothing_can_be_said_to_be_the_same(tmp_path, small):
+    exported = read_exported(write(tmp_path, CONFIG))
+    assert verdict(exported, small, [0.5]) == {
+        "same": False,
+        "recorded": [],
+        "differences": ["there is no manifest.json beside the config"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seed", 8),
+        ("threads", 2),
+        ("epochs", 2),
+        ("results_per_epoch", 4),
+        ("config", complete({"level": "fit", "bs": 51})),
+    ],
+)
+def test_a_changed_setting_is_named_with_both_values(tmp_path, small, key, value):
+    exported = read_exported(write(tmp_path, {**CONFIG, key: value}, manifest_of([0.5], small)))
+    now = float(value) if key == "epochs" else value
+    assert differences(exported, small) == [f"{key}: {CONFIG[key]} in the search, {now} now"]
+
+
+def test_changed_data_are_named_with_both_digests(tmp_path, small):
+    labels = small.valid.y.copy()
+    labels[-1] = (labels[-1] + 1) % 10
+    other = Mnist(small.train, Split(small.valid.x, labels))
+    exported = read_exported(write(tmp_path, CONFIG, manifest_of([0.5], small)))
+    assert differences(exported, other) == [f"data digest: {small.digest()} in the search, {other.digest()} now"]
+
+
+def test_another_processor_and_other_versions_are_named(tmp_path, small):
+    manifest = manifest_of([0.5], small) | {"cpu": "Elbrus-8C"}
+    manifest["versions"] = versions() | {"torch": "1.0", "ray": "0.1"}  # Ray does not take part in the numbers
+    del manifest["versions"]["numpy"]
+    found = differences(read_exported(write(tmp_path, CONFIG, manifest)), small)
+    assert found == [
+        f"CPU model: Elbrus-8C in the search, {cpu_model()} now",
+        f"torch: 1.0 in the search, {versions()['torch']} now",
+        f"numpy: None in the search, {versions()['numpy']} now",
+    ]
+
+
+def test_a_changed_seed_gives_other_accuracies_and_says_why(tmp_path, small):
+    found = accuracies(write(tmp_path / "search", CONFIG), small)
+    path = write(tmp_path / "export", {**CONFIG, "seed": 8}, manifest_of(found, small))
+    judged = verdict(read_exported(path), small, accuracies(path, small))
+    assert not judged["same"]
+    assert judged["differences"] == ["seed: 7 in the search, 8 now"]

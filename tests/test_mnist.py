@@ -1,0 +1,331 @@
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tune_app.errors import TuneAppError
+from tune_app.tutorial import mnist
+from tune_app.tutorial.mnist import IMAGE, SHIPPED, Mnist, Split, load
+
+# From the design, not from the package.
+DIGESTS = {
+    "train": (
+        "c80ceb24eedca80f31cfca280b8fb911cbb41b9990f998bebd40e26b1ab6d0f8",
+        "3fc61c21900fc0b58d42fdaf93c02687003667ff54f671496c1d367a95cae2ba",
+    ),
+    "valid": (
+        "2b079632b0defaf508a5ebf8c4ac1e18ce15c8b337da087e9c3e1c84c618d244",
+        "bfddcd2fec1923668512623a71a47033ec687581bc04ac5708c8857aa0193630",
+    ),
+}
+
+
+@cache
+def shipped() -> Mnist:
+    """The whole of MNIST, loaded once for all tests that need it."""
+    return load()
+
+
+def refusal(source: Path | str) -> str:
+    """The one line with which `source` is refused; it names `source`."""
+    with pytest.raises(TuneAppError) as error:
+        load(str(source))
+    assert str(source) in str(error.value)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def write(path: Path, n: int = 12, row_group_size: int | None = None, **columns: object) -> Path:
+    """A Parquet file of n rows, the last two of them valid; `columns` replace the good ones."""
+    good: dict[str, object] = {
+        "split": ["train"] * (n - 2) + ["valid"] * 2,
+        "image": pa.array([bytes([i]) * IMAGE for i in range(n)], pa.binary(IMAGE)),
+        "label": pa.array([i % 10 for i in range(n)], pa.uint8()),
+    }
+    table = pa.table({name: column for name, column in (good | columns).items() if column is not None})
+    pq.write_table(table, path, row_group_size=row_group_size)
+    return path
+
+
+# ---- the copy in the package ---------------------------------------------------------------------------
+
+
+def test_the_shipped_images_and_labels_are_mnist_to_the_bit():
+    for name, split in (("train", shipped().train), ("valid", shipped().valid)):
+        images = hashlib.sha256(split.x.tobytes()).hexdigest()
+        labels = hashlib.sha256(split.y.astype("<i8").tobytes()).hexdigest()
+        assert (images, labels) == DIGESTS[name] == split.digests()
+
+
+def test_the_shipped_arrays_have_the_shapes_and_types_of_mnist():
+    train, valid = shipped().train, shipped().valid
+    assert (train.x.shape, train.y.shape) == ((50_000, 784), (50_000,))
+    assert (valid.x.shape, valid.y.shape) == ((10_000, 784), (10_000,))
+    assert {array.dtype.name for array in (train.x, valid.x)} == {"uint8"}
+    assert {array.dtype.name for array in (train.y, valid.y)} == {"int64"}
+    assert np.bincount(train.y).tolist() == [4932, 5678, 4968, 5101, 4859, 4506, 4951, 5175, 4842, 4988]
+
+
+def test_the_arrays_cannot_be_written_to():
+    for array in (shipped().train.x, shipped().train.y, shipped().valid.x, shipped().valid.y):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
+
+
+def test_the_digest_depends_on_every_image_every_label_and_their_order():
+    x, y = np.arange(3 * IMAGE, dtype=np.uint8).reshape(3, IMAGE), np.array([1, 2, 3])
+    split = Split(x, y)
+    changed_x, changed_y = x.copy(), y.copy()
+    changed_x[2, 783] ^= 1
+    changed_y[2] = 4
+    others = [
+        Mnist(split, Split(changed_x, y)),
+        Mnist(split, Split(x, changed_y)),
+        Mnist(Split(changed_x, y), split),
+        Mnist(Split(x, changed_y), split),
+        Mnist(Split(x[::-1], y[::-1]), split),
+        Mnist(Split(x[:2], y[:2]), split),
+    ]
+    digests = [Mnist(split, split).digest(), *(other.digest() for other in others)]
+    assert len(set(digests)) == len(digests)
+    assert Mnist(Split(x.copy(), y.copy()), split).digest() == digests[0]
+
+
+def test_a_flipped_bit_in_the_shipped_file_is_refused_with_its_path(tmp_path: Path, monkeypatch):
+    content = bytearray(SHIPPED.read_bytes())
+    content[1_000_000] ^= 4  # in the images of the first row group
+    copy = tmp_path / "mnist.parquet"
+    copy.write_bytes(content)
+    monkeypatch.setattr(mnist, "SHIPPED", copy)
+    with pytest.raises(TuneAppError) as error:
+        load()
+    assert str(copy) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_flipped_bit_anywhere_in_the_data_is_refused_or_changes_nothing(tmp_path: Path, monkeypatch):
+    good = write(tmp_path / "good.parquet", 40)
+    original = load(str(good))
+    digests = {"train": original.train.digests(), "valid": original.valid.digests()}
+    monkeypatch.setattr(mnist, "SPLIT_DIGESTS", digests)
+    content = good.read_bytes()
+    copy = tmp_path / "copy.parquet"
+    monkeypatch.setattr(mnist, "SHIPPED", copy)
+    data_bytes = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    refused = 0
+    for position in range(4, data_bytes, max(1, data_bytes // 150)):
+        flipped = bytearray(content)
+        flipped[position] ^= 1 << position % 8
+        copy.write_bytes(flipped)
+        try:
+            assert load().digest() == original.digest()
+        except TuneAppError as error:
+            assert str(copy) in str(error)
+            refused += 1
+    assert refused > 50
+
+
+@pytest.mark.parametrize(("name", "what"), [("train", "images"), ("valid", "labels")])
+def test_other_images_or_labels_than_mnists_are_refused_as_the_shipped_file(
+    tmp_path: Path, monkeypatch, name: str, what: str
+):
+    path = write(tmp_path / "other.parquet")
+    original = load(str(path))
+    digests = {"train": original.train.digests(), "valid": original.valid.digests()}
+    monkeypatch.setattr(mnist, "SPLIT_DIGESTS", digests)
+    monkeypatch.setattr(mnist, "SHIPPED", path)
+    assert load().digest() == original.digest()
+    kept = list(digests[name])
+    kept[("images", "labels").index(what)] = "0" * 64
+    monkeypatch.setitem(digests, name, tuple(kept))
+    with pytest.raises(TuneAppError, match=f"other.parquet: the {name} {what} are not MNIST's: SHA-256 [0-9a-f]+"):
+        load()
+
+
+# ---- the test images are left alone --------------------------------------------------------------------
+
+
+def test_no_row_group_of_test_images_of_the_shipped_file_is_read(monkeypatch):
+    class Read(Exception):
+        """In place of reading 8 MB."""
+
+    def read_row_groups(self: pq.ParquetFile, groups: list[int], columns: list[str]) -> None:
+        splits = [set(self.read_row_group(g, columns=["split"])["split"].to_pylist()) for g in groups]
+        raise Read(sum(self.metadata.row_group(g).num_rows for g in groups), set().union(*splits))
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", read_row_groups)
+    with pytest.raises(Read) as read:
+        load()
+    assert read.value.args == (60_000, {"train", "valid"})
+    assert pq.read_metadata(SHIPPED).num_rows == 70_000
+
+
+def test_garbage_in_place_of_the_test_images_is_not_noticed(tmp_path: Path):
+    splits = ["train"] * 8 + ["valid"] * 4 + ["test"] * 4
+    path = write(tmp_path / "three.parquet", 16, row_group_size=4, split=splits)
+    expected = load(str(path))
+    group = pq.read_metadata(path).row_group(3)
+    columns = [group.column(i) for i in range(group.num_columns)]
+    start = min(column.dictionary_page_offset or column.data_page_offset for column in columns)
+    size = sum(column.total_compressed_size for column in columns)
+    content = bytearray(path.read_bytes())
+    content[start : start + size] = b"\xff" * size
+    path.write_bytes(content)
+    with pytest.raises((OSError, pa.ArrowException)):
+        pq.read_table(path)  # it is garbage indeed
+    assert load(str(path)).digest() == expected.digest()
+
+
+def test_test_images_among_others_in_a_row_group_are_left_out(tmp_path: Path):
+    splits = ["test", "train", "test", "valid", "train", "other"] * 2
+    found = load(str(write(tmp_path / "mixed.parquet", split=splits)))
+    assert found.train.x[:, 0].tolist() == [1, 4, 7, 10]
+    assert found.valid.x[:, 0].tolist() == [3, 9]
+
+
+# ---- other Parquet files -------------------------------------------------------------------------------
+
+
+def test_a_parquet_file_is_loaded_in_its_order_and_read_only(tmp_path: Path):
+    found = load(str(write(tmp_path / "own.parquet", row_group_size=5)))
+    assert found.train.x[:, 0].tolist() == list(range(10))
+    assert found.train.y.tolist() == list(range(10))
+    assert (found.valid.x[:, 783].tolist(), found.valid.y.tolist()) == ([10, 11], [0, 1])
+    arrays = (found.train.x, found.train.y, found.valid.x, found.valid.y)
+    assert not any(array.flags.writeable for array in arrays)
+    assert {array.dtype.name for array in arrays} == {"uint8", "int64"}
+
+
+def test_the_small_file_holds_the_first_images_of_mnist(small_data: Path):
+    small = load(str(small_data))
+    assert np.array_equal(small.train.x, shipped().train.x[:2000])
+    assert np.array_equal(small.train.y, shipped().train.y[:2000])
+    assert np.array_equal(small.valid.x, shipped().valid.x[:500])
+    assert np.array_equal(small.valid.y, shipped().valid.y[:500])
+
+
+def test_a_path_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch):
+    write(tmp_path / "own.parquet")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(load("~/own.parquet").train.x) == 10
+
+
+def test_columns_of_similar_types_are_understood(tmp_path: Path):
+    expected = load(str(write(tmp_path / "plain.parquet")))
+    similar = write(
+        tmp_path / "similar.parquet",
+        split=pa.array(["train"] * 10 + ["valid"] * 2).dictionary_encode(),
+        image=pa.array([bytes([i]) * IMAGE for i in range(12)], pa.binary()),
+        label=pa.array([float(i % 10) for i in range(12)]),
+    )
+    assert load(str(similar)).digest() == expected.digest()
+
+
+@pytest.mark.parametrize("missing", ["split", "image", "label"])
+def test_a_missing_column_is_refused_with_its_name(tmp_path: Path, missing: str):
+    assert missing in refusal(write(tmp_path / "d.parquet", **{missing: None})).rpartition("label:")[2]
+
+
+WRONG: dict[str, Callable[[], dict[str, object]]] = {
+    "images of 783 bytes": lambda: {"image": pa.array([bytes(783)] * 12, pa.binary(783))},
+    "images of several sizes": lambda: {"image": pa.array([bytes(783), bytes(785)] * 6, pa.binary())},
+    "images as lists": lambda: {"image": pa.array([[0] * IMAGE] * 12, pa.list_(pa.uint8()))},
+    "a missing image": lambda: {"image": pa.array([bytes(IMAGE)] * 11 + [None], pa.binary(IMAGE))},
+    "no image at all": lambda: {"image": pa.nulls(12, pa.binary(IMAGE))},
+    "labels as words": lambda: {"label": ["one"] * 12},
+    "labels between integers": lambda: {"label": [0.5] * 12},
+    "labels that are no number": lambda: {"label": [float("nan")] * 12},
+    "a missing label": lambda: {"label": pa.array([1] * 11 + [None], pa.uint8())},
+    "labels beyond 64 bits": lambda: {"label": pa.array([2**64 - 1] * 12, pa.uint64())},
+    "splits as numbers": lambda: {"split": list(range(12))},
+    "a missing split": lambda: {"split": ["train"] * 9 + [None] + ["valid"] * 2},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_parquet_file_of_another_kind_is_refused_with_its_path(tmp_path: Path, wrong: str):
+    line = refusal(write(tmp_path / "d.parquet", **WRONG[wrong]()))
+    assert "not a Parquet file with columns split, image (784 bytes) and label: " in line
+
+
+@pytest.mark.parametrize(("label", "range_"), [(10, "0 to 10"), (-1, "-1 to 9")])
+def test_labels_out_of_range_are_refused_with_what_is_allowed(tmp_path: Path, label: int, range_: str):
+    path = write(tmp_path / "d.parquet", label=pa.array([*range(10), label, 0][::-1], pa.int8()))
+    assert refusal(path) == f"{path}, split train: labels from {range_}, allowed: 0 to 9"
+
+
+@pytest.mark.parametrize("name", ["train", "valid"])
+def test_a_file_without_rows_of_a_split_is_refused_with_its_path(tmp_path: Path, name: str):
+    other = "valid" if name == "train" else "train"
+    path = write(tmp_path / "d.parquet", split=[other] * 12)
+    assert refusal(path) == f"{path}, split {name}: no images"
+
+
+def test_a_file_of_test_images_alone_is_refused(tmp_path: Path):
+    path = write(tmp_path / "d.parquet", split=["test"] * 12)
+    assert refusal(path) == f"{path}, split train: no images"
+
+
+def test_a_parquet_file_without_rows_is_refused(tmp_path: Path):
+    empty = {
+        "split": pa.array([], pa.string()),
+        "image": pa.array([], pa.binary(IMAGE)),
+        "label": pa.array([], "u1"),
+    }
+    assert refusal(write(tmp_path / "d.parquet", **empty)).endswith("split train: no images")
+
+
+def test_more_rows_than_any_mnist_are_refused_before_they_are_read(tmp_path: Path, monkeypatch):
+    path = write(tmp_path / "d.parquet")
+    monkeypatch.setattr(mnist, "MOST_IMAGES", 11)
+    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", None)  # not even callable
+    assert refusal(path) == f"{path}: 12 rows, allowed: up to 11"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PAR1", b"<!DOCTYPE html>\n<html><body>Sign in</body></html>\n", b"PAR1" + bytes(100) + b"PAR1"],
+    ids=["empty", "start only", "HTML", "hollow"],
+)
+def test_a_file_that_is_not_parquet_is_refused_with_its_path(tmp_path: Path, content: bytes):
+    path = tmp_path / "d.parquet"
+    path.write_bytes(content)
+    assert "not a Parquet file" in refusal(path)
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.99])
+def test_a_truncated_file_is_refused_with_its_path(tmp_path: Path, kept: float):
+    path = write(tmp_path / "d.parquet")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept)])
+    assert "not a Parquet file" in refusal(path)
+
+
+# ---- other sources -------------------------------------------------------------------------------------
+
+
+def test_a_folder_without_idx_files_is_refused_with_the_name_of_the_missing_file(tmp_path: Path):
+    assert refusal(tmp_path) == (
+        f"{tmp_path}: train-images-idx3-ubyte is missing;"
+        " allowed: train-images-idx3-ubyte or train-images-idx3-ubyte.gz"
+    )
+
+
+@pytest.mark.parametrize("name", ["nothing.parquet", "no/such/folder", "file.parquet/below"])
+def test_a_path_that_does_not_exist_is_refused_with_what_is_allowed(tmp_path: Path, name: str):
+    write(tmp_path / "file.parquet")
+    assert "no such data; allowed: a Parquet file, a folder or URL" in refusal(tmp_path / name)
+
+
+@pytest.mark.parametrize("source", ["x" * 300, "~nobody-of-this-name/mnist.parquet"])
+def test_a_path_that_cannot_be_looked_up_is_refused_in_one_line(source: str):
+    assert refusal(source).startswith(f"{source}: ")
+
+
+def test_a_device_is_not_read(tmp_path: Path):
+    assert "no such data" in refusal("/dev/zero")

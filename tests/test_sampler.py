@@ -1,0 +1,105 @@
+from collections import Counter
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from tune_app.experiment.history import COMPLETED, FAILED, STOPPED, Trial
+from tune_app.experiment.settings import Settings
+from tune_app.experiment.space import SearchSpace, load_space
+from tune_app.tuning.sampler import Sampler
+from tune_app.tutorial.levels import TUTORIAL_CONFIG, Config, complete
+
+SPACE = """
+space:
+  level: {choice: [linear, optim, cnn]}
+  lr: {loguniform: [1e-3, 1]}
+  bs: {loguniform: [16, 256]}
+  momentum: {uniform: [0.0, 0.95], when: {level: [optim, cnn]}}
+  width: {randint: [1, 3], when: {level: [cnn]}}
+"""
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> SearchSpace:
+    """A space with every kind of range and two conditions."""
+    path = tmp_path / "space.yaml"
+    path.write_text(SPACE)
+    return load_space(str(path)).space
+
+
+def play(space: SearchSpace, settings: Settings, n: int, best_lr: float = 0.1) -> list[Config]:
+    """Ask n times; each trial ends at once, the better the nearer its lr is to the best."""
+    sampler = Sampler(space, settings)
+    configs = []
+    for number in range(n):
+        config = sampler.ask(number)
+        configs.append(config)
+        trial = Trial(number, config, seed=0, state=COMPLETED)
+        value = 1 - abs(float(config["lr"]) - best_lr)
+        trial.results = [{"valid_accuracy": value, "valid_loss": 1 - value}]
+        sampler.tell(trial)
+    return configs
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_every_config_is_complete_and_in_the_space(space: SearchSpace, sampler: str) -> None:
+    configs = play(space, Settings(sampler=sampler), 60)
+    assert all(space.contains(config) and complete(config) == config for config in configs)
+    assert set(Counter(config["level"] for config in configs)) == {"linear", "optim", "cnn"}
+    assert all(isinstance(config["bs"], int) for config in configs)
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_the_same_seed_proposes_the_same_and_another_seed_others(space: SearchSpace, sampler: str) -> None:
+    first = play(space, Settings(sampler=sampler, seed=7), 25)
+    assert play(space, Settings(sampler=sampler, seed=7), 25) == first
+    assert play(space, Settings(sampler=sampler, seed=8), 25)[1:] != first[1:]
+
+
+def test_a_random_config_depends_on_seed_and_number_alone(space: SearchSpace) -> None:
+    settings = Settings(sampler="random", seed=3)
+    assert play(space, settings, 12, best_lr=0.9) == play(space, settings, 12, best_lr=0.01)
+
+
+def test_the_tutorials_config_comes_first_where_the_space_contains_it(space: SearchSpace) -> None:
+    assert play(space, Settings(), 1) == [TUTORIAL_CONFIG]
+
+
+def test_tpe_comes_nearer_to_what_was_good_than_random(space: SearchSpace) -> None:
+    def distance(sampler: str) -> float:
+        runs = [play(space, Settings(sampler=sampler, seed=seed), 60)[30:] for seed in range(3)]
+        return median(abs(float(config["lr"]) - 0.1) for configs in runs for config in configs)
+
+    assert distance("tpe") < 0.7 * distance("random")
+
+
+def test_a_loss_is_minimized(space: SearchSpace) -> None:
+    assert play(space, Settings(metric="valid_loss"), 40) == play(space, Settings(), 40)
+
+
+def test_stopped_and_failed_trials_are_taken_in(space: SearchSpace) -> None:
+    sampler = Sampler(space, Settings())
+    states = {}
+    for number, (state, results) in enumerate(
+        [(STOPPED, 2), (FAILED, 0), (FAILED, 3), (COMPLETED, 4), (STOPPED, 1)]
+    ):
+        trial = Trial(number, sampler.ask(number), seed=0, state=state)
+        trial.results = [{"valid_accuracy": 0.5 + k / 10} for k in range(results)]
+        sampler.tell(trial)
+        states[number] = sampler.study.trials[number].state.name
+    assert list(states.values()) == ["PRUNED", "FAIL", "FAIL", "COMPLETE", "PRUNED"]
+    assert sampler.study.trials[3].value == pytest.approx(0.8)
+
+
+def test_a_grid_is_tried_in_order_with_the_tutorials_config_first(tmp_path: Path) -> None:
+    path = tmp_path / "grid.yaml"
+    path.write_text("space: {level: {grid: [linear, cnn]}, lr: {grid: [0.5, 0.1]}}")
+    sampler = Sampler(load_space(str(path)).space, Settings())
+    asked = [sampler.ask(number) for number in range(4)]
+    assert [(config["level"], config["lr"]) for config in asked] == [
+        ("cnn", 0.1),
+        ("linear", 0.5),
+        ("linear", 0.1),
+        ("cnn", 0.5),
+    ]

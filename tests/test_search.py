@@ -1,0 +1,244 @@
+"""A search without Ray: what is asked, judged, kept and written, with results that a test makes up."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load, save
+
+from tune_app.experiment.history import load_experiment, replay
+from tune_app.experiment.record import read_entries
+from tune_app.experiment.settings import Settings
+from tune_app.experiment.spec import DataSource, Paths, Spec, paths
+from tune_app.experiment.states import read_state
+from tune_app.machine import versions
+from tune_app.tuning.search import Search
+
+WORKER = {"node": "here", "pid": 1, "cpu": "a CPU", "threads": 1}
+
+
+def spec_of(name: str, space: dict[str, Any] | None = None, **settings: Any) -> Spec:
+    return Spec(
+        name=name,
+        space=space or {"level": {"choice": ["linear", "cnn"]}, "lr": {"loguniform": [0.01, 1]}},
+        settings=Settings(**{"sampler": "random", "max_epochs": 9, "results_per_epoch": 1, **settings}),
+        data=DataSource(source=None, digest="d", train=50_000, valid=10_000),
+        versions=versions(),
+    )
+
+
+def result_of(k: int, value: float, results_per_epoch: int = 1, **more: Any) -> dict[str, Any]:
+    state = save({"model.weights": np.full(3, value), "momentum.weights": np.zeros(3)})
+    import hashlib
+
+    return {
+        "k": k,
+        "epoch": k / results_per_epoch,
+        "valid_accuracy": value,
+        "valid_loss": 1 - value,
+        "train_loss": 1 - value,
+        "images": 50_000 // results_per_epoch,
+        "train_seconds": 0.2,
+        "valid_seconds": 0.1,
+        "wait_seconds": 0.01,
+        "parameters": 7850,
+        "diverged": False,
+        "state": state,
+        "state_sha256": hashlib.sha256(state).hexdigest(),
+        **more,
+    }
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Paths:
+    """Where the experiment of a test lies."""
+    return paths(tmp_path, "x")
+
+
+@pytest.fixture
+def search(at: Paths) -> Iterator[Search]:
+    """A search that has begun."""
+    search = Search(spec_of("x"), at)
+    search.begin()
+    yield search
+    search.close()
+
+
+def ask_and_start(search: Search) -> int:
+    number = search.ask().number
+    search.started(number, WORKER)
+    return number
+
+
+def give(search: Search, number: int, *values: float) -> None:
+    """Results of a trial one after the other, until it is stopped or there are no more values."""
+    for k, value in enumerate(values, 1):
+        result = result_of(k, value)
+        decision = search.judge(number, result)
+        search.report(number, result, decision)
+        if decision.stop:
+            return
+
+
+def test_what_a_reader_sees_is_what_the_search_holds(search: Search, at: Paths) -> None:
+    for _ in range(3):
+        give(search, ask_and_start(search), 0.5, 0.6, 0.7)
+    ask_and_start(search)
+    seen = replay(at.record)
+    assert seen.trials == search.history.trials
+    assert seen.rungs == search.history.rungs
+    assert seen.best == search.history.best
+    assert seen.led == search.history.led
+
+
+def test_a_trial_is_written_before_anyone_is_told_of_it(search: Search, at: Paths) -> None:
+    trial = search.ask()
+    entry = list(read_entries(at.record))[-1]
+    assert (entry["kind"], entry["trial"], entry["config"]) == ("asked", trial.number, trial.config)
+
+
+def test_at_a_result_the_state_is_kept_before_the_record_says_so(search: Search, at: Paths) -> None:
+    number = ask_and_start(search)
+    result = result_of(1, 0.9)
+    decision = search.judge(number, result)
+    before = at.record.read_bytes()
+    assert search.history.trials[number].results == []
+    order: list[str] = []
+    put, append = search.states.put, search.record.append
+    search.states.put = lambda *args: (order.append("state"), put(*args))  # type: ignore[method-assign]
+    search.record.append = lambda entry: (order.append(entry["kind"]), append(entry))[1]  # type: ignore[method-assign]
+    search.report(number, result, decision)
+    assert order == ["state", "result"]
+    assert at.record.read_bytes().startswith(before)
+
+
+def test_families_are_compared_with_their_own(at: Paths) -> None:
+    search = Search(spec_of("x", {"level": {"grid": ["linear", "cnn"]}, "lr": {"grid": [0.1, 0.2, 0.3]}}), at)
+    trials = [ask_and_start(search) for _ in range(6)]
+    by_level = {
+        level: [n for n in trials if search.history.trials[n].config["level"] == level]
+        for level in ("linear", "cnn")
+    }
+    for number, value in zip(by_level["linear"], (0.9, 0.91, 0.89), strict=True):
+        give(search, number, value)
+    for number, value in zip(by_level["cnn"], (0.5, 0.6, 0.4), strict=True):
+        give(search, number, value)
+    states = [search.history.trials[n].state for n in by_level["linear"] + by_level["cnn"]]
+    assert states == ["running", "running", "stopped", "running", "running", "stopped"]
+    search.close()
+
+
+def test_a_stop_says_why_in_words(search: Search) -> None:
+    first, second = ask_and_start(search), ask_and_start(search)
+    search.history.trials[second].config = search.history.trials[first].config
+    give(search, first, 0.934)
+    give(search, second, 0.912)
+    trial = search.history.trials[second]
+    assert trial.state == "stopped"
+    assert trial.reason == "epoch 1: 0.912 below the cutoff 0.934 of 1 trials at this rung"
+
+
+def test_a_diverged_trial_fails_at_once_and_its_result_is_not_recorded(search: Search, at: Paths) -> None:
+    number = ask_and_start(search)
+    result = result_of(1, 0.1, diverged=True, train_loss=float("nan"))
+    decision = search.judge(number, result)
+    assert decision.stop
+    search.report(number, result, decision)
+    trial = replay(at.record).trials[number]
+    assert (trial.state, trial.results) == ("failed", [])
+    assert trial.reason == "diverged: a loss was not finite at epoch 1"
+
+
+def test_a_failed_trial_keeps_its_traceback(search: Search, at: Paths) -> None:
+    number = ask_and_start(search)
+    search.failed(number, "Traceback:\n  File x\nValueError: no\n")
+    trial = replay(at.record).trials[number]
+    assert (trial.state, trial.reason) == ("failed", "error: ValueError: no")
+    assert trial.traceback == "Traceback:\n  File x\nValueError: no\n"
+
+
+def test_the_cheaper_of_equals_is_best(search: Search) -> None:
+    first, second = ask_and_start(search), ask_and_start(search)
+    give(search, first, 0.5, 0.9)
+    assert search.history.best is not None
+    give(search, second, 0.9)
+    assert (search.history.best["trial"], search.history.best["epoch"]) == (second, 1)
+    give(search, ask_and_start(search), 0.9)
+    assert search.history.best["trial"] == second
+
+
+def test_of_a_running_trial_the_last_two_states_are_kept_and_the_best_when_it_led(
+    search: Search, at: Paths
+) -> None:
+    number = ask_and_start(search)
+    give(search, number, 0.5, 0.9, 0.8, 0.7, 0.6)
+    kept = sorted(int(path.stem.split("-")[1]) for path in at.states.iterdir())
+    assert kept == [2, 4, 5]
+
+
+def test_of_ended_trials_the_best_is_kept_of_those_that_led(search: Search, at: Paths) -> None:
+    leader, other = ask_and_start(search), ask_and_start(search)
+    give(search, leader, *[0.9] * 9)
+    give(search, other, *[0.5] * 9)
+    assert [path.name for path in at.states.iterdir()] == ["00000-000001.safetensors"]
+    assert search.history.best is not None
+    weights = load(read_state(at, search.history.best))["model.weights"]
+    assert weights.tolist() == [0.9] * 3
+
+
+def test_a_changed_state_is_noticed(search: Search, at: Paths) -> None:
+    give(search, ask_and_start(search), 0.9)
+    assert search.history.best is not None
+    path = at.state(0, 1)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(Exception, match=rf"^{path}: damaged: its SHA-256 is "):
+        read_state(at, search.history.best)
+
+
+def test_a_search_that_nobody_holds_and_that_did_not_finish_is_interrupted(search: Search, tmp_path: Path) -> None:
+    ask_and_start(search)
+    assert load_experiment("x", tmp_path).state == "running"
+    search.close()
+    experiment = load_experiment("x", tmp_path)
+    assert experiment.state == "interrupted"
+    assert experiment.trial_state(experiment.trial(0)) == "interrupted"
+    search.record = search.record.create(tmp_path / "y" / "record.jsonl")  # for the fixture to close
+
+
+@pytest.mark.parametrize(
+    ("reason", "state"),
+    [
+        ("completed", "finished"),
+        ("target", "finished"),
+        ("time budget", "interrupted"),
+        ("interrupted", "interrupted"),
+    ],
+)
+def test_how_a_search_ended_decides_whether_it_is_finished(tmp_path: Path, reason: str, state: str) -> None:
+    search = Search(spec_of("y"), paths(tmp_path, "y"))
+    search.begin()
+    search.end(reason)
+    search.close()
+    assert load_experiment("y", tmp_path).state == state
+
+
+def test_the_record_holds_everything_as_json_and_no_absolute_path(
+    search: Search, at: Paths, tmp_path: Path
+) -> None:
+    give(search, ask_and_start(search), 0.5, 0.6)
+    for line in at.record.read_text().splitlines():
+        assert isinstance(json.loads(line), dict)
+    assert str(tmp_path) not in at.record.read_text()
+
+
+def test_seeds_of_trials_differ_and_come_back() -> None:
+    spec = spec_of("x", seed=4)
+    seeds = [spec.trial_seed(number) for number in range(200)]
+    assert len(set(seeds)) == 200
+    assert seeds == [spec_of("other", seed=4).trial_seed(number) for number in range(200)]
+    assert seeds != [spec_of("x", seed=5).trial_seed(number) for number in range(200)]

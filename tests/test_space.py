@@ -1,0 +1,271 @@
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from tune_app.errors import TuneAppError
+from tune_app.experiment.space import SearchSpace, SpaceFile, load_space, shipped
+from tune_app.tutorial.levels import HYPERPARAMETERS, LEVELS, TUTORIAL_CONFIG
+
+FOLDER = Path(__file__).parent.parent / "search_spaces"
+
+
+def space_of(folder: Path, text: str, **options: object) -> SearchSpace:
+    path = folder / "space.yaml"
+    path.write_text(text)
+    return load_space(str(path), options).space
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("space: {lrr: 0.1}", "space.lrr is unknown, did you mean 'lr'? allowed: level, lr, bs"),
+        ("spaces: {lr: 0.1}", "spaces is unknown, did you mean 'space'? allowed: space, search"),
+        ("space: {level: cnm}", "space.level: level 'cnm' does not exist, did you mean 'cnn'? allowed: scratch"),
+        ("space: {level: {choice: [cnn, linaer]}}", "space.level.choice: level 'linaer' does not exist, did you"),
+        ("space: {lr: {lognormal: [1, 2]}}", "space.lr.lognormal is unknown, did you mean 'loguniform'? allowed"),
+        ("space: {lr: {uniform: [1, 0.1]}}", "space.lr.uniform is [1, 0.1], allowed: [low, high] with low below"),
+        ("space: {lr: {uniform: [0.1, 0.1]}}", "space.lr.uniform is [0.1, 0.1], allowed: [low, high] with low"),
+        ("space: {lr: {loguniform: [0, 1]}}", "space.lr.loguniform is [0, 1], allowed: bounds greater than 0"),
+        ("space: {lr: {loguniform: [-1, 1]}}", "space.lr.loguniform is [-1, 1], allowed: bounds greater than 0"),
+        ("space: {lr: {uniform: [0, 1]}}", "space.lr.uniform: lr is 0, allowed: a number, greater than 0"),
+        ("space: {lr: {uniform: [1]}}", "space.lr.uniform is [1], allowed: "),
+        ("space: {lr: {uniform: [a, b]}}", "space.lr.uniform"),
+        ("space: {lr: {uniform: [0.1, .inf]}}", "space.lr.uniform"),
+        ("space: {lr: .nan}", "space.lr: lr is nan, allowed: a number, greater than 0"),
+        ("space: {lr: true}", "space.lr: lr is True, allowed: a number, greater than 0"),
+        ("space: {bs: 1.5}", "space.bs: bs is 1.5, allowed: an integer, 1 or more"),
+        ("space: {bs: {uniform: [1, 64]}}", "space.bs.uniform does not fit: bs takes integers, allowed: randint"),
+        ("space: {lr: {randint: [1, 64]}}", "space.lr.randint does not fit: lr takes fractions, allowed: uniform"),
+        ("space: {level: {uniform: [1, 64]}}", "space.level.uniform is a range of names, allowed: choice, grid"),
+        ("space: {bs: {choice: []}}", "space.bs.choice is [], allowed: "),
+        ("space: {bs: {choice: [32, 32]}}", "space.bs.choice is [32, 32], allowed: each value once"),
+        ("space: {bs: {choice: [32], grid: [32]}}", "space.bs has choice and grid, allowed: one of choice, grid"),
+        ("space: {bs: {choice: }}", "space.bs.choice is empty, allowed: a list of values or [low, high]"),
+        ("space: {bs: {}}", "space.bs has no domain, allowed: one of choice, grid, uniform, loguniform, randint"),
+        ("space: {bs: [32, 64]}", "space.bs: bs is [32, 64], allowed: an integer"),
+        ("space: {}", "space is {}, allowed: a mapping of dimensions to domains"),
+        ("space: 3", "space is 3, allowed: a mapping of dimensions to domains"),
+        ("search: {}", "space is None, allowed: a mapping of dimensions to domains"),
+        ("3", "is 3, allowed: a mapping with space and search"),
+        ("", "is None, allowed: a mapping with space and search"),
+        ("space: {lr: 0.1}\nsearch: {num_sample: 3}", "search.num_sample is unknown, did you mean 'num_samples'?"),
+        (
+            "space: {lr: 0.1}\nsearch: {num_samples: 0}",
+            "search.num_samples is 0, allowed: greater than or equal to 1",
+        ),
+        ("space: {lr: 0.1}\nsearch: {num_samples: true}", "search.num_samples is True, allowed: a valid integer"),
+        ("space: {lr: 0.1}\nsearch: {metric: accuracy}", "search.metric is 'accuracy', allowed: 'valid_accuracy'"),
+        ("space: {lr: 0.1}\nsearch: {sampler: gp}", "search.sampler is 'gp', allowed: 'random' or 'tpe'"),
+        ("space: {lr: 0.1}\nsearch: {time_budget: soon}", "search.time_budget is 'soon', allowed: a valid number"),
+        ("space: {lr: 0.1}\nsearch: [1]", "search is [1], allowed: a mapping of settings"),
+        (
+            "space: {lr: 0.1}\nsearch: {max_epochs: 2, grace_period: 3}",
+            "search.grace_period is 3, allowed: at most max_epochs, 2",
+        ),
+        (
+            "space: {level: {choice: [scratch, cnn]}, momentum: 0.9}",
+            "space.momentum: level 'scratch' has no momentum, allowed: when: {level: [cnn]}",
+        ),
+        ("space: {level: scratch, width: 2}", "space.width: level 'scratch' has no width, allowed: leave it out"),
+        (
+            "space: {level: {choice: [scratch, cnn]}, momentum: {choice: [0, 0.9], when: {level: [scratch]}}}",
+            "space.momentum: level 'scratch' has no momentum",
+        ),
+        ("space: {momentum: {choice: [0], when: {}}}", "space.momentum.when is empty, allowed: a dimension"),
+        ("space: {momentum: {choice: [0], when: {level: []}}}", "space.momentum.when"),
+        ("space: {momentum: {choice: [0], when: {levl: [cnn]}}}", "space.momentum.when.levl is not another"),
+        ("space: {momentum: {choice: [0], when: {momentum: [0]}}}", "space.momentum.when.momentum is not another"),
+        (
+            "space: {level: {choice: [cnn]}, momentum: {choice: [0], when: {level: [linear]}}}",
+            "space.momentum.when.level is 'linear', which space.level never is, allowed: cnn",
+        ),
+        (
+            "space: {lr: {uniform: [0.1, 1]}, momentum: {choice: [0], when: {lr: [0.5]}}}",
+            "space.momentum.when.lr is a uniform, allowed: a choice, a grid or a constant",
+        ),
+        (
+            "space: {bs: {choice: [32], when: {width: [1]}}, width: {choice: [1], when: {bs: [32]}}}",
+            "when goes round in a circle between space.bs, space.width",
+        ),
+        (
+            "space: {lr: {uniform: [0.1, 1]}, bs: {grid: [32, 64]}}",
+            "space.lr is a uniform beside a grid, allowed: grids and constants only",
+        ),
+        (
+            f"space: {{bs: {{grid: {list(range(1, 1001))}}}, lr: {{grid: {list(range(1, 1001))}}}}}",
+            "space has more than 100000 points in its grid",
+        ),
+        ("space: {bs: {grid: [32]}}\nsearch: {num_samples: 3}", "search.num_samples does not go with a grid"),
+    ],
+)
+def test_a_mistake_is_one_line_with_file_key_value_and_what_is_allowed(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(TuneAppError) as caught:
+        space_of(tmp_path, text)
+    assert str(caught.value).startswith(str(tmp_path / "space.yaml"))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mistaken_option_is_named_as_the_option(tmp_path: Path) -> None:
+    with pytest.raises(TuneAppError, match=r"^--grace-period is 9, allowed: at most max_epochs, 5$"):
+        space_of(tmp_path, "space: {lr: 0.1}", grace_period=9.0)
+    with pytest.raises(TuneAppError, match=r"^--num-samples is 0, allowed: greater than or equal to 1$"):
+        space_of(tmp_path, "space: {lr: 0.1}", num_samples=0)
+    with pytest.raises(TuneAppError, match=r"^--num-samples does not go with a grid"):
+        space_of(tmp_path, "space: {bs: {grid: [32]}}", num_samples=2)
+
+
+def test_options_override_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text("space: {lr: 0.1}\nsearch: {num_samples: 3, seed: 5, time_budget: 1.5m}")
+    settings_ = load_space(str(path), {"num_samples": 7}).settings
+    assert (settings_.num_samples, settings_.seed, settings_.time_budget) == (7, 5, 90)
+
+
+def test_a_shipped_space_is_found_by_name_and_a_misspelt_one_named() -> None:
+    assert load_space("quick").name == "quick"
+    with pytest.raises(TuneAppError, match="no such file or shipped space, did you mean 'quick'"):
+        load_space("quik")
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_shipped_files_fit_their_schema_and_name_it(name: str) -> None:
+    text = (FOLDER / f"{name}.yaml").read_text()
+    assert text.startswith("# yaml-language-server: $schema=space.schema.json\n")
+    schema = json.loads((FOLDER / "space.schema.json").read_text())
+    jsonschema.validate(yaml.safe_load(text), schema)
+    assert load_space(name).num_trials > 0
+
+
+def test_the_schema_file_is_that_of_the_model() -> None:
+    assert json.loads((FOLDER / "space.schema.json").read_text()) == SpaceFile.model_json_schema()
+
+
+def test_the_schema_refuses_what_an_editor_should_mark() -> None:
+    schema = SpaceFile.model_json_schema()
+    for bad in ({"lrr": 0.1}, {"lr": {"loguniform": [1, 2], "uniform": [1, 2]}}, {"lr": {"log": [1, 2]}}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"space": bad}, schema)
+
+
+def test_all_levels_of_the_tutorial_are_in_the_default_space() -> None:
+    level = load_space("tutorial").space.dimensions[0]
+    assert level.values == tuple(LEVELS)
+
+
+def test_a_grid_enumerates_every_point_once_in_file_order(tmp_path: Path) -> None:
+    space = space_of(
+        tmp_path,
+        "space: {level: {grid: [linear, optim]}, momentum: {grid: [0, 0.9], when: {level: [optim]}},"
+        " bs: {grid: [64, 32]}}",
+    )
+    points = [(c["level"], c.get("momentum"), c["bs"]) for c in space.grid()]
+    assert points == [
+        ("linear", None, 64),
+        ("linear", None, 32),
+        ("optim", 0.0, 64),
+        ("optim", 0.0, 32),
+        ("optim", 0.9, 64),
+        ("optim", 0.9, 32),
+    ]
+
+
+def test_a_dimension_comes_after_those_it_depends_on(tmp_path: Path) -> None:
+    text = "space: {momentum: {choice: [0, 0.9], when: {level: [cnn]}}, level: {choice: [linear, cnn]}}"
+    assert [d.name for d in space_of(tmp_path, text).dimensions] == ["level", "momentum"]
+
+
+@pytest.mark.parametrize(
+    ("text", "contained"),
+    [
+        ("space: {level: cnn}", True),
+        ("space: {lr: {loguniform: [0.1, 1]}}", True),
+        ("space: {lr: {loguniform: [0.2, 1]}}", False),
+        ("space: {level: linear}", False),
+        ("space: {bs: {choice: [32, 128]}}", False),
+        ("space: {width: 2}", False),
+        ("space: {level: {choice: [linear, cnn]}, momentum: {uniform: [0, 0.95], when: {level: [cnn]}}}", True),
+        ("space: {level: {choice: [optim, cnn]}, momentum: {choice: [0.5], when: {level: [optim]}}}", True),
+    ],
+)
+def test_whether_the_tutorials_own_config_is_in_a_space(tmp_path: Path, text: str, contained: bool) -> None:
+    assert space_of(tmp_path, text).contains(TUTORIAL_CONFIG) is contained
+
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**20), 10**20),
+    st.floats(),
+    st.sampled_from([*LEVELS, *HYPERPARAMETERS, "", "1e-3", "x"]),
+)
+domains = st.dictionaries(
+    st.sampled_from(["choice", "grid", "uniform", "loguniform", "randint", "when", "x"]),
+    st.one_of(
+        scalars,
+        st.lists(scalars, max_size=3),
+        st.dictionaries(st.sampled_from(["level", "lr", "bs", "momentum"]), st.lists(scalars, max_size=3)),
+    ),
+    max_size=2,
+)
+spaces = st.dictionaries(
+    st.one_of(st.sampled_from(["level", *HYPERPARAMETERS]), scalars), st.one_of(scalars, domains), max_size=4
+)
+searches = st.dictionaries(
+    st.sampled_from(["num_samples", "seed", "metric", "grace_period", "time_budget", "target", "x"]),
+    st.one_of(scalars, st.lists(scalars, max_size=2)),
+    max_size=2,
+)
+FRAGMENTS = [*"{}[],:\n -~|'", "space", "search", "lr", "level", "cnn", "1e-3", "choice", "when", "*a", "&a"]
+FRAGMENTS += ["!!", "0x", "1:2", "2020-02-30", "9" * 5000]
+contents = st.one_of(
+    scalars,
+    st.fixed_dictionaries({"space": st.one_of(scalars, spaces)}, optional={"search": st.one_of(scalars, searches)}),
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=contents)
+@example(content={"space": {"lr": {"choice": [[1]]}}})
+def test_any_content_yields_a_valid_space_or_an_error_in_one_line(tmp_path: Path, content: object) -> None:
+    path = tmp_path / "any.yaml"
+    path.write_text(yaml.safe_dump(content))
+    check_file(path)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    text=st.one_of(
+        st.binary(max_size=60),
+        st.text(max_size=60).map(str.encode),
+        st.lists(
+            st.sampled_from(FRAGMENTS),
+            max_size=30,
+        ).map(lambda parts: "".join(parts).encode()),
+    )
+)
+def test_any_file_yields_a_valid_space_or_an_error_in_one_line(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "any.yaml"
+    path.write_bytes(text)
+    check_file(path)
+
+
+def check_file(path: Path) -> None:
+    try:
+        source = load_space(str(path))
+    except TuneAppError as error:
+        assert str(error).startswith(str(path))
+        assert "\n" not in str(error)
+        assert len(str(error)) < 1500
+    else:
+        assert source.num_trials >= 1
+        assert {d.name for d in source.space.dimensions} <= {"level", *HYPERPARAMETERS}
+        for dimension in source.space.dimensions:
+            assert dimension.values or dimension.low < dimension.high
