@@ -82,15 +82,19 @@ def visible_gpus() -> int:
     )
 
 
+def import_ray() -> None:
+    """Import Ray, which takes most of a second, with our environment variables set: it reads some only then."""
+    os.environ.update({k: v for k, v in ENVIRONMENT.items() if k not in os.environ})
+    import ray.tune  # noqa: F401
+
+
 @contextmanager
 def cluster(address: str | None, dashboard: bool, verbose: bool) -> Iterator[str | None]:
     """A connection to Ray: the cluster at `address`, or one of our own that ends with the block.
 
     Yields the dashboard's URL. A Ray that this process is connected to already is used and left alone.
     """
-    os.environ.update({k: v for k, v in ENVIRONMENT.items() if k not in os.environ})
     import ray
-    import ray.tune
 
     if not verbose:
         logging.getLogger("ray").setLevel(logging.CRITICAL)

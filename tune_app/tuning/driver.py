@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from tune_app.experiment.record import refuse_existing
 from tune_app.experiment.space import SpaceSource
 from tune_app.experiment.spec import DataSource, Paths, Spec
 from tune_app.machine import versions
-from tune_app.tuning.cluster import cluster, cluster_resources, this_machine
+from tune_app.tuning.cluster import cluster, cluster_resources, import_ray, this_machine
 
 if TYPE_CHECKING:
     from tune_app.tutorial.mnist import Mnist
@@ -45,8 +46,12 @@ def run(source: SpaceSource, paths: Paths, where: Where, announce: Callable[[str
         this_machine().trials_at_once(source.settings)
     from tune_app.tutorial import mnist
 
-    # One after the other: Ray's start is no quicker with a busy machine, and waits in whole seconds.
-    data = mnist.load(where.data)
+    # The images load while Ray is imported, but not while it starts: on a busy machine that takes longer
+    # by whole seconds, since Ray looks only once a second whether it has.
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(mnist.load, where.data)
+        import_ray()
+        data = loading.result()
     spec = Spec(
         name=paths.root.name,
         space=source.content,

@@ -1,0 +1,243 @@
+#!/usr/bin/env python3
+"""Measure this app against its peers: whole processes, in turns, medians.
+
+    .venv/bin/python scripts/benchmark.py search [--trials 24] [--trials 100] [--rounds 5]
+
+All programs train the same configs with the same code (level linear, bs 64, the same learning rates in the
+same order, 5 epochs, ASHA or successive halving with grace 1 and reduction factor 3), one thread a trial,
+as many trials at once as there are cores. They stop different trials, so epochs are counted beside the time.
+"""
+
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+CORES = len(os.sched_getaffinity(0))
+EPOCHS, GRACE, FACTOR, BS = 5, 1, 3, 64
+
+
+def learning_rates(n: int) -> list[float]:
+    """Log-uniform from 1e-3 to 1, the same for every program and round."""
+    rng = random.Random(0)
+    return [10 ** rng.uniform(-3, 0) for _ in range(n)]
+
+
+def train(lr: float, mnist: Any) -> Any:
+    """The training that all programs share: valid accuracies, one an epoch."""
+    import torch
+
+    from tune_app.tutorial import training
+
+    torch.set_num_threads(1)
+    config = {"level": "linear", "lr": lr, "bs": BS}
+    lesson = training.prepare(config, mnist, 0, torch.device("cpu"))
+    return (result.valid_accuracy for result in training.fit(lesson, EPOCHS, 1))
+
+
+# ---- the programs: each runs in a process of its own and prints how many epochs it trained ---------------
+
+
+def ours(n: int, folder: Path) -> dict[str, float]:
+    """tune-app search, by its command."""
+    (folder / "space.yaml").write_text(
+        f"space: {{level: linear, bs: {BS}, lr: {{grid: {learning_rates(n)}}}}}\n"
+        f"search: {{max_epochs: {EPOCHS}, results_per_epoch: 1, grace_period: {GRACE}, reduction_factor: {FACTOR}}}"
+    )
+    command = [str(Path(sys.executable).parent / "tune-app"), "search", "space.yaml", "--name", "x"]
+    done = subprocess.run(
+        [*command, "--no-dashboard", "--quiet", "--json"], cwd=folder, capture_output=True, text=True, check=True
+    )
+    from tune_app.experiment.history import load_experiment
+
+    trials = load_experiment("x", folder / "experiments").history.trials
+    seconds = sum(r["train_seconds"] + r["valid_seconds"] for trial in trials for r in trial.results)
+    return {"epochs": sum(t["epoch"] for t in json.loads(done.stdout)["trials"]), "training": seconds / CORES}
+
+
+def ray_as_documented(n: int, folder: Path) -> dict[str, float]:
+    """Ray Tune as its documentation shows it: a function trainable, fresh actors, the default loggers."""
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+
+    from tune_app.tutorial import mnist
+
+    def trainable(config: dict[str, float], data: Any) -> None:
+        for accuracy in train(config["lr"], data):
+            tune.report({"valid_accuracy": accuracy})
+
+    tuner = tune.Tuner(
+        tune.with_parameters(trainable, data=mnist.load()),
+        param_space={"lr": tune.grid_search(learning_rates(n))},
+        tune_config=tune.TuneConfig(
+            metric="valid_accuracy",
+            mode="max",
+            scheduler=ASHAScheduler(max_t=EPOCHS, grace_period=GRACE, reduction_factor=FACTOR),
+        ),
+        run_config=tune.RunConfig(storage_path=str(folder), verbose=0),
+    )
+    return {"epochs": sum(result.metrics["training_iteration"] for result in tuner.fit())}
+
+
+def optuna_in_processes(n: int, folder: Path) -> dict[str, float]:
+    """Optuna: as many processes as cores on one journal file, with its successive halving pruner."""
+    study = optuna_study(folder)
+    for lr in learning_rates(n):
+        study.enqueue_trial({"lr": lr}, user_attrs={"planned": True})
+    worker = [sys.executable, __file__, "optuna-worker", str(folder)]
+    for process in [subprocess.Popen(worker) for _ in range(CORES)]:
+        assert process.wait() == 0
+    return {"epochs": sum(len(trial.intermediate_values) for trial in study.trials)}
+
+
+def optuna_study(folder: Path) -> Any:
+    """The study that all processes share."""
+    import optuna
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalStorage
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    path = str(folder / "journal.log")
+    return optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path))),
+        study_name="x",
+        direction="maximize",
+        pruner=optuna.pruners.SuccessiveHalvingPruner(
+            min_resource=GRACE, reduction_factor=FACTOR, min_early_stopping_rate=0
+        ),
+        load_if_exists=True,
+    )
+
+
+def optuna_worker(folder: Path) -> None:
+    """One of Optuna's processes: trains what is waiting."""
+    import optuna
+    from optuna.trial import TrialState
+
+    from tune_app.tutorial import mnist
+
+    data = mnist.load()
+    study = optuna_study(folder)
+
+    def objective(trial: optuna.Trial) -> float:
+        if "planned" not in trial.user_attrs:  # the other process was quicker: nothing is left
+            raise optuna.TrialPruned
+        accuracy = 0.0
+        for epoch, accuracy in enumerate(train(trial.suggest_float("lr", 1e-3, 1, log=True), data), 1):
+            trial.report(accuracy, epoch)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return accuracy
+
+    while study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        study.optimize(objective, n_trials=1)
+
+
+PROGRAMS: dict[str, Callable[[int, Path], dict[str, float]]] = {
+    "tune_app": ours,
+    "Ray Tune as documented": ray_as_documented,
+    "Optuna, a process a core": optuna_in_processes,
+}
+
+
+# ---- measuring -------------------------------------------------------------------------------------------
+
+
+def measure(program: str, n: int) -> dict[str, float]:
+    """Run a program once in a fresh process and an empty folder; wall seconds and what it printed."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        env = {**os.environ, "HOME": folder, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, __file__, "one", program, str(n), folder],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        wall = time.perf_counter() - start
+    if done.returncode != 0:
+        raise click.ClickException(f"{program}: {done.stderr[-2000:]}")
+    printed: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return {"wall": wall, **printed}
+
+
+def spread(values: list[float]) -> str:
+    """Median and range."""
+    return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+
+
+def table(n: int, runs: dict[str, list[dict[str, float]]]) -> str:
+    """The measurements of one number of trials as a Markdown table, and the ratios pair by pair."""
+    lines = [
+        f"### {n} trials",
+        "",
+        "| | wall, s: median (range) | epochs trained | s per epoch | times tune_app |",
+        "|--|--|--|--|--|",
+    ]
+    mine = runs["tune_app"]
+    for program, measured in runs.items():
+        ratios = [theirs["wall"] / our["wall"] for theirs, our in zip(measured, mine, strict=True)]
+        epochs = statistics.median(run["epochs"] for run in measured)
+        per_epoch = statistics.median(run["wall"] / run["epochs"] for run in measured)
+        walls = spread([run["wall"] for run in measured])
+        lines.append(f"| {program} | {walls} | {epochs:.0f} | {per_epoch:.3f} | {spread(ratios)} |")
+    limit = spread([run["training"] for run in mine])
+    lines.append(f"| training seconds of tune_app / {CORES} cores, the limit | {limit} | | | |")
+    beyond = spread([run["wall"] - run["training"] for run in mine])
+    optuna = runs["Optuna, a process a core"]
+    per_epoch_ratio = [
+        (our["wall"] / our["epochs"]) / (theirs["wall"] / theirs["epochs"])
+        for our, theirs in zip(mine, optuna, strict=True)
+    ]
+    ratio = f"{statistics.median(per_epoch_ratio):.2f} ({min(per_epoch_ratio):.2f} to {max(per_epoch_ratio):.2f})"
+    lines += ["", f"Beyond training: {beyond} s. Per epoch trained, tune_app / Optuna: {ratio}.", ""]
+    return "\n".join(lines)
+
+
+@click.group()
+def main() -> None:
+    """Measure this app against its peers."""
+
+
+@main.command()
+@click.option("--trials", type=int, multiple=True, default=(24, 100), show_default=True)
+@click.option("--rounds", type=int, default=5, show_default=True)
+def search(trials: tuple[int, ...], rounds: int) -> None:
+    """The same search by this app, by Ray Tune and by Optuna."""
+    click.echo(f"{CORES} cores, load {os.getloadavg()[0]:.2f}, {rounds} rounds in turns\n")
+    for n in trials:
+        runs: dict[str, list[dict[str, float]]] = {program: [] for program in PROGRAMS}
+        for round_ in range(rounds):
+            for program, measured in runs.items():
+                measured.append(measure(program, n))
+                click.echo(f"round {round_ + 1}, {n} trials, {program}: {measured[-1]}", err=True)
+        click.echo(table(n, runs))
+
+
+@main.command(hidden=True)
+@click.argument("program")
+@click.argument("n", type=int)
+@click.argument("folder", type=click.Path(path_type=Path))
+def one(program: str, n: int, folder: Path) -> None:
+    """Run one program in this process."""
+    click.echo(json.dumps(PROGRAMS[program](n, folder)))
+
+
+@main.command("optuna-worker", hidden=True)
+@click.argument("folder", type=click.Path(path_type=Path))
+def worker(folder: Path) -> None:
+    """One of Optuna's processes."""
+    optuna_worker(folder)
+
+
+if __name__ == "__main__":
+    main()
