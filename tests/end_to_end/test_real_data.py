@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,18 @@ def private_bytes(pid: int) -> int:
     return sum(1024 * int(line.split()[1]) for line in rollup if line.startswith("Private_"))
 
 
+def object_store(pid: int) -> tuple[str, int]:
+    """The object store's file as a worker maps it, and how many of its bytes are in use there."""
+    file, used = "", 0
+    mapped = ""
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+            mapped = line
+        elif line.startswith("Rss:") and "/plasma" in mapped:
+            file, used = mapped.split()[5], used + 1024 * int(line.split()[1])
+    return file, used
+
+
 @pytest.mark.parametrize("level", ["linear", "validation"])
 def test_a_worker_has_next_to_no_memory_of_its_own_for_the_data(
     tmp_path: Path, start: Callable[..., Running], level: str
@@ -61,6 +74,10 @@ def test_a_worker_has_next_to_no_memory_of_its_own_for_the_data(
         workers = [t.attempts[0]["pid"] for t in trials if t.results and not t.ended]
         assert len(workers) == len(os.sched_getaffinity(0))
         measured[name] = [private_bytes(pid) for pid in workers]
+        stores = [object_store(pid) for pid in workers]
+        assert len({file for file, _ in stores}) == 1
+        if name == "all":  # one copy of 47 MB, the same for every worker
+            assert all(40_000_000 < used < 60_000_000 for _, used in stores), stores
         running.process.send_signal(signal.SIGINT)
         assert running.end()[0] == 130
     assert max(measured["all"]) - min(measured["few"]) < 10_000_000, measured

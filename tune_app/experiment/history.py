@@ -83,11 +83,7 @@ class History:
                     self.led[entry["trial"]] = entry["k"]
             case "ended":
                 trial = self.trials[entry["trial"]]
-                trial.state, trial.reason, trial.traceback = (
-                    entry["state"],
-                    entry["reason"],
-                    entry.get("traceback"),
-                )
+                trial.state, trial.reason, trial.traceback = entry["state"], entry["reason"], entry["traceback"]
             case "search":
                 self.searches.append(entry)
             case kind:
@@ -119,9 +115,15 @@ def replay(record: Path) -> History:
     first = next(entries, None)
     if first is None:
         raise TuneAppError(f"{record}: the record is empty")
-    history = History(Spec.model_validate(first["spec"]), first["time"])
-    for entry in entries:
-        history.apply(entry)
+    entry = first
+    try:
+        history = History(Spec.model_validate(first["spec"]), first["time"])
+        for entry in entries:
+            history.apply(entry)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise TuneAppError(
+            f"{record}, line {entry['n'] + 1}: the entry makes no sense: {type(error).__name__}"
+        ) from None
     return history
 
 
@@ -136,8 +138,8 @@ class Experiment:
 
     @property
     def name(self) -> str:
-        """Its name."""
-        return self.history.spec.name
+        """Its name: that of its folder, which may have been renamed."""
+        return self.paths.root.name
 
     @property
     def state(self) -> str:

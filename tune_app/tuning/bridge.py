@@ -84,18 +84,20 @@ class RecordingCallback(Callback):
 
     def __init__(self, search: Search, scheduler: RecordedScheduler, show: Callable[[], None]) -> None:
         self.search, self.scheduler, self.show = search, scheduler, show
-        self.workers: dict[Any, dict[str, Any]] = {}
+        self.workers: dict[str, dict[str, Any]] = {}
+        self.trials: list[TuneTrial] = []
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """A worker begins with a trial."""
+        self.trials = trials
         actor: Any = trial.temporary_state.ray_actor
-        if actor not in self.workers:
+        name = actor._actor_id.hex()  # not the handle: an actor lives as long as anyone has one
+        if name not in self.workers:
             try:
-                worker: Any = ray.get(actor.describe.remote())
-                self.workers[actor] = worker
+                self.workers[name] = ray.get(actor.describe.remote())
             except ray.exceptions.RayError:  # it died: Tune will say so
-                self.workers[actor] = {"node": None, "pid": None, "cpu": None, "threads": None}
-        self.search.started(trial_number(trial), self.workers[actor])
+                self.workers[name] = {"node": None, "pid": None, "cpu": None, "threads": None}
+        self.search.started(trial_number(trial), self.workers[name])
 
     def on_trial_result(
         self,
@@ -116,8 +118,9 @@ class RecordingCallback(Callback):
 
     def kill_workers(self) -> None:
         """End the workers at once: what they were computing is not waited for, and the rest is recorded."""
-        for actor in self.workers:
-            ray.kill(actor)
+        for trial in self.trials:
+            if trial.temporary_state.ray_actor is not None:
+                ray.kill(trial.temporary_state.ray_actor)
 
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
         """Tune has handled an event: refresh what the person sees."""

@@ -28,6 +28,8 @@ ENVIRONMENT = {
     "RAY_enable_worker_prestart": "0",
     "RAY_prestart_worker_first_driver": "0",
 }
+TOKEN = Path(".ray", "auth_token")
+"""Where in the home directory Ray keeps the token that its services ask for, unless told otherwise."""
 OBJECT_STORE_BYTES = 150_000_000
 """MNIST takes 47 MB. Explicit, so that Ray does not claim a third of the machine's memory."""
 LONGEST_TEMPORARY = 29
@@ -92,7 +94,7 @@ def import_ray() -> None:
 def cluster(address: str | None, dashboard: bool, verbose: bool) -> Iterator[str | None]:
     """A connection to Ray: the cluster at `address`, or one of our own that ends with the block.
 
-    Yields the dashboard's URL. A Ray that this process is connected to already is used and left alone.
+    Yields where the dashboard is, in words. A Ray that this process is connected to already is used and left alone.
     """
     import ray
 
@@ -121,13 +123,27 @@ def cluster(address: str | None, dashboard: bool, verbose: bool) -> Iterator[str
             ray._private.worker._global_node.kill_monitor(check_alive=False)  # type: ignore[attr-defined]
         else:
             context = ray.init(address=address, log_to_driver=verbose, configure_logging=verbose)
-        yield f"http://{context.dashboard_url}" if dashboard and context.dashboard_url else None
+        protect_token()
+        yield dashboard_words(context.dashboard_url) if dashboard and context.dashboard_url else None
     except ConnectionError as error:
         raise TuneAppError(f"--address {address}: no Ray cluster answers: {str(error).splitlines()[0]}") from None
     finally:
         ray.shutdown()
         if temporary:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def protect_token() -> None:
+    """Let nobody else read Ray's token, which Ray writes with the person's umask."""
+    token = Path.home() / TOKEN
+    if token.is_file():
+        token.chmod(0o600)
+
+
+def dashboard_words(url: str) -> str:
+    """Where the dashboard is, and where the token is that it asks for."""
+    token = f" (it asks for the token in ~/{TOKEN})" if os.environ.get("RAY_AUTH_MODE") == "token" else ""
+    return f"http://{url}{token}"
 
 
 def temporary_directory() -> Path:

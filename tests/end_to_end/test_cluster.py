@@ -1,0 +1,74 @@
+"""Rays of our own and of others."""
+
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import COMMAND, environment, tune_app
+from tune_app.experiment.history import load_experiment
+
+SPACE = "space: {level: linear}\nsearch: {num_samples: 2, max_epochs: 1}"
+HEAD = """
+import sys, ray
+ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False,
+         _node_ip_address="127.0.0.1", object_store_memory=100_000_000, _temp_dir=sys.argv[1])
+print(ray.get_runtime_context().gcs_address, flush=True)
+sys.stdin.read()
+print(ray.is_initialized() and len(ray.nodes()) == 1, flush=True)
+"""
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """The address of a Ray that another process started; it must still be there at the end."""
+    env = environment(tmp_path)
+    command = [sys.executable, "-c", HEAD, env["TMPDIR"]]
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as head:
+        assert head.stdout is not None
+        yield head.stdout.readline().strip()
+        out, _ = head.communicate("", timeout=30)
+        assert out == "True\n"
+
+
+def test_a_running_cluster_is_joined_and_left_alone(tmp_path: Path, small_data: Path, address: str) -> None:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    arguments = ("search", "space.yaml", "--name", "x", "--data", small_data, "--address", address)
+    done = tune_app(tmp_path, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert load_experiment("x", tmp_path / "experiments").history.count("completed") == 2
+    refused = tune_app(tmp_path, "search", "space.yaml", "--address", address, "--cpus-per-trial", 3)
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        "Error: --cpus-per-trial is 3, allowed: up to the 2 that one machine has here\n",
+    )
+
+
+@pytest.mark.parametrize("wrong", ["127.0.0.1:1", "nonsense", "auto"])
+def test_an_address_where_nobody_answers_is_one_line_and_leaves_nothing(
+    tmp_path: Path, small_data: Path, wrong: str
+) -> None:
+    done = tune_app(tmp_path, "search", "quick", "--data", small_data, "--address", wrong, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: --address {wrong}: ")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "experiments").exists()
+
+
+def test_by_default_ray_asks_for_a_token_that_only_its_owner_can_read(tmp_path: Path, small_data: Path) -> None:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    env = environment(tmp_path)
+    del env["RAY_AUTH_MODE"]
+    arguments = ["search", "space.yaml", "--name", "x", "--data", str(small_data)]
+    done = subprocess.run(
+        [*COMMAND, *arguments], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "(it asks for the token in ~/.ray/auth_token)" in done.stderr
+    token = tmp_path / ".ray" / "auth_token"
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    written = done.stdout + done.stderr + (tmp_path / "experiments" / "x" / "record.jsonl").read_text()
+    assert token.read_text().strip() not in written

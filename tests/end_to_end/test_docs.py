@@ -1,0 +1,122 @@
+"""README and docs do what they say: each console block is run and its output compared, numbers masked."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import environment
+from tune_app.cli import main
+from tune_app.experiment.settings import Settings
+from tune_app.tutorial.levels import HYPERPARAMETERS, LEVELS
+
+ROOT = Path(__file__).parent.parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+REST = "..."
+
+
+def commands(block: str) -> list[tuple[str, list[str]]]:
+    """The commands of a console block, each with the lines that it is shown to print."""
+    found: list[tuple[str, list[str]]] = []
+    for line in block.splitlines():
+        if line.startswith("$ "):
+            found.append((line[2:], []))
+        else:
+            found[-1][1].append(line)
+    return found
+
+
+def masked(line: str) -> str:
+    """A line without what differs from run to run: numbers, configs, and who won."""
+    names = "|".join(LEVELS)
+    line = re.sub(rf"\b({names}), lr [^;*]*", "CONFIG", line)
+    line = re.sub(r"^  (It is the tutorial's own config.*|[+-][\d.]+ against.*)$", "  COMPARISON", line)
+    line = re.sub(r"\b\d+ (h|min) \d+ (min|s)\b|\b\d+ s\b", "TIME", line)
+    line = re.sub(r"attempt 0 on \S+,", "attempt 0 on NODE,", line)
+    return re.sub(r"[-+]?\d[\d.:-]*", "#", " ".join(line.split()))
+
+
+def assert_shown(shown: list[str], printed: list[str]) -> None:
+    """Line by line; "..." stands for any number of lines."""
+    if REST in shown:
+        at = shown.index(REST)
+        tail = shown[at + 1 :]
+        assert_shown(shown[:at], printed[:at])
+        assert_shown(tail, printed[len(printed) - len(tail) :])
+        return
+    assert [masked(line) for line in printed] == [masked(line) for line in shown]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_what_a_document_shows_happens(tmp_path: Path, document: Path) -> None:
+    (tmp_path / "scripts").symlink_to(ROOT / "scripts")
+    (tmp_path / ".venv").symlink_to(Path(sys.executable).parent.parent)
+    env = environment(tmp_path)
+    env["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    for language, block in BLOCK.findall(document.read_text()):
+        if language == "yaml":
+            (tmp_path / "space.yaml").write_text(block)
+        elif language == "python":
+            subprocess.run([sys.executable, "-c", block], cwd=tmp_path, env=env, check=True, timeout=120)
+        elif language == "console":
+            for command, shown in commands(block):
+                done = subprocess.run(
+                    ["bash", "-o", "pipefail", "-c", command],
+                    cwd=tmp_path,
+                    env=env,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT if shown and shown[0].startswith("Error") else subprocess.PIPE,
+                    text=True,
+                    timeout=400,
+                    check=False,
+                )
+                assert done.returncode == (1 if shown and shown[0].startswith("Error") else 0), done.stderr
+                assert_shown(shown, done.stdout.splitlines())
+
+
+def test_a_wrong_document_would_be_noticed() -> None:
+    printed = [
+        "2 trials: 1 completed, 1 stopped early, 0 failed; 5 s",
+        "Best: valid accuracy 0.9 at epoch 4 of trial 0",
+    ]
+    assert_shown([printed[0].replace("5 s", "2 min 7 s"), REST], printed)
+    for wrong in (printed[:1], [printed[0].replace("completed", "done"), printed[1]], [REST, "Best: 0.9"]):
+        with pytest.raises(AssertionError):
+            assert_shown(wrong, printed)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", document.read_text())
+    for link in links:
+        assert link.startswith("https://") or (document.parent / link).exists(), link
+
+
+def test_every_command_setting_and_dimension_is_documented() -> None:
+    text = "".join(document.read_text() for document in DOCUMENTS)
+    assert [name for name in main.commands if f"tune-app {name}" not in text and name != "remove"] == []
+    spaces = (ROOT / "docs" / "spaces.md").read_text()
+    for name in (*Settings.model_fields, *HYPERPARAMETERS):
+        assert f"| `{name}` |" in spaces, name
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else str(field.default).lower()
+        assert f"| `{name}` | {default}".rstrip() + " |" in spaces.replace("1.0", "1"), name
+
+
+def test_the_tree_in_the_readme_names_every_module() -> None:
+    readme = (ROOT / "README.md").read_text()
+    modules = [
+        p for p in (ROOT / "tune_app").rglob("*.py") if p.parent.name in ("tutorial", "experiment", "tuning")
+    ]
+    known = {"lesson.py", "__init__.py"}
+    assert [p.name for p in modules if p.name not in readme and p.name not in known] == []
+
+
+def test_shipped_spaces_are_those_the_readme_names() -> None:
+    names = sorted(path.stem for path in (ROOT / "search_spaces").glob("*.yaml"))
+    line = next(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("search_spaces/"))
+    assert sorted(re.findall(r"\b(\w+)\b", line.split("/", 1)[1].replace("(default)", ""))) == names

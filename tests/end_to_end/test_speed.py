@@ -1,0 +1,33 @@
+"""What must be quick, as whole processes. scripts/benchmark.py measures searches."""
+
+import time
+from pathlib import Path
+
+from tests.end_to_end.conftest import tune_app
+from tests.test_search import ask_and_start, give, spec_of
+from tune_app.experiment.spec import paths
+from tune_app.tuning.search import Search
+
+
+def quickest(folder: Path, *arguments: str) -> float:
+    """Seconds of the quickest of five runs: the machine may be busy."""
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        assert tune_app(folder, *arguments).returncode == 0
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def test_help_answers_within_03_s(tmp_path: Path) -> None:
+    assert quickest(tmp_path, "--help") < 0.3
+
+
+def test_status_of_100_trials_answers_within_1_s(tmp_path: Path) -> None:
+    search = Search(spec_of("x", num_samples=100), paths(tmp_path / "experiments", "x"))
+    search.begin()
+    for number in range(100):
+        give(search, ask_and_start(search), *[0.5 + number / 1000] * 9)
+    search.end("completed")
+    search.close()
+    assert quickest(tmp_path, "status", "x") < 1

@@ -1,0 +1,80 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.test_search import ask_and_start, give, spec_of
+from tune_app.errors import TuneAppError
+from tune_app.experiment.history import experiment_names, load_experiment, replay
+from tune_app.experiment.record import FORMAT, RecordWriter
+from tune_app.experiment.spec import paths
+from tune_app.tuning.search import Search
+
+
+def created() -> dict[str, Any]:
+    return {"kind": "created", "format": FORMAT, "time": 1.0, "spec": spec_of("x").model_dump()}
+
+
+@pytest.mark.parametrize(
+    ("entries", "line"),
+    [
+        ([{"kind": "created", "format": FORMAT, "time": 1.0, "spec": {}}], 1),
+        ([{"kind": "created", "format": FORMAT}], 1),
+        ([created(), {"kind": "started", "trial": 0}], 2),
+        ([created(), {"kind": "asked"}], 2),
+        ([created(), {"kind": "asked", "trial": 0, "config": {"level": "cnn"}, "seed": 1}, {"kind": "result"}], 3),
+        ([created(), {"kind": "asked", "trial": 0, "config": {}, "seed": 1}, {"kind": "ended", "trial": "x"}], 3),
+    ],
+)
+def test_an_entry_that_makes_no_sense_is_named_though_its_checksum_fits(
+    tmp_path: Path, entries: list[dict[str, Any]], line: int
+) -> None:
+    path = tmp_path / "x" / "record.jsonl"
+    writer = RecordWriter.create(path)
+    for entry in entries:
+        writer.append(entry)
+    writer.close()
+    with pytest.raises(TuneAppError, match=rf"^{path}, line {line}: the entry makes no sense: "):
+        replay(path)
+
+
+def test_an_unknown_kind_of_entry_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x" / "record.jsonl"
+    writer = RecordWriter.create(path)
+    writer.append(created())
+    writer.append({"kind": "rumour"})
+    writer.close()
+    with pytest.raises(TuneAppError, match="entry 1 of the record is of unknown kind 'rumour'"):
+        replay(path)
+
+
+def test_an_empty_record_is_said_to_be_empty(tmp_path: Path) -> None:
+    (tmp_path / "record.jsonl").touch()
+    with pytest.raises(TuneAppError, match="the record is empty"):
+        replay(tmp_path / "record.jsonl")
+
+
+def test_a_renamed_experiment_goes_by_its_new_name(tmp_path: Path) -> None:
+    search = Search(spec_of("old"), paths(tmp_path, "old"))
+    search.begin()
+    give(search, ask_and_start(search), 0.5)
+    search.close()
+    (tmp_path / "old").rename(tmp_path / "new")
+    experiment = load_experiment("new", tmp_path)
+    assert experiment.name == "new"
+    assert len(experiment.history.trials) == 1
+
+
+def test_without_a_name_the_newest_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for at, name in ((100.0, "second"), (50.0, "first"), (200.0, "third")):
+        monkeypatch.setattr("time.time", lambda at=at: at)
+        Search(spec_of(name), paths(tmp_path, name)).close()
+    assert experiment_names(tmp_path) == ["third", "second", "first"]
+    assert load_experiment(None, tmp_path).name == "third"
+
+
+def test_a_folder_that_holds_no_record_is_no_experiment(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    assert experiment_names(tmp_path) == []
+    with pytest.raises(TuneAppError, match="no experiments yet"):
+        load_experiment("notes", tmp_path)
