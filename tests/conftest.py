@@ -9,6 +9,11 @@ import pytest
 SHIPPED = Path(__file__).parent.parent / "tune_app" / "tutorial" / "mnist.parquet"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """scripts/soak asks for more."""
+    parser.addoption("--kills", type=int, default=4, help="how often a search is killed before it may finish")
+
+
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Parquet file with the first 2,000 training and 500 validation images of MNIST."""

@@ -24,7 +24,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 @pytest.fixture
 def experiment(tmp_path: Path) -> str:
     """An experiment of three trials, made without Ray."""
-    search = Search(spec_of("made", metric="valid_accuracy"), paths(tmp_path / "experiments", "made"))
+    search = Search.create(spec_of("made", metric="valid_accuracy"), paths(tmp_path / "experiments", "made"))
     search.begin()
     give(search, ask_and_start(search), *[0.9] * 9)
     search.failed(ask_and_start(search), "Traceback (most recent call last):\nValueError: broken")
@@ -35,7 +35,17 @@ def experiment(tmp_path: Path) -> str:
 
 
 def test_every_command_has_help_with_an_example() -> None:
-    assert set(COMMANDS) == {"search", "list", "remove", "status", "export", "train", "levels", "validate"}
+    assert set(COMMANDS) == {
+        "search",
+        "resume",
+        "list",
+        "remove",
+        "status",
+        "export",
+        "train",
+        "levels",
+        "validate",
+    }
     for name, command in {"": main, **COMMANDS}.items():
         text = CliRunner().invoke(main, [name, "--help"] if name else ["--help"]).output
         assert f"Example: tune-app {name}".strip() in " ".join(text.split()), name
@@ -66,6 +76,8 @@ def test_the_options_of_search_are_those_of_the_settings_and_no_others() -> None
         (["search", "--time-budget", "soon"], 1, "--time-budget is 'soon', allowed: a valid number"),
         (["search", "--num-samples", "many"], 2, "'many' is not a valid integer"),
         (["search", "--nme", "x"], 2, "No such option '--nme'"),
+        (["search", "--resume"], 2, "--resume needs a --name"),
+        (["resume"], 1, "experiments: no experiments yet"),
         (["serach"], 2, "No such command 'serach'"),
         (["validate"], 2, "SPACE is missing"),
         (["status"], 1, "experiments: no experiments yet"),
@@ -152,7 +164,7 @@ def test_an_export_of_damaged_weights_leaves_nothing(run, experiment: str) -> No
 
 
 def test_an_experiment_without_result_cannot_be_exported(run, tmp_path: Path) -> None:
-    Search(spec_of("empty"), paths(tmp_path / "experiments", "empty")).close()
+    Search.create(spec_of("empty"), paths(tmp_path / "experiments", "empty")).close()
     done = run("export", "empty")
     assert (done.exit_code, done.stderr) == (1, "Error: experiment empty has no result yet\n")
 

@@ -55,7 +55,7 @@ def test_an_empty_record_is_said_to_be_empty(tmp_path: Path) -> None:
 
 
 def test_a_renamed_experiment_goes_by_its_new_name(tmp_path: Path) -> None:
-    search = Search(spec_of("old"), paths(tmp_path, "old"))
+    search = Search.create(spec_of("old"), paths(tmp_path, "old"))
     search.begin()
     give(search, ask_and_start(search), 0.5)
     search.close()
@@ -68,7 +68,7 @@ def test_a_renamed_experiment_goes_by_its_new_name(tmp_path: Path) -> None:
 def test_without_a_name_the_newest_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for at, name in ((100.0, "second"), (50.0, "first"), (200.0, "third")):
         monkeypatch.setattr("time.time", lambda at=at: at)
-        Search(spec_of(name), paths(tmp_path, name)).close()
+        Search.create(spec_of(name), paths(tmp_path, name)).close()
     assert experiment_names(tmp_path) == ["third", "second", "first"]
     assert load_experiment(None, tmp_path).name == "third"
 

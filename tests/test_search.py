@@ -61,7 +61,7 @@ def at(tmp_path: Path) -> Paths:
 @pytest.fixture
 def search(at: Paths) -> Iterator[Search]:
     """A search that has begun."""
-    search = Search(spec_of("x"), at)
+    search = Search.create(spec_of("x"), at)
     search.begin()
     yield search
     search.close()
@@ -71,6 +71,11 @@ def ask_and_start(search: Search) -> int:
     number = search.ask().number
     search.started(number, WORKER)
     return number
+
+
+def give_one(search: Search, number: int, k: int, value: float) -> None:
+    result = result_of(k, value)
+    search.report(number, result, search.judge(number, result))
 
 
 def give(search: Search, number: int, *values: float) -> None:
@@ -116,7 +121,9 @@ def test_at_a_result_the_state_is_kept_before_the_record_says_so(search: Search,
 
 
 def test_families_are_compared_with_their_own(at: Paths) -> None:
-    search = Search(spec_of("x", {"level": {"grid": ["linear", "cnn"]}, "lr": {"grid": [0.1, 0.2, 0.3]}}), at)
+    search = Search.create(
+        spec_of("x", {"level": {"grid": ["linear", "cnn"]}, "lr": {"grid": [0.1, 0.2, 0.3]}}), at
+    )
     trials = [ask_and_start(search) for _ in range(6)]
     by_level = {
         level: [n for n in trials if search.history.trials[n].config["level"] == level]
@@ -220,7 +227,7 @@ def test_a_search_that_nobody_holds_and_that_did_not_finish_is_interrupted(searc
     ],
 )
 def test_how_a_search_ended_decides_whether_it_is_finished(tmp_path: Path, reason: str, state: str) -> None:
-    search = Search(spec_of("y"), paths(tmp_path, "y"))
+    search = Search.create(spec_of("y"), paths(tmp_path, "y"))
     search.begin()
     search.end(reason)
     search.close()
@@ -242,3 +249,124 @@ def test_seeds_of_trials_differ_and_come_back() -> None:
     assert len(set(seeds)) == 200
     assert seeds == [spec_of("other", seed=4).trial_seed(number) for number in range(200)]
     assert seeds != [spec_of("x", seed=5).trial_seed(number) for number in range(200)]
+
+
+def test_a_resumed_search_holds_what_the_interrupted_one_held(search: Search, at: Paths) -> None:
+    for values in ([0.5] * 9, [0.4], [0.6, 0.7]):
+        give(search, ask_and_start(search), *values)
+    running = [trial.number for trial in search.history.trials if not trial.ended]
+    search.close()
+    resumed = Search.resume(at)
+    assert resumed.history == replay(at.record)
+    assert resumed.waiting == running
+    attempt = resumed.next_attempt()
+    assert (attempt.trial.number, attempt.number) == (running[0], 1)
+    assert attempt.after == len(attempt.trial.results)
+    assert attempt.state == read_state(at, attempt.trial.results[-1])
+    search.record = resumed.record  # for the fixture to close
+
+
+def test_a_torn_last_line_is_cut_off_before_the_first_append(search: Search, at: Paths) -> None:
+    give(search, ask_and_start(search), 0.5)
+    search.close()
+    whole = at.record.read_bytes()
+    at.record.write_bytes(whole + b'{"n":7,"kind":"resu')
+    resumed = Search.resume(at)
+    resumed.begin()
+    assert at.record.read_bytes().startswith(whole)
+    assert [entry["n"] for entry in read_entries(at.record)] == list(range(whole.count(b"\n") + 1))
+    search.record = resumed.record
+
+
+def test_a_trial_whose_state_is_lost_goes_on_from_the_one_before_and_nothing_is_judged_twice(
+    search: Search, at: Paths
+) -> None:
+    number = ask_and_start(search)
+    give(search, number, 0.5, 0.6)
+    search.close()
+    at.state(number, 2).unlink()
+    resumed = Search.resume(at)
+    attempt = resumed.next_attempt()
+    assert attempt.after == 1
+    resumed.started(number, WORKER)
+    before = len(list(read_entries(at.record)))
+    again = result_of(2, 0.6)
+    decision = resumed.judge(number, again)
+    assert not decision.stop
+    resumed.report(number, again, decision)
+    assert len(list(read_entries(at.record))) == before
+    give_one(resumed, number, 3, 0.7)
+    assert [r["k"] for r in resumed.history.trials[number].results] == [1, 2, 3]
+    search.record = resumed.record
+
+
+def test_without_any_state_a_trial_begins_again(search: Search, at: Paths) -> None:
+    number = ask_and_start(search)
+    give(search, number, 0.5, 0.6)
+    search.close()
+    for state in at.states.iterdir():
+        state.write_bytes(b"damaged")
+    resumed = Search.resume(at)
+    attempt = resumed.next_attempt()
+    assert (attempt.after, attempt.state) == (0, None)
+    search.record = resumed.record
+
+
+def test_an_end_that_was_decided_but_not_written_is_written_at_resumption(search: Search, at: Paths) -> None:
+    number = ask_and_start(search)
+    give(search, number, *[0.5] * 9)
+    search.close()
+    lines = at.record.read_bytes().splitlines(keepends=True)
+    assert b'"ended"' in lines[-1]
+    at.record.write_bytes(b"".join(lines[:-1]))
+    resumed = Search.resume(at)
+    assert resumed.waiting == []
+    assert resumed.history.trials[number].state == "completed"
+    search.record = resumed.record
+
+
+def test_what_a_killed_process_left_half_written_is_cleared(search: Search, at: Paths) -> None:
+    give(search, ask_and_start(search), 0.5, 0.6)
+    search.close()
+    (at.states / "00000-000003.part").write_bytes(b"half")
+    resumed = Search.resume(at)
+    assert sorted(p.name for p in at.states.iterdir()) == ["00000-000001.safetensors", "00000-000002.safetensors"]
+    search.record = resumed.record
+
+
+def test_a_record_is_resumed_by_one_process_at_a_time(search: Search, at: Paths) -> None:
+    with pytest.raises(Exception, match="another process is searching it"):
+        Search.resume(at)
+
+
+def test_a_trial_that_loses_its_worker_is_the_next_until_it_has_failed_too_often(search: Search) -> None:
+    number = ask_and_start(search)
+    other = ask_and_start(search)
+    search.lost(other, "died")
+    for _ in range(2):
+        search.lost(number, "died")
+        attempt = search.next_attempt()
+        assert attempt.trial.number == number
+        search.started(number, WORKER)
+    search.lost(number, "died")
+    trial = search.history.trials[number]
+    assert (trial.state, trial.reason, trial.traceback) == ("failed", "lost: its worker died 3 times", "died")
+    assert search.next_attempt().trial.number == other
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_a_resumed_sampler_proposes_what_the_interrupted_one_would_have(tmp_path: Path, sampler: str) -> None:
+    def play(name: str, interrupted: bool) -> list[Any]:
+        at = paths(tmp_path, name)
+        search = Search.create(spec_of(name, num_samples=30, sampler=sampler, max_epochs=2), at)
+        while not search.all_begun:
+            number = ask_and_start(search)
+            lr = float(search.history.trials[number].config["lr"])
+            give(search, number, 1 - abs(lr - 0.1), 1 - abs(lr - 0.1))
+            if interrupted and number % 4 == 0:
+                search.close()
+                search = Search.resume(at)
+        search.close()
+        return [trial.config for trial in search.history.trials]
+
+    assert play("interrupted", True) == play("whole", False)

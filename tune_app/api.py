@@ -8,7 +8,7 @@ from tune_app.experiment.history import Experiment, load_experiment
 from tune_app.experiment.space import load_space
 from tune_app.experiment.spec import paths
 
-__all__ = ["load_experiment", "load_space", "search"]
+__all__ = ["load_experiment", "load_space", "resume", "search"]
 
 
 def search(
@@ -21,19 +21,49 @@ def search(
     dashboard: bool = False,
     quiet: bool = False,
     verbose: bool = False,
+    resume: bool = False,
 ) -> Experiment:
-    """Search a space and return the experiment, whose `best` is the best result.
+    """Search a space and return the experiment, whose `history.best` is the best result.
 
     space: a YAML file or the name of a shipped one. settings: override the file's `search`, for example
-    `{"num_samples": 8, "time_budget": "2m"}`. The rest is as in `tune-app search`.
+    `{"num_samples": 8, "time_budget": "2m"}`. resume: go on where a search of that name was interrupted, if
+    there is one. The rest is as in `tune-app search`.
 
     Raises `TuneAppError` for whatever the command explains in one line.
     """
-    from tune_app.tuning.driver import Where, run
+    from tune_app.tuning import driver
     from tune_app.tuning.progress import progress
 
     source = load_space(str(space), settings)
     at = paths(Path(experiments_dir), name if name is not None else f"{source.name}-{datetime.now():%Y%m%d-%H%M%S}")
-    where = Where(data=data, address=address, dashboard=dashboard, verbose=verbose)
+    where = driver.Where(data=data, address=address, dashboard=dashboard, verbose=verbose)
     with progress(quiet=quiet, settings=source.settings) as shown:
-        return run(source, at, where, shown.announce, shown.show)
+        if resume and at.record.exists():
+            experiment = load_experiment(name, experiments_dir)
+            driver.require_same(source, experiment)
+            return driver.resume(experiment, where, shown.announce, shown.show)
+        return driver.run(source, at, where, shown.announce, shown.show)
+
+
+def resume(
+    name: str | None = None,
+    experiments_dir: str | Path = "experiments",
+    data: str | None = None,
+    address: str | None = None,
+    dashboard: bool = False,
+    quiet: bool = False,
+    verbose: bool = False,
+) -> Experiment:
+    """Go on with a search that was interrupted in any way; without a name with the newest.
+
+    What was recorded stays as it is; trials that were running continue from their last result.
+
+    Raises `TuneAppError` where it is being searched, is finished, or began with other data or versions.
+    """
+    from tune_app.tuning import driver
+    from tune_app.tuning.progress import progress
+
+    experiment = load_experiment(name, experiments_dir)
+    where = driver.Where(data=data, address=address, dashboard=dashboard, verbose=verbose)
+    with progress(quiet=quiet, settings=experiment.history.spec.settings) as shown:
+        return driver.resume(experiment, where, shown.announce, shown.show)

@@ -120,3 +120,13 @@ def test_shipped_spaces_are_those_the_readme_names() -> None:
     names = sorted(path.stem for path in (ROOT / "search_spaces").glob("*.yaml"))
     line = next(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("search_spaces/"))
     assert sorted(re.findall(r"\b(\w+)\b", line.split("/", 1)[1].replace("(default)", ""))) == names
+
+
+def test_every_line_of_what_if_is_backed_by_a_test() -> None:
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    lines = [line for line in (ROOT / "docs" / "what-if.md").read_text().splitlines() if line.startswith("| ")][1:]
+    assert lines
+    for line in lines:
+        names = re.findall(r"`(test_\w+)`", line.split("|")[3])
+        assert names, line
+        assert [name for name in names if f"def {name}(" not in tests] == []

@@ -214,23 +214,6 @@ def test_failed_trials_show_in_the_exit_code(
     assert (failed["state"], failed["reason"]) == ("failed", "diverged: a loss was not finite at epoch 0.5")
 
 
-def test_a_killed_worker_costs_its_trial_and_the_search_goes_on(
-    tmp_path: Path, start: Callable[..., Running], small_data: Path
-) -> None:
-    (tmp_path / "space.yaml").write_text(LONG)
-    arguments = ("--name", "x", "--data", small_data, "--no-dashboard", "--num-samples", 2, "--max-epochs", 2)
-    running = start("search", "space.yaml", *arguments)
-    running.wait_for_results("x", 4)
-    victim = load_experiment("x", tmp_path / "experiments").trial(0).attempts[0]["pid"]
-    os.kill(victim, signal.SIGKILL)
-    code, out, err = running.end()
-    assert code == 3, err
-    assert "1 completed, 0 stopped early, 1 failed" in out
-    shown = tune_app(tmp_path, "status", "--trial", 0).stdout
-    assert "failed" in shown
-    assert "actor died" in shown.lower()
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_search_within_seconds_and_status_shows_it(
     tmp_path: Path, start: Callable[..., Running], small_data: Path, number: signal.Signals

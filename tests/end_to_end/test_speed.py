@@ -24,7 +24,7 @@ def test_help_answers_within_03_s(tmp_path: Path) -> None:
 
 
 def test_status_of_100_trials_answers_within_1_s(tmp_path: Path) -> None:
-    search = Search(spec_of("x", num_samples=100), paths(tmp_path / "experiments", "x"))
+    search = Search.create(spec_of("x", num_samples=100), paths(tmp_path / "experiments", "x"))
     search.begin()
     for number in range(100):
         give(search, ask_and_start(search), *[0.5 + number / 1000] * 9)

@@ -1,18 +1,33 @@
-"""tune-app search."""
+"""tune-app search and resume."""
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tune_app.cli.options import as_json, experiments_dir, print_json
 
+if TYPE_CHECKING:
+    from tune_app.experiment.history import Experiment
+
 NOTHING_SUCCEEDED, SOME_FAILED, INTERRUPTED = 1, 3, 130
+
+
+data = click.option(
+    "--data",
+    help="A Parquet file, a folder or URL with IDX files, or: tutorial.  [default: MNIST in the package]",
+)
+address = click.option("--address", help="A running Ray cluster: auto or HOST:PORT.  [default: start one here]")
+no_dashboard = click.option("--no-dashboard", is_flag=True, help="Do without the Ray dashboard: starts sooner.")
+quiet = click.option("--quiet", is_flag=True, help="Print the outcome only.")
+verbose = click.option("--verbose", is_flag=True, help="Print what Ray has to say, too.")
 
 
 @click.command()
 @click.argument("space", default="tutorial")
 @click.option("--name", help="The experiment's name.  [default: space, date and time]")
+@click.option("--resume", is_flag=True, help="Go on where a search of that NAME was interrupted, if there is one.")
 @click.option("--num-samples", type=int, help="Number of trials.")
 @click.option("--sampler", help="How configs are proposed: random or tpe.")
 @click.option("--max-epochs", type=int, help="Epochs of a trial that is never stopped.")
@@ -25,17 +40,15 @@ NOTHING_SUCCEEDED, SOME_FAILED, INTERRUPTED = 1, 3, 130
 @click.option("--seed", type=int, help="The same seed proposes the same configs.")
 @click.option("--time-budget", help="End after so long: 90, 90s, 10m or 2h.")
 @click.option("--max-concurrent-trials", type=int, help="At most so many trials at a time.")
+@click.option("--max-failures", type=int, help="How often a trial that lost its worker is tried again.")
 @click.option("--cpus-per-trial", type=float, help="CPUs that each trial holds.")
 @click.option("--gpus-per-trial", type=float, help="GPUs that each trial holds; fractions share one.")
-@click.option(
-    "--data",
-    help="A Parquet file, a folder or URL with IDX files, or: tutorial.  [default: MNIST in the package]",
-)
+@data
 @experiments_dir
-@click.option("--address", help="A running Ray cluster: auto or HOST:PORT.  [default: start one here]")
-@click.option("--no-dashboard", is_flag=True, help="Do without the Ray dashboard: starts sooner.")
-@click.option("--quiet", is_flag=True, help="Print the outcome only.")
-@click.option("--verbose", is_flag=True, help="Print what Ray has to say, too.")
+@address
+@no_dashboard
+@quiet
+@verbose
 @as_json
 @click.pass_context
 def search(
@@ -43,6 +56,7 @@ def search(
     /,
     space: str,
     name: str | None,
+    resume: bool,
     no_early_stopping: bool,
     data: str | None,
     experiments_dir: Path,
@@ -61,11 +75,9 @@ def search(
     130 interrupted.
     """
     from tune_app import api
-    from tune_app.experiment.history import FAILED
-    from tune_app.output.summary import summary
-    from tune_app.output.view import outcome
-    from tune_app.tuning.driver import succeeded
 
+    if resume and name is None:
+        raise click.UsageError("--resume needs a --name; tune-app resume goes on with the newest")
     settings = {key: value for key, value in options.items() if value is not None}
     if no_early_stopping:
         settings["early_stopping"] = False
@@ -79,7 +91,56 @@ def search(
         dashboard=not no_dashboard,
         quiet=quiet,
         verbose=verbose,
+        resume=resume,
     )
+    finish(ctx, experiment, as_json)
+
+
+@click.command()
+@click.argument("name", required=False)
+@data
+@experiments_dir
+@address
+@no_dashboard
+@quiet
+@verbose
+@as_json
+@click.pass_context
+def resume(
+    ctx: click.Context,
+    /,
+    name: str | None,
+    data: str | None,
+    experiments_dir: Path,
+    address: str | None,
+    no_dashboard: bool,
+    quiet: bool,
+    verbose: bool,
+    as_json: bool,
+) -> None:
+    """Go on with search NAME, which was interrupted in any way. Without NAME: the newest.
+
+    What is recorded stays; trials that were running continue from their last result. Exit codes are those of
+    tune-app search.
+
+    Example: tune-app resume quick-20261124-101500
+    """
+    from tune_app import api
+
+    finish(
+        ctx,
+        api.resume(name, experiments_dir, data, address, dashboard=not no_dashboard, quiet=quiet, verbose=verbose),
+        as_json,
+    )
+
+
+def finish(ctx: click.Context, experiment: "Experiment", as_json: bool) -> None:
+    """Print the outcome of a search and leave with its exit code."""
+    from tune_app.experiment.history import FAILED
+    from tune_app.output.summary import summary
+    from tune_app.output.view import outcome
+    from tune_app.tuning.driver import succeeded
+
     if as_json:
         print_json(summary(experiment))
     else:

@@ -62,9 +62,15 @@ class History:
     """By trial that was ever best: the number k of its result that was so last."""
     searches: list[Entry] = field(default_factory=list)
     """Starts and ends of searching."""
+    spans: list[list[float]] = field(default_factory=list)
+    """When each process began to search, and when it last wrote something."""
 
     def apply(self, entry: Entry) -> None:
         """Take in the next entry."""
+        if entry["kind"] == "search" and entry["event"] == "started":
+            self.spans.append([entry["time"], entry["time"]])
+        elif self.spans:
+            self.spans[-1][1] = entry["time"]
         match entry["kind"]:
             case "asked":
                 self.trials.append(Trial(entry["trial"], entry["config"], entry["seed"]))

@@ -86,6 +86,28 @@ class RecordWriter:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return cls(path, descriptor, 0)
 
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Go on with a record: take its lock and cut off a torn last line.
+
+        Raises `TuneAppError` where it is damaged or another process holds it.
+        """
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
+        except OSError as error:
+            raise TuneAppError(f"{path}: cannot be opened: {error.strerror}") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            n = sum(1 for _ in read_entries(path))
+            os.ftruncate(descriptor, path.read_bytes().rfind(b"\n") + 1)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise TuneAppError(f"{path.parent}: another process is searching it") from None
+        except TuneAppError:
+            os.close(descriptor)
+            raise
+        return cls(path, descriptor, n)
+
     def append(self, entry: Entry) -> Entry:
         """Write an entry to disk and return it with its number; `TuneAppError` if it cannot be written."""
         numbered = {"n": self.n, **entry}

@@ -20,6 +20,13 @@ class States:
     def __init__(self, paths: Paths) -> None:
         self.paths = paths
         self.kept: defaultdict[int, set[int]] = defaultdict(set)
+        paths.states.mkdir(exist_ok=True)
+        for path in paths.states.iterdir():
+            trial, _, k = path.stem.partition("-")
+            if path.suffix == ".part":  # a process was killed while it wrote
+                path.unlink()
+            elif trial.isdigit() and k.isdigit():
+                self.kept[int(trial)].add(int(k))
 
     def put(self, trial: int, k: int, state: bytes) -> None:
         """Keep the state at result `k` of a trial: the whole file appears at once, or not at all."""

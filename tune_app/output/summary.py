@@ -66,11 +66,8 @@ def baseline(experiment: Experiment) -> dict[str, Any] | None:
 
 
 def seconds(experiment: Experiment) -> float:
-    """How long it was searched for, from the first start to the last entry about it."""
-    history = experiment.history
-    times = [entry["time"] for entry in history.searches]
-    times += [result["time"] for trial in history.trials[-50:] for result in trial.results[-1:]]
-    return max(0.0, max(times) - min(times)) if times else 0.0
+    """How long it was searched for, without the time between an interruption and its resumption."""
+    return sum(max(0.0, end - begin) for begin, end in experiment.history.spans)
 
 
 def trial_detail(experiment: Experiment, trial: Trial) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tune_app.experiment.history import COMPLETED, FAILED, RUNNING, STOPPED, Experiment, Trial
+from tune_app.experiment.history import COMPLETED, FAILED, INTERRUPTED, RUNNING, STOPPED, Experiment, Trial
 from tune_app.output.summary import baseline, seconds
 from tune_app.tutorial.levels import Config
 
@@ -79,6 +79,8 @@ def outcome(experiment: Experiment) -> str:
         )
     elif tutorial:
         lines.append("  It is the tutorial's own config: no other was better.")
+    if experiment.state == INTERRUPTED:
+        lines.append(f"Go on: tune-app resume {experiment.name}")
     lines.append(f"Export it: tune-app export {experiment.name}")
     return "\n".join(lines)
 

@@ -20,11 +20,13 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search.search_algorithm import SearchAlgorithm
 from ray.tune.stopper import Stopper
 
-from tune_app.experiment.history import Trial
 from tune_app.tuning.scheduler import Decision
-from tune_app.tuning.search import Search
+from tune_app.tuning.search import Attempt, Search
 from tune_app.tuning.trainable import TutorialTrial, Work
 from tune_app.tutorial.mnist import Mnist
+
+RAISED = f"ray::{TutorialTrial.__name__}."
+"""Stands in the text of an exception that the trainable raised, and not in that of a worker's death."""
 
 
 def tune_id(number: int, attempt: int) -> str:
@@ -40,7 +42,7 @@ def trial_number(trial: TuneTrial) -> int:
 class RecordedAlgorithm(SearchAlgorithm):
     """Proposes trials: no more at a time than workers, each written down before Tune hears of it."""
 
-    def __init__(self, search: Search, make: Callable[[Trial], TuneTrial], concurrent: int) -> None:
+    def __init__(self, search: Search, make: Callable[[Attempt], TuneTrial], concurrent: int) -> None:
         self.search, self.make, self.concurrent = search, make, concurrent
         self.live: set[str] = set()
 
@@ -51,7 +53,7 @@ class RecordedAlgorithm(SearchAlgorithm):
         """The next trial, or None while enough are running."""
         if self.is_finished() or len(self.live) >= self.concurrent:
             return None
-        trial = self.make(self.search.ask())
+        trial = self.make(self.search.next_attempt())
         self.live.add(trial.trial_id)
         return trial
 
@@ -61,7 +63,7 @@ class RecordedAlgorithm(SearchAlgorithm):
 
     def is_finished(self) -> bool:
         """Whether no trial is left to propose."""
-        return self._finished or self.search.all_asked
+        return self._finished or self.search.all_begun
 
 
 class RecordedScheduler(FIFOScheduler):
@@ -114,7 +116,11 @@ class RecordingCallback(Callback):
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """A trial raised an exception, or its worker died."""
         with open(trial.error_file) as file:  # noqa: PTH123
-            self.search.failed(trial_number(trial), file.read())
+            text = file.read()
+        if RAISED in text:
+            self.search.failed(trial_number(trial), text)
+        else:
+            self.search.lost(trial_number(trial), text)
 
     def kill_workers(self) -> None:
         """End the workers at once: what they were computing is not waited for, and the rest is recorded."""
@@ -169,20 +175,22 @@ def run_trials(
     storage = tempfile.mkdtemp(prefix="tune-")  # what Tune writes is of no use to anyone
     experiment = Experiment(search.spec.name, TutorialTrial, stop=stopper, storage_path=storage)
 
-    def make(trial: Trial) -> TuneTrial:
+    def make(attempt: Attempt) -> TuneTrial:
         work = Work(
-            config=trial.config,
-            seed=trial.seed,
+            config=attempt.trial.config,
+            seed=attempt.trial.seed,
             max_epochs=settings.max_epochs,
             results_per_epoch=settings.results_per_epoch,
             threads=max(1, int(settings.cpus_per_trial)),
             gpu=settings.gpus_per_trial > 0,
             data=data_ref,
+            after=attempt.after,
+            state=None if attempt.state is None else ray.put(attempt.state),
         )
         return TuneTrial(
             experiment.run_identifier,
             config=dict(work),
-            trial_id=tune_id(trial.number, 0),
+            trial_id=tune_id(attempt.trial.number, attempt.number),
             storage=experiment.storage,
             placement_group_factory=resources,
         )

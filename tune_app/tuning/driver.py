@@ -11,15 +11,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tune_app.errors import TuneAppError
-from tune_app.experiment.history import FAILED, Experiment, History, load_experiment
+from tune_app.experiment.history import FAILED, FINISHED, Experiment, History, load_experiment
 from tune_app.experiment.record import refuse_existing
+from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SpaceSource
 from tune_app.experiment.spec import DataSource, Paths, Spec
 from tune_app.machine import versions
 from tune_app.tuning.cluster import cluster, cluster_resources, import_ray, this_machine
+from tune_app.tuning.search import Search
 
 if TYPE_CHECKING:
     from tune_app.tutorial.mnist import Mnist
+
+DECISIVE = ("python", "torch", "optuna", "numpy")
+"""Versions on which a search's configs and numbers depend."""
 
 Show = Callable[[History, int], None]
 """Called after every event with what happened so far and the number of trials that the search will have."""
@@ -42,16 +47,7 @@ def run(source: SpaceSource, paths: Paths, where: Where, announce: Callable[[str
     the search; its reason then is "interrupted".
     """
     refuse_existing(paths.root)
-    if where.address is None:
-        this_machine().trials_at_once(source.settings)
-    from tune_app.tutorial import mnist
-
-    # The images load while Ray is imported, but not while it starts: on a busy machine that takes longer
-    # by whole seconds, since Ray looks only once a second whether it has.
-    with ThreadPoolExecutor(1) as pool:
-        loading = pool.submit(mnist.load, where.data)
-        import_ray()
-        data = loading.result()
+    data = load_data_and_ray(where.data, source.settings, where)
     spec = Spec(
         name=paths.root.name,
         space=source.content,
@@ -60,11 +56,57 @@ def run(source: SpaceSource, paths: Paths, where: Where, announce: Callable[[str
         versions=versions(),
     )
     check_batches(source, spec)
-    with cluster(where.address, where.dashboard, where.verbose) as dashboard:
-        if dashboard:
-            announce(f"Ray dashboard: {dashboard}")
-        search_with_ray(spec, paths, data, show)
-    return load_experiment(paths.root.name, paths.root.parent)
+    return search_on_cluster(lambda: Search.create(spec, paths), spec, paths, data, where, announce, show)
+
+
+def resume(experiment: Experiment, where: Where, announce: Callable[[str], None], show: Show) -> Experiment:
+    """Go on with a search that was interrupted in any way, and return the experiment.
+
+    Raises `TuneAppError` where it is being searched or has nothing left to do, and where the data or the
+    versions are not those that it began with.
+    """
+    spec, name = experiment.history.spec, experiment.name
+    if experiment.held:
+        holder = experiment.history.searches[-1]
+        raise TuneAppError(f"{name}: is being searched by process {holder['pid']} on {holder['host']}")
+    if experiment.state == FINISHED:
+        raise TuneAppError(f"{name}: is finished, there is nothing left to do")
+    now = versions()
+    changed = [f"{k} {was}, now {now[k]}" for k, was in spec.versions.items() if k in DECISIVE and now[k] != was]
+    if changed:
+        raise TuneAppError(f"{name}: was searched with {'; '.join(changed)}; allowed: the versions it began with")
+    data = load_data_and_ray(where.data or spec.data.source, spec.settings, where)
+    if data.digest() != spec.data.digest:
+        raise TuneAppError(
+            f"{name}: the data are not those it began with: digest {data.digest()}, not {spec.data.digest}"
+        )
+    at = experiment.paths
+    return search_on_cluster(lambda: Search.resume(at), spec, at, data, where, announce, show)
+
+
+def require_same(source: SpaceSource, experiment: Experiment) -> None:
+    """Raise `TuneAppError` with the difference unless an experiment searches this space with these settings."""
+    spec = experiment.history.spec
+    pairs = [(f"space.{k}", spec.space.get(k), source.content.get(k)) for k in {**spec.space, **source.content}]
+    now = source.settings.model_dump()
+    pairs += [(f"search.{k}", was, now[k]) for k, was in spec.settings.model_dump().items()]
+    changed = [f"{key} was {was}, is {now}" for key, was, now in pairs if was != now]
+    if changed:
+        raise TuneAppError(f"{experiment.name}: began with another space or settings: {'; '.join(changed)}")
+
+
+def load_data_and_ray(source: str | None, settings: Settings, where: Where) -> "Mnist":
+    """Load the images and import Ray, after a look at whether a trial fits on this machine at all."""
+    if where.address is None:
+        this_machine().trials_at_once(settings)
+    from tune_app.tutorial import mnist
+
+    # The images load while Ray is imported, but not while it starts: on a busy machine that takes longer
+    # by whole seconds, since Ray looks only once a second whether it has.
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(mnist.load, source)
+        import_ray()
+        return loading.result()
 
 
 def check_batches(source: SpaceSource, spec: Spec) -> None:
@@ -78,32 +120,45 @@ def check_batches(source: SpaceSource, spec: Spec) -> None:
         )
 
 
-def search_with_ray(spec: Spec, paths: Paths, data: "Mnist", show: Show) -> None:
-    """Create the experiment and run its trials on the connected cluster until a reason to end comes up."""
-    from tune_app.tuning.bridge import run_trials
-    from tune_app.tuning.search import Search
-
+def search_on_cluster(
+    make_search: Callable[[], Search],
+    spec: Spec,
+    paths: Paths,
+    data: "Mnist",
+    where: Where,
+    announce: Callable[[str], None],
+    show: Show,
+) -> Experiment:
+    """Start or join Ray and run what there is to do until all is done or a reason to end comes up."""
     settings = spec.settings
-    fitting = cluster_resources().trials_at_once(settings)
-    search = Search(spec, paths)
-    try:
-        with interruptible() as interrupted:
-            deadline = time.monotonic() + (settings.time_budget or math.inf)
+    with cluster(where.address, where.dashboard, where.verbose) as dashboard:
+        if dashboard:
+            announce(f"Ray dashboard: {dashboard}")
+        from tune_app.tuning.bridge import run_trials
 
-            def reason() -> str | None:
-                best = search.history.best
-                if interrupted.is_set():
-                    return "interrupted"
-                if best and settings.reaches_target(best[settings.metric]):
-                    return "target"
-                return "time budget" if time.monotonic() > deadline else None
+        fitting = cluster_resources().trials_at_once(settings)
+        search = make_search()
+        try:
+            with interruptible() as interrupted:
+                deadline = time.monotonic() + (settings.time_budget or math.inf)
 
-            search.begin()
-            concurrent = min(fitting, search.num_trials)
-            ended_by = run_trials(search, data, concurrent, reason, lambda: show(search.history, search.num_trials))
-            search.end(ended_by or "completed")
-    finally:
-        search.close()
+                def reason() -> str | None:
+                    best = search.history.best
+                    if interrupted.is_set():
+                        return "interrupted"
+                    if best and settings.reaches_target(best[settings.metric]):
+                        return "target"
+                    return "time budget" if time.monotonic() > deadline else None
+
+                search.begin()
+                concurrent = min(fitting, search.num_trials)
+                ended_by = run_trials(
+                    search, data, concurrent, reason, lambda: show(search.history, search.num_trials)
+                )
+                search.end(ended_by or "completed")
+        finally:
+            search.close()
+    return load_experiment(paths.root.name, paths.root.parent)
 
 
 @contextmanager

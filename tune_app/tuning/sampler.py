@@ -40,7 +40,7 @@ class Sampler:
         if self.grid:
             return self.grid[number]
         if number == 0 and self.baseline:
-            self.add(TUTORIAL_CONFIG)
+            self.adopt(TUTORIAL_CONFIG)
             return TUTORIAL_CONFIG
         seed = derive_seed("sampler", self.settings.seed, number)
         if self.settings.sampler == "random":
@@ -54,8 +54,10 @@ class Sampler:
                 config[d.name] = d.values[0] if is_constant(d) else suggest(trial, d)
         return complete(config)
 
-    def add(self, config: Config) -> None:
-        """Take in a config that was not proposed here."""
+    def adopt(self, config: Config) -> None:
+        """Take in the config of the next trial, which was not proposed here."""
+        if self.grid or self.settings.sampler == "random":
+            return
         existing = {d.name: d for d in self.space.dimensions if d.exists(config) and not is_constant(d)}
         self.study.add_trial(
             create_trial(
@@ -67,14 +69,14 @@ class Sampler:
 
     def tell(self, trial: Trial) -> None:
         """Take in what became of a trial: complete, stopped at an epoch, or without a value."""
-        if self.grid:
+        if self.grid or self.settings.sampler == "random":
             return
         values = [result[self.settings.metric] for result in trial.results]
         if trial.state == FAILED or not values:
             self.study.tell(trial.number, state=TrialState.FAIL)
         elif trial.state == STOPPED:
             # Optuna ranks stopped trials behind completed ones, by how far they came and then by value.
-            running = optuna.Trial(self.study, self.study.trials[trial.number]._trial_id)
+            running = optuna.Trial(self.study, self.study.get_trials(deepcopy=False)[trial.number]._trial_id)
             running.report(values[-1], step=len(values))
             self.study.tell(trial.number, state=TrialState.PRUNED)
         else:

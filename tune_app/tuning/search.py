@@ -9,13 +9,14 @@ import platform
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 from tune_app.errors import TuneAppError
-from tune_app.experiment.history import COMPLETED, FAILED, STOPPED, History, Trial
-from tune_app.experiment.record import FORMAT, RecordWriter
+from tune_app.experiment.history import COMPLETED, FAILED, STOPPED, History, Trial, replay
+from tune_app.experiment.record import FORMAT, Entry, RecordWriter
 from tune_app.experiment.spec import Paths, Spec
-from tune_app.experiment.states import States
+from tune_app.experiment.states import States, read_state
 from tune_app.tuning.sampler import Sampler
 from tune_app.tuning.scheduler import Decision, decide
 
@@ -34,21 +35,51 @@ MEASURED = [
 """What the record takes over from a worker's result."""
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """What a worker is asked to do: a trial, from its result number `after` on, whose `state` is given."""
+
+    trial: Trial
+    number: int
+    after: int
+    state: bytes | None
+
+
 class Search:
     """One search that is going on: its history in memory and its record on disk."""
 
-    def __init__(self, spec: Spec, paths: Paths) -> None:
-        self.spec, self.paths = spec, paths
-        self.record = RecordWriter.create(paths.record)
-        now = time.time()
-        self.record.append({"kind": "created", "format": FORMAT, "time": now, "spec": spec.model_dump()})
-        self.history = History(spec, now)
+    def __init__(self, record: RecordWriter, history: History, paths: Paths) -> None:
+        self.record, self.history, self.paths = record, history, paths
+        self.spec = history.spec
         self.broken: TuneAppError | None = None
-        space = spec.search_space()
-        self.sampler = Sampler(space, spec.settings)
-        self.num_trials = len(self.sampler.grid) or spec.settings.num_samples
-        paths.states.mkdir()
         self.states = States(paths)
+        self.sampler = Sampler(self.spec.search_space(), self.spec.settings)
+        self.num_trials = len(self.sampler.grid) or self.spec.settings.num_samples
+        for trial in history.trials:
+            self.sampler.adopt(trial.config)
+            if trial.ended:
+                self.sampler.tell(trial)
+        self.waiting = [trial.number for trial in history.trials if not trial.ended]
+        """Trials that were begun, to go on with before any other is begun."""
+
+    @classmethod
+    def create(cls, spec: Spec, paths: Paths) -> Self:
+        """Begin an experiment; `TuneAppError` if there is one of that name."""
+        record = RecordWriter.create(paths.record)
+        now = time.time()
+        record.append({"kind": "created", "format": FORMAT, "time": now, "spec": spec.model_dump()})
+        return cls(record, History(spec, now), paths)
+
+    @classmethod
+    def resume(cls, paths: Paths) -> Self:
+        """Go on with an experiment; `TuneAppError` if its record is damaged or someone is searching it."""
+        record = RecordWriter.open(paths.record)
+        search = cls(record, replay(paths.record), paths)
+        for number in list(search.waiting):
+            results = search.history.trials[number].results
+            if results and search.end_if_decided(results[-1]):
+                search.waiting.remove(number)
+        return search
 
     def write(self, kind: str, **what: Any) -> None:
         """Write an entry, then let the history take it in."""
@@ -78,9 +109,24 @@ class Search:
         self.record.close()
 
     @property
-    def all_asked(self) -> bool:
-        """Whether no trial is left to be proposed."""
-        return len(self.history.trials) >= self.num_trials
+    def all_begun(self) -> bool:
+        """Whether there is nothing to begin or to go on with."""
+        return not self.waiting and len(self.history.trials) >= self.num_trials
+
+    def next_attempt(self) -> Attempt:
+        """What to run next: a trial that was interrupted, from its last state, or a new one."""
+        trial = self.history.trials[self.waiting.pop(0)] if self.waiting else self.ask()
+        after, state = self.last_state(trial)
+        return Attempt(trial, len(trial.attempts), after, state)
+
+    def last_state(self, trial: Trial) -> tuple[int, bytes | None]:
+        """The last result whose state is still there as it was kept; 0 where there is none."""
+        for result in reversed(trial.results[-2:]):
+            try:
+                return result["k"], read_state(self.paths, result)
+            except TuneAppError:  # lost with the power: the one before will do, or the start
+                continue
+        return 0, None
 
     def ask(self) -> Trial:
         """The next trial: its config is in the record before anyone trains it."""
@@ -93,13 +139,15 @@ class Search:
 
     def started(self, number: int, worker: Mapping[str, Any]) -> None:
         """A worker has begun with a trial."""
-        self.write("started", trial=number, attempt=0, **worker)
+        self.write("started", trial=number, attempt=len(self.history.trials[number].attempts), **worker)
 
     def judge(self, number: int, result: Mapping[str, Any]) -> Decision:
         """Whether the trial goes on after this result. Changes nothing."""
         if result["diverged"]:
             return Decision(stop=True)
         settings, trial = self.spec.settings, self.history.trials[number]
+        if result["k"] <= len(trial.results):  # computed again from an earlier state: it has been judged
+            return Decision(stop=False)
         return decide(settings, result["epoch"], result[settings.metric], self.history.rungs[trial.family])
 
     def report(self, number: int, result: Mapping[str, Any], decision: Decision) -> None:
@@ -107,12 +155,15 @@ class Search:
         if result["diverged"]:
             self.ended(number, FAILED, f"diverged: a loss was not finite at epoch {result['epoch']:g}")
             return
+        trial = self.history.trials[number]
+        if result["k"] <= len(trial.results):
+            return
         with self.noting_failure():
             self.states.put(number, result["k"], result["state"])
         self.write(
             "result",
             trial=number,
-            attempt=0,
+            attempt=len(trial.attempts) - 1,
             **{name: result[name] for name in MEASURED},
             state=result["state_sha256"],
             decision="stop" if decision.stop else "continue",
@@ -121,10 +172,24 @@ class Search:
             compared=decision.compared,
         )
         self.states.keep_only(number, (result["k"], result["k"] - 1, self.history.led.get(number)))
+        self.end_if_decided(trial.results[-1])
+
+    def end_if_decided(self, result: Entry) -> bool:
+        """Write the end of a trial whose last result decided it."""
+        if result["decision"] == "continue":
+            return False
         if result["epoch"] >= self.spec.settings.max_epochs:
-            self.ended(number, COMPLETED, "reached max_epochs")
-        elif decision.stop:
-            self.ended(number, STOPPED, why(self.spec.settings.metric, result, decision))
+            self.ended(result["trial"], COMPLETED, "reached max_epochs")
+        else:
+            self.ended(result["trial"], STOPPED, why(self.spec.settings.metric, result))
+        return True
+
+    def lost(self, number: int, reason: str) -> None:
+        """A trial's worker died: it is the next to be tried again, but not for ever."""
+        if len(self.history.trials[number].attempts) > self.spec.settings.max_failures:
+            self.ended(number, FAILED, f"lost: its worker died {self.spec.settings.max_failures + 1} times", reason)
+        else:
+            self.waiting.insert(0, number)
 
     def failed(self, number: int, traceback: str) -> None:
         """A trial ended with an exception or with its worker."""
@@ -138,10 +203,10 @@ class Search:
         self.states.keep_only(number, (self.history.led.get(number),))
 
 
-def why(metric: str, result: Mapping[str, Any], decision: Decision) -> str:
+def why(metric: str, result: Entry) -> str:
     """A stop in words: "epoch 0.75: 0.912 below the cutoff 0.934 of 11 trials at this rung"."""
     side = "below" if metric == "valid_accuracy" else "above"
     return (
-        f"epoch {result['epoch']:g}: {result[metric]:.4g} {side} the cutoff {decision.cutoff:.4g}"
-        f" of {decision.compared} trials at this rung"
+        f"epoch {result['epoch']:g}: {result[metric]:.4g} {side} the cutoff {result['cutoff']:.4g}"
+        f" of {result['compared']} trials at this rung"
     )

@@ -21,7 +21,10 @@ if TYPE_CHECKING:  # torch takes a second to import, and only workers need it
 
 
 class Work(TypedDict):
-    """What a worker needs for one trial; `data` refers to a `Mnist` in the object store."""
+    """What a worker needs for one attempt at a trial.
+
+    `data` and `state` refer to the object store: a `Mnist`, and the training state at result `after` (None: begin).
+    """
 
     config: Config
     seed: int
@@ -30,6 +33,8 @@ class Work(TypedDict):
     threads: int
     gpu: bool
     data: Any
+    after: int
+    state: Any
 
 
 class TutorialTrial(Trainable):
@@ -46,7 +51,7 @@ class TutorialTrial(Trainable):
         return True
 
     def begin(self, work: Work) -> None:
-        """Build the model from scratch; the training starts with the first step."""
+        """Build the model, from scratch or from a state; the training starts with the first step."""
         import torch
 
         from tune_app.tutorial import training
@@ -59,7 +64,11 @@ class TutorialTrial(Trainable):
         device = torch.device("cuda" if work["gpu"] else "cpu")
         self.lesson = training.prepare(work["config"], self.mnist, work["seed"], device)
         self.parameters = training.count_parameters(self.lesson)
-        self.results: Iterator[Result] = training.fit(self.lesson, work["max_epochs"], work["results_per_epoch"])
+        if work["state"] is not None:
+            training.load_state(self.lesson, ray.get(work["state"]))
+        self.results: Iterator[Result] = training.fit(
+            self.lesson, work["max_epochs"], work["results_per_epoch"], work["after"]
+        )
 
     def step(self) -> dict[str, Any]:
         """The next result, and the state to go on from (`state`, safetensors bytes)."""

@@ -1,0 +1,83 @@
+"""What must hold in every experiment, whatever happened to it; imports nothing from the package but readers."""
+
+import json
+import subprocess
+from pathlib import Path
+
+from tests.end_to_end.conftest import tune_app
+from tune_app.experiment.record import read_entries
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value below which that share lies, interpolated linearly."""
+    ordered = sorted(values)
+    position = (len(ordered) - 1) * share
+    low, high = ordered[int(position)], ordered[min(int(position) + 1, len(ordered) - 1)]
+    return low + (high - low) * (position - int(position))
+
+
+def check(folder: Path, name: str) -> None:
+    """Rules for a search that has ended by itself: trials, results, decisions, the best, nothing left."""
+    root = folder / "experiments" / name
+    entries = list(read_entries(root / "record.jsonl"))
+    settings = entries[0]["spec"]["settings"]
+    asked = {e["trial"]: e for e in entries if e["kind"] == "asked"}
+    ended = [e for e in entries if e["kind"] == "ended"]
+    results = [e for e in entries if e["kind"] == "result"]
+
+    # Every trial number occurs once and ends in one state.
+    assert sorted(asked) == list(range(len(asked)))
+    assert sorted(e["trial"] for e in ended) == sorted(asked)
+
+    # A trial's results have no gap and no repetition.
+    for trial in asked:
+        ks = [r["k"] for r in results if r["trial"] == trial]
+        assert ks == list(range(1, len(ks) + 1)), (trial, ks)
+
+    # ASHA's decisions, recomputed in the order of the record, are those recorded.
+    factor, end = settings["reduction_factor"], settings["max_epochs"]
+    ladder, rung = [], settings["grace_period"]
+    while rung < end:
+        ladder.append(rung)
+        rung *= factor
+    there: dict[tuple[bool, float], list[float]] = {}
+    for r in results:
+        stop = r["epoch"] >= end
+        reached = [x for x in ladder if r["epoch"] - 1 / settings["results_per_epoch"] < x <= r["epoch"]]
+        if reached and not stop:
+            values = there.setdefault((asked[r["trial"]]["config"]["level"] in CNN, reached[-1]), [])
+            assert r["compared"] == len(values)
+            if values:
+                cutoff = percentile(values, 1 - 1 / factor)
+                assert abs(r["cutoff"] - cutoff) < 1e-12
+                stop = r["valid_accuracy"] < r["cutoff"]
+            values.append(r["valid_accuracy"])
+        assert r["decision"] == ("stop" if stop else "continue"), r
+
+    # status, export and the record agree on the best.
+    best = max(results, key=lambda r: (r["valid_accuracy"], -r["epoch"], -r["parameters"], -r["trial"]))
+    status = json.loads(tune_app(folder, "status", name, "--json").stdout)
+    assert (status["best"]["trial"], status["best"]["epoch"]) == (best["trial"], best["epoch"])
+    exported = json.loads(tune_app(folder, "export", name, "-o", f"{name}-checked", "--json").stdout)
+    assert exported["metrics"]["valid_accuracy"] == best["valid_accuracy"]
+
+    # No temporary file is left, and no lock.
+    assert [p.name for p in root.rglob("*") if p.suffix == ".part"] == []
+    assert subprocess.run(["flock", "-n", root / "record.jsonl", "true"], check=False).returncode == 0
+
+
+CNN = {"cnn", "sequential", "wrapped", "accelerator"}
+
+
+def outcome(folder: Path, name: str) -> list[object]:
+    """Configs, values as full floats and decisions: what an interruption must not change."""
+    told: list[object] = []
+    for e in read_entries(folder / "experiments" / name / "record.jsonl"):
+        if e["kind"] == "asked":
+            told.append(("asked", e["trial"], e["config"], e["seed"]))
+        elif e["kind"] == "result":
+            values = (e["valid_accuracy"], e["valid_loss"], e["train_loss"], e["state"])
+            told.append((e["trial"], e["k"], *values, e["decision"], e["rung"], e["cutoff"], e["compared"]))
+        elif e["kind"] == "ended":
+            told.append(("ended", e["trial"], e["state"], e["reason"]))
+    return told

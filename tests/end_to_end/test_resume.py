@@ -1,0 +1,140 @@
+"""Whatever dies, the same search goes on, and its outcome is what it would have been."""
+
+import os
+import random
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import Running, alive, descendants, tune_app, wait_for
+from tests.end_to_end.invariants import check, outcome
+from tests.test_search import spec_of
+from tune_app.experiment.history import load_experiment
+from tune_app.experiment.spec import paths
+from tune_app.tuning.search import Search
+
+SPACE = """
+space:
+  level: {choice: [scratch, fit, cnn]}
+  lr: {loguniform: [0.01, 1]}
+  bs: {choice: [8, 16]}
+  momentum: {choice: [0, 0.9], when: {level: [fit, cnn]}}
+search: {num_samples: 14, max_epochs: 4, results_per_epoch: 4, grace_period: 1, max_concurrent_trials: 1}
+"""
+LONG = "space: {level: cnn, bs: 2, lr: 0.01}\nsearch: {num_samples: 2, max_epochs: 3, results_per_epoch: 4}"
+
+
+def is_agent(pid: int) -> bool:
+    """Whether this is one of Ray's two agents: idle, they take a minute to notice that Ray was killed."""
+    return b"Agent" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_a_driver_killed_again_and_again_finds_what_an_uninterrupted_one_finds(
+    tmp_path: Path, start: Callable[..., Running], small_data: Path, sampler: str, pytestconfig: pytest.Config
+) -> None:
+    kills = pytestconfig.getoption("kills")
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")  # shown when the test fails
+    rng = random.Random(seed)
+    (tmp_path / "space.yaml").write_text(SPACE)
+    arguments = ("search", "space.yaml", "--data", small_data, "--no-dashboard", "--sampler", sampler)
+    whole = tune_app(tmp_path, *arguments, "--name", "whole")
+    assert whole.returncode == 0, whole.stderr
+    record = tmp_path / "experiments" / "killed" / "record.jsonl"
+    running = start(*arguments, "--name", "killed")
+    for _ in range(kills):
+        before = record.read_text().count('"kind":"result"') if record.exists() else 0
+        running.wait_for_results("killed", before + rng.randint(1, max(1, 32 // kills)))
+        processes = {running.process.pid} | descendants(running.process.pid)
+        processes -= {pid for pid in processes if is_agent(pid)}
+        running.process.kill()
+        acknowledged = record.read_bytes()
+        wait_for(lambda processes=processes: not any(map(alive, processes)), "no process is left", 30)
+        running = start("resume", "killed", "--no-dashboard")
+    code, _, err = running.end(120)
+    assert code == 0, err
+    whole_lines = acknowledged[: acknowledged.rfind(b"\n") + 1]
+    assert record.read_bytes().startswith(whole_lines)
+    check(tmp_path, "killed")
+    assert outcome(tmp_path, "killed") == outcome(tmp_path, "whole")
+
+
+def test_a_trial_that_loses_its_worker_goes_on_from_its_last_result(
+    tmp_path: Path, start: Callable[..., Running], small_data: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text(LONG)
+    running = start(
+        "search", "space.yaml", "--name", "x", "--data", small_data, "--no-dashboard", "--sampler", "random"
+    )
+    running.wait_for_results("x", 3)
+    os.kill(load_experiment("x", tmp_path / "experiments").trial(0).attempts[0]["pid"], signal.SIGKILL)
+    code, out, err = running.end(120)
+    assert code == 0, err
+    assert "2 completed, 0 stopped early, 0 failed" in out
+    trial = load_experiment("x", tmp_path / "experiments").trial(0)
+    assert [attempt["attempt"] for attempt in trial.attempts] == [0, 1]
+    assert {r["attempt"] for r in trial.results} == {0, 1}
+    check(tmp_path, "x")
+
+
+def test_a_trial_whose_worker_dies_too_often_fails_and_the_search_goes_on(
+    tmp_path: Path, start: Callable[..., Running], small_data: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text(LONG)
+    running = start(
+        "search", "space.yaml", "--name", "x", "--data", small_data, "--no-dashboard", "--max-failures", 0
+    )
+    running.wait_for_results("x", 3)
+    os.kill(load_experiment("x", tmp_path / "experiments").trial(0).attempts[0]["pid"], signal.SIGKILL)
+    code, out, err = running.end(120)
+    assert code == 3, err
+    assert "1 completed, 0 stopped early, 1 failed" in out
+    failed = load_experiment("x", tmp_path / "experiments").trial(0)
+    assert (failed.state, failed.reason) == ("failed", "lost: its worker died 1 times")
+    assert "died" in tune_app(tmp_path, "status", "--trial", 0).stdout
+    check(tmp_path, "x")
+
+
+def test_an_interrupted_search_is_resumed_and_a_held_or_finished_one_is_not(
+    tmp_path: Path, start: Callable[..., Running], small_data: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text(LONG)
+    running = start("search", "space.yaml", "--name", "x", "--data", small_data, "--no-dashboard")
+    running.wait_for_results("x", 2)
+    second = tune_app(tmp_path, "resume", "x")
+    assert second.returncode == 1
+    assert second.stderr.startswith(f"Error: x: is being searched by process {running.process.pid} on ")
+    running.process.send_signal(signal.SIGINT)
+    code, out, _ = running.end(15)
+    assert code == 130
+    assert "Go on: tune-app resume x" in out
+    other = tune_app(tmp_path, "resume", "x", "--data", tmp_path / "nothing.parquet")
+    assert (other.returncode, other.stderr.count("\n")) == (1, 1)
+    arguments = ("search", "space.yaml", "--name", "x", "--resume", "--data", small_data, "--no-dashboard")
+    changed = tune_app(tmp_path, *arguments, "--seed", 5)
+    assert (changed.returncode, changed.stderr) == (
+        1,
+        "Error: x: began with another space or settings: search.seed was 0, is 5\n",
+    )
+    resumed = tune_app(tmp_path, *arguments)
+    assert resumed.returncode == 0, resumed.stderr
+    check(tmp_path, "x")
+    again = tune_app(tmp_path, "resume", "x")
+    assert (again.returncode, again.stderr) == (1, "Error: x: is finished, there is nothing left to do\n")
+
+
+def test_other_data_and_other_versions_are_refused_with_the_difference(tmp_path: Path, small_data: Path) -> None:
+    experiments = tmp_path / "experiments"
+    Search.create(spec_of("data"), paths(experiments, "data")).close()
+    done = tune_app(tmp_path, "resume", "data", "--data", small_data)
+    assert done.returncode == 1
+    assert "data: the data are not those it began with: digest " in done.stderr
+    spec = spec_of("old")
+    old = spec.model_copy(update={"versions": {**spec.versions, "torch": "1.0"}})
+    Search.create(old, paths(experiments, "old")).close()
+    done = tune_app(tmp_path, "resume", "old")
+    assert done.stderr.startswith("Error: old: was searched with torch 1.0, now ")
+    assert done.stderr.count("\n") == 1
