@@ -47,7 +47,7 @@ def test_a_running_cluster_is_joined_and_left_alone(tmp_path: Path, small_data: 
     )
 
 
-@pytest.mark.parametrize("wrong", ["127.0.0.1:1", "nonsense", "auto"])
+@pytest.mark.parametrize("wrong", ["127.0.0.1:1", "nonsense", "ray://127.0.0.1:1", "127.0.0.1:99999", "auto"])
 def test_an_address_where_nobody_answers_is_one_line_and_leaves_nothing(
     tmp_path: Path, small_data: Path, wrong: str
 ) -> None:

@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ TOKEN = Path(".ray", "auth_token")
 """Where in the home directory Ray keeps the token that its services ask for, unless told otherwise."""
 OBJECT_STORE_BYTES = 150_000_000
 """MNIST takes 47 MB. Explicit, so that Ray does not claim a third of the machine's memory."""
+SECONDS_TO_ANSWER = 10
 LONGEST_TEMPORARY = 29
 """Ray's sockets lie up to 64 characters below the directory made here, and Unix allows 107 in all."""
 
@@ -122,6 +124,7 @@ def cluster(address: str | None, dashboard: bool, verbose: bool) -> Iterator[str
             # The autoscaler has nothing to scale here, and would keep the shutdown waiting for a second.
             ray._private.worker._global_node.kill_monitor(check_alive=False)  # type: ignore[attr-defined]
         else:
+            require_answer(address)
             context = ray.init(address=address, log_to_driver=verbose, configure_logging=verbose)
         protect_token()
         yield dashboard_words(context.dashboard_url) if dashboard and context.dashboard_url else None
@@ -131,6 +134,19 @@ def cluster(address: str | None, dashboard: bool, verbose: bool) -> Iterator[str
         ray.shutdown()
         if temporary:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def require_answer(address: str) -> None:
+    """Raise `TuneAppError` unless the address is one and something answers there: Ray would try for minutes."""
+    if address == "auto":
+        return  # Ray looks for one on this machine, and says at once if there is none
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536 or "/" in host:
+        raise TuneAppError(f"--address {address}: is no address, allowed: auto or HOST:PORT")
+    try:
+        socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
+    except OSError as error:
+        raise TuneAppError(f"--address {address}: no Ray cluster answers: {error.strerror or error}") from None
 
 
 def protect_token() -> None:
