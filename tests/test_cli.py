@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import click
@@ -68,12 +69,16 @@ def test_the_options_of_search_are_those_of_the_settings_and_no_others() -> None
         (["search", "--name", "a/b"], 1, "name 'a/b' is not allowed"),
         (["search", "--name", "-x"], 1, "name '-x' is not allowed"),
         (["search", "--name", ""], 1, "name '' is not allowed"),
+        (["search", "~nobody-here/x.yaml"], 1, "no such file or shipped space"),
+        (["search", "x" * 300], 1, "no such file or shipped space"),
+        (["search", "--address", "a..b:1"], 1, "--address a..b:1: no Ray cluster answers"),
+        (["search", "--data", "https://me:secret@localhost/"], 1, "a URL with a user or password is not taken"),
         (["search", "quik"], 1, "quik: no such file or shipped space, did you mean 'quick'?"),
         (["search", "--metric", "acc"], 1, "--metric is 'acc', allowed: 'valid_accuracy' or 'valid_loss'"),
         (["search", "--num-samples", "0"], 1, "--num-samples is 0, allowed: greater than or equal to 1"),
         (["search", "--max-epochs", "2", "--grace-period", "3"], 1, "--grace-period is 3, allowed: at most"),
         (["search", "--cpus-per-trial", "0"], 1, "--cpus-per-trial is 0.0, allowed: greater than 0"),
-        (["search", "--time-budget", "soon"], 1, "--time-budget is 'soon', allowed: a valid number"),
+        (["search", "--time-budget", "soon"], 1, "--time-budget is 'soon', allowed: seconds, or 90s, 10m, 2h"),
         (["search", "--num-samples", "many"], 2, "'many' is not a valid integer"),
         (["search", "--nme", "x"], 2, "No such option '--nme'"),
         (["search", "--resume"], 2, "--resume needs a --name"),
@@ -188,3 +193,53 @@ def test_reading_an_experiment_creates_and_changes_nothing(run, experiment: str)
     for arguments in (["status"], ["list"], ["status", "--trial", 0]):
         assert run(*arguments).exit_code == 0
     assert content() == before
+
+
+def test_a_folder_with_a_name_that_no_experiment_has_is_passed_over(run, experiment: str) -> None:
+    shutil.copytree("experiments/made", "experiments/made copy")
+    assert [row["name"] for row in json.loads(run("list", "--json").output)] == ["made"]
+    assert run("status").output.startswith("made: finished")
+
+
+def test_the_exported_threads_and_cpu_are_those_of_the_attempt_that_made_the_best(run, tmp_path: Path) -> None:
+    search = Search.create(spec_of("two"), paths(tmp_path / "experiments", "two"))
+    search.begin()
+    number = ask_and_start(search)
+    give(search, number, 0.9)
+    search.lost(number, "died")
+    search.next_attempt()
+    search.started(number, {"node": None, "pid": None, "cpu": None, "threads": None, "device": None})
+    search.close()
+    manifest = json.loads(run("export", "two", "--json").output)
+    assert (manifest["threads"], manifest["cpu"]) == (1, "a CPU")
+
+
+def test_what_an_error_says_is_shown_as_it_is(run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tune_app.tuning.progress import progress
+
+    search = Search.create(spec_of("odd"), paths(tmp_path / "experiments", "odd"))
+    search.begin()
+    search.failed(ask_and_start(search), "RuntimeError: [enforce fail at x.cpp:118] in [/tmp/foo]")
+    search.close()
+    with progress(quiet=False) as shown:
+        shown.show(search.history, 2)
+        shown.refreshed = 0.001
+        shown.told = set()
+        shown.show(search.history, 2)
+    assert "[enforce fail at x.cpp:118] in [/tmp/foo]" in capsys.readouterr().err
+    assert "[enforce fail at x.cpp:118] in [/tmp/foo]" in run("status", "odd", "--trial", 0).output
+
+
+def test_validate_takes_a_space_that_needs_more_than_this_machine_has(run) -> None:
+    Path("big.yaml").write_text("space: {lr: 0.1}\nsearch: {cpus_per_trial: 500, early_stopping: false}")
+    shown = run("validate", "big.yaml").output
+    assert "500 CPUs; 0 at once on this machine" in shown
+    assert "rungs         none (results" in shown
+
+
+def test_a_name_is_made_from_any_file_name() -> None:
+    from tune_app.api import name_now
+    from tune_app.experiment.spec import check_name
+
+    for stem in ("my space", "x" * 300, "Räume", ".hidden", "---"):
+        assert check_name(name_now(stem))

@@ -62,6 +62,7 @@ def manifest_of(accuracies: list[float], data: Mnist) -> dict[str, object]:
         "valid_accuracies": accuracies,
         "data_digest": data.digest(),
         "cpu": cpu_model(),
+        "device": "cpu",
         "versions": versions(),
     }
 
@@ -203,7 +204,7 @@ def test_a_manifest_that_is_no_json_is_refused_with_its_path(tmp_path, content):
 
 
 @pytest.mark.parametrize(
-    "key", ["config", "seed", "epochs", "threads", "cpu", "data_digest", "versions", "valid_accuracies"]
+    "key", ["config", "seed", "epochs", "threads", "cpu", "device", "data_digest", "versions", "valid_accuracies"]
 )
 def test_a_manifest_that_lacks_something_is_refused_with_what_it_lacks(tmp_path, small, key):
     manifest = manifest_of([0.5], small)

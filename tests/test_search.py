@@ -1,6 +1,9 @@
 """A search without Ray: what is asked, judged, kept and written, with results that a test makes up."""
 
+import hashlib
 import json
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,15 +12,16 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
+from tune_app.errors import TuneAppError
 from tune_app.experiment.history import load_experiment, replay
-from tune_app.experiment.record import read_entries
+from tune_app.experiment.record import RecordWriter, read_entries
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import DataSource, Paths, Spec, paths
 from tune_app.experiment.states import read_state
 from tune_app.machine import versions
 from tune_app.tuning.search import Search
 
-WORKER = {"node": "here", "pid": 1, "cpu": "a CPU", "threads": 1}
+WORKER = {"node": "here", "pid": 1, "cpu": "a CPU", "threads": 1, "device": "cpu"}
 
 
 def spec_of(name: str, space: dict[str, Any] | None = None, **settings: Any) -> Spec:
@@ -32,8 +36,6 @@ def spec_of(name: str, space: dict[str, Any] | None = None, **settings: Any) -> 
 
 def result_of(k: int, value: float, results_per_epoch: int = 1, **more: Any) -> dict[str, Any]:
     state = save({"model.weights": np.full(3, value), "momentum.weights": np.zeros(3)})
-    import hashlib
-
     return {
         "k": k,
         "epoch": k / results_per_epoch,
@@ -320,6 +322,7 @@ def test_an_end_that_was_decided_but_not_written_is_written_at_resumption(search
     assert b'"ended"' in lines[-1]
     at.record.write_bytes(b"".join(lines[:-1]))
     resumed = Search.resume(at)
+    resumed.begin()
     assert resumed.waiting == []
     assert resumed.history.trials[number].state == "completed"
     search.record = resumed.record
@@ -343,6 +346,7 @@ def test_a_trial_that_loses_its_worker_is_the_next_until_it_has_failed_too_often
     number = ask_and_start(search)
     other = ask_and_start(search)
     search.lost(other, "died")
+    assert search.history.trials[other].losses == 1
     for _ in range(2):
         search.lost(number, "died")
         attempt = search.next_attempt()
@@ -370,3 +374,72 @@ def test_a_resumed_sampler_proposes_what_the_interrupted_one_would_have(tmp_path
         return [trial.config for trial in search.history.trials]
 
     assert play("interrupted", True) == play("whole", False)
+
+
+def test_a_worker_that_dies_before_it_begins_is_not_tried_for_ever(search: Search) -> None:
+    attempts = []
+    number = search.ask().number
+    search.lost(number, "died")
+    while search.waiting:
+        attempts.append(search.next_attempt().number)
+        search.lost(number, "died")
+    assert attempts == [1, 2]
+    assert search.history.trials[number].reason == "lost: its worker died 3 times"
+
+
+def test_an_interruption_is_no_loss(search: Search, at: Paths) -> None:
+    number = ask_and_start(search)
+    for _ in range(4):
+        search.close()
+        search = Search.resume(at)
+        search.begin()
+        search.next_attempt()
+        search.started(number, WORKER)
+    search.lost(number, "died")
+    assert search.waiting == [number]
+    search.close()
+    search.record.descriptor = os.open(os.devnull, os.O_RDONLY)
+
+
+def test_a_lost_best_state_is_kept_again_when_it_is_computed_again(search: Search, at: Paths) -> None:
+    number = ask_and_start(search)
+    give(search, number, 0.5, 0.9)
+    search.close()
+    at.state(number, 2).write_bytes(b"torn")
+    resumed = Search.resume(at)
+    resumed.begin()
+    assert resumed.next_attempt().after == 1
+    resumed.started(number, WORKER)
+    give_one(resumed, number, 2, 0.9)
+    assert resumed.history.best is not None
+    assert load(read_state(at, resumed.history.best))["model.weights"].tolist() == [0.9] * 3
+    search.record = resumed.record
+
+
+def test_an_experiment_that_cannot_begin_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: RecordWriter, entry: dict[str, Any]) -> None:
+        raise TuneAppError("no space")
+
+    monkeypatch.setattr(RecordWriter, "append", full)
+    with pytest.raises(TuneAppError, match="no space"):
+        Search.create(spec_of("z"), paths(tmp_path, "z"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_time_between_an_interruption_and_its_resumption_does_not_count(
+    search: Search, at: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tune_app.output.summary import seconds
+
+    give(search, ask_and_start(search), *[0.5] * 9)
+    search.close()
+    lines = at.record.read_bytes().splitlines(keepends=True)
+    at.record.write_bytes(b"".join(lines[:-1]))  # killed before the end was written
+    before = seconds(load_experiment("x", at.root.parent))
+    now = time.time()
+    monkeypatch.setattr("time.time", lambda: now + 3600)
+    resumed = Search.resume(at)
+    resumed.begin()
+    assert resumed.history.trials[0].state == "completed"
+    assert seconds(load_experiment("x", at.root.parent)) == pytest.approx(before, abs=1)
+    search.record = resumed.record

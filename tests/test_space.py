@@ -61,7 +61,10 @@ def space_of(folder: Path, text: str, **options: object) -> SearchSpace:
         ("space: {lr: 0.1}\nsearch: {num_samples: true}", "search.num_samples is True, allowed: a valid integer"),
         ("space: {lr: 0.1}\nsearch: {metric: accuracy}", "search.metric is 'accuracy', allowed: 'valid_accuracy'"),
         ("space: {lr: 0.1}\nsearch: {sampler: gp}", "search.sampler is 'gp', allowed: 'random' or 'tpe'"),
-        ("space: {lr: 0.1}\nsearch: {time_budget: soon}", "search.time_budget is 'soon', allowed: a valid number"),
+        (
+            "space: {lr: 0.1}\nsearch: {time_budget: soon}",
+            "search.time_budget is 'soon', allowed: seconds, or 90s, 10m, 2h",
+        ),
         ("space: {lr: 0.1}\nsearch: [1]", "search is [1], allowed: a mapping of settings"),
         (
             "space: {lr: 0.1}\nsearch: {max_epochs: 2, grace_period: 3}",

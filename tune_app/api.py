@@ -1,5 +1,6 @@
 """The Python API, as a notebook uses it."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -35,9 +36,9 @@ def search(
     from tune_app.tuning.progress import progress
 
     source = load_space(str(space), settings)
-    at = paths(Path(experiments_dir), name if name is not None else f"{source.name}-{datetime.now():%Y%m%d-%H%M%S}")
+    at = paths(Path(experiments_dir), name if name is not None else name_now(source.name))
     where = driver.Where(data=data, address=address, dashboard=dashboard, verbose=verbose)
-    with progress(quiet=quiet, settings=source.settings) as shown:
+    with progress(quiet) as shown:
         if resume and at.record.exists():
             experiment = load_experiment(name, experiments_dir)
             driver.require_same(source, experiment)
@@ -65,5 +66,11 @@ def resume(
 
     experiment = load_experiment(name, experiments_dir)
     where = driver.Where(data=data, address=address, dashboard=dashboard, verbose=verbose)
-    with progress(quiet=quiet, settings=experiment.history.spec.settings) as shown:
+    with progress(quiet) as shown:
         return driver.resume(experiment, where, shown.announce, shown.show)
+
+
+def name_now(space: str) -> str:
+    """A name from a space's name, date and time."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", space)[:40].strip("-._") or "space"
+    return f"{plain}-{datetime.now():%Y%m%d-%H%M%S}"

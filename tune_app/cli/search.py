@@ -1,6 +1,5 @@
 """tune-app search and resume."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -149,6 +148,6 @@ def finish(ctx: click.Context, experiment: "Experiment", as_json: bool) -> None:
     if end and end["reason"] == "interrupted":
         ctx.exit(INTERRUPTED)
     if not succeeded(experiment):
-        sys.exit(NOTHING_SUCCEEDED)
+        ctx.exit(NOTHING_SUCCEEDED)
     if experiment.history.count(FAILED):
-        sys.exit(SOME_FAILED)
+        ctx.exit(SOME_FAILED)

@@ -3,6 +3,7 @@
 import click
 
 from tune_app.cli.options import as_json, print_json
+from tune_app.errors import TuneAppError
 
 
 @click.command()
@@ -25,7 +26,10 @@ def validate(space: str | None, schema: bool, as_json: bool) -> None:
         raise click.UsageError("SPACE is missing: a YAML file or the name of a shipped one")
     source = load_space(space)
     settings = source.settings
-    at_once = this_machine().trials_at_once(settings)
+    try:
+        at_once = this_machine().trials_at_once(settings)
+    except TuneAppError:  # a cluster may have what this machine lacks
+        at_once = 0
     stops = rungs(settings)
     if as_json:
         print_json(
@@ -42,7 +46,7 @@ def validate(space: str | None, schema: bool, as_json: bool) -> None:
     click.echo(f"{source.name}: {source.num_trials} trials of up to {settings.max_epochs} epochs")
     for d in source.space.dimensions:
         click.echo(f"  {d.name:13} {d}")
-    words = ", ".join(f"{rung:g}" for rung in stops) or "none"
-    click.echo(f"  rungs         {words} epochs (results {settings.results_per_epoch} times an epoch)")
+    words = f"{', '.join(f'{rung:g}' for rung in stops)} epochs" if stops else "none"
+    click.echo(f"  rungs         {words} (results {settings.results_per_epoch} times an epoch)")
     gpus = f" and {settings.gpus_per_trial:g} GPUs" if settings.gpus_per_trial else ""
     click.echo(f"  each trial    {settings.cpus_per_trial:g} CPUs{gpus}; {at_once} at once on this machine")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tune_app.errors import TuneAppError, choices
 from tune_app.experiment.record import Entry, is_held, read_entries
-from tune_app.experiment.spec import Paths, Spec, paths
+from tune_app.experiment.spec import NAME, Paths, Spec, paths
 from tune_app.tutorial.levels import LEVELS, Config
 
 PENDING, RUNNING, STOPPED, COMPLETED, FAILED = "pending", "running", "stopped", "completed", "failed"
@@ -28,6 +28,8 @@ class Trial:
     state: str = PENDING
     reason: str | None = None
     traceback: str | None = None
+    losses: int = 0
+    """How often its worker died."""
     attempts: list[Entry] = field(default_factory=list)
     results: list[Entry] = field(default_factory=list)
 
@@ -87,6 +89,8 @@ class History:
                 if self.best is None or self.rank(entry) < self.rank(self.best):
                     self.best = entry
                     self.led[entry["trial"]] = entry["k"]
+            case "lost":
+                self.trials[entry["trial"]].losses += 1
             case "ended":
                 trial = self.trials[entry["trial"]]
                 trial.state, trial.reason, trial.traceback = entry["state"], entry["reason"], entry["traceback"]
@@ -197,4 +201,5 @@ def experiment_names(folder: Path) -> list[str]:
         except (StopIteration, TuneAppError):
             return record.stat().st_mtime
 
-    return [record.parent.name for record in sorted(records, key=created, reverse=True)]
+    named = [record for record in records if NAME.fullmatch(record.parent.name)]
+    return [record.parent.name for record in sorted(named, key=created, reverse=True)]

@@ -1,12 +1,14 @@
 """The record of an experiment: one append-only file of JSON lines, from which everything else is read.
 
 Each line carries a running number and a CRC-32 of itself. A line is on disk before what it says is acted
-on. One process writes, by an flock that ends with it; readers take no lock and create nothing.
+on. One process writes, by an flock that ends with it; readers create nothing, and hold the
+lock no longer than it takes to see whether it is free.
 """
 
 import fcntl
 import json
 import os
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any, Self
 from tune_app.errors import TuneAppError
 
 FORMAT = 1
+LOCK_TRIES, SECONDS_BETWEEN_TRIES = 10, 0.02
 Entry = dict[str, Any]
 
 
@@ -83,7 +86,7 @@ class RecordWriter:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
         except OSError as error:
             raise TuneAppError(f"{path.parent}: cannot be created: {error.strerror}") from None
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(path, descriptor)
         return cls(path, descriptor, 0)
 
     @classmethod
@@ -96,14 +99,11 @@ class RecordWriter:
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
         except OSError as error:
             raise TuneAppError(f"{path}: cannot be opened: {error.strerror}") from None
+        lock(path, descriptor)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             n = sum(1 for _ in read_entries(path))
             os.ftruncate(descriptor, path.read_bytes().rfind(b"\n") + 1)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise TuneAppError(f"{path.parent}: another process is searching it") from None
-        except TuneAppError:
+        except BaseException:
             os.close(descriptor)
             raise
         return cls(path, descriptor, n)
@@ -125,6 +125,22 @@ class RecordWriter:
     def close(self) -> None:
         """Give the record back; the lock ends with the descriptor."""
         os.close(self.descriptor)
+
+
+def lock(path: Path, descriptor: int) -> None:
+    """Take the lock, or close the descriptor and say who cannot have it."""
+    for attempt in range(1, LOCK_TRIES + 1):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if attempt == LOCK_TRIES:
+                os.close(descriptor)
+                raise TuneAppError(f"{path.parent}: another process is searching it") from None
+            time.sleep(SECONDS_BETWEEN_TRIES)  # a reader may be looking whether someone holds it
+        except OSError as error:
+            os.close(descriptor)
+            raise TuneAppError(f"{path}: cannot be locked: {error.strerror}") from None
 
 
 def is_held(path: Path) -> bool:

@@ -16,9 +16,13 @@ UNITS = {"s": 1, "m": 60, "h": 3600, None: 1}
 
 
 def seconds(value: object) -> object:
-    """90, "90s", "1.5m" or "2h" in seconds; anything else is left for the validation to refuse."""
-    match = DURATION.match(value) if isinstance(value, str) else None
-    return float(match[1]) * UNITS[match[2]] if match else value
+    """90, "90s", "1.5m" or "2h" in seconds; `ValueError` for other words."""
+    if not isinstance(value, str):
+        return value
+    match = DURATION.match(value)
+    if match is None:
+        raise ValueError("seconds, or 90s, 10m, 2h")
+    return float(match[1]) * UNITS[match[2]]
 
 
 class Settings(BaseModel):
@@ -86,5 +90,5 @@ def explain(error: Mapping[str, Any]) -> str:
     """Pydantic's words for one mistake as "is VALUE, allowed: ..."."""
     if error["type"] == "extra_forbidden":
         return f"is unknown, {choices(error['loc'][-1], Settings.model_fields)}"
-    allowed = error["msg"].removeprefix("Input should be ")
+    allowed = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     return f"is {error['input']!r:.60}, allowed: {allowed}"

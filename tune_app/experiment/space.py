@@ -1,6 +1,8 @@
 """A search space: dimensions and settings, read from a YAML file and checked to the last value."""
 
+import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -112,8 +114,10 @@ def find(path_or_name: str) -> Path:
     """The file of that path, or the shipped one of that name."""
     if path_or_name in shipped():
         return shipped()[path_or_name]
-    path = Path(path_or_name).expanduser()
-    if not path.exists():
+    path = Path(path_or_name)
+    with suppress(RuntimeError):  # nobody of that name
+        path = path.expanduser()
+    if not os.path.exists(path):  # noqa: PTH110 (Path.exists raises for a name that is too long)
         raise TuneAppError(f"{path_or_name}: no such file or shipped space, {choices(path_or_name, shipped())}")
     return path
 

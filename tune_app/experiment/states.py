@@ -2,7 +2,7 @@
 
 A state is a safetensors file; its SHA-256 stands in the record's result, so a file that is not what was
 kept is noticed. Of a running trial the last two are kept, of a trial that ever led the search also the
-one at its best.
+one at the last result with which it led.
 """
 
 import hashlib

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from tune_app.errors import TuneAppError
@@ -29,10 +30,15 @@ def export_best(experiment: Experiment, folder: Path) -> dict[str, Any]:
         raise TuneAppError(f"experiment {experiment.name} has no result yet")
     if folder.exists():
         raise TuneAppError(f"{folder}: exists already, allowed: another folder with -o")
-    state = load(read_state(experiment.paths, best))
+    try:
+        state = load(read_state(experiment.paths, best))
+    except SafetensorError as error:
+        raise TuneAppError(
+            f"experiment {experiment.name}: the kept state is no safetensors file: {error}"
+        ) from None
     weights = save({name.removeprefix("model."): w for name, w in state.items() if name.startswith("model.")})
     spec, trial = experiment.history.spec, experiment.trial(best["trial"])
-    worker = trial.attempts[-1]
+    worker = trial.attempts[best["attempt"]]
     config = {
         "config": trial.config,
         "seed": trial.seed,
@@ -49,6 +55,7 @@ def export_best(experiment: Experiment, folder: Path) -> dict[str, Any]:
         "valid_accuracies": [r["valid_accuracy"] for r in trial.results if r["k"] <= best["k"]],
         "data_digest": spec.data.digest,
         "cpu": worker["cpu"],
+        "device": worker["device"],
         "versions": spec.versions,
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }

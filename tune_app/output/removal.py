@@ -17,7 +17,10 @@ def remove_experiment(name: str, experiments_dir: Path) -> None:
         raise TuneAppError(f"{experiments_dir}: no experiment {name}, {choices(name, there)}")
     if is_held(at.record):
         raise TuneAppError(f"{at.root}: is being searched right now; end the search first")
-    if at.root.is_symlink():
-        at.root.unlink()
-    else:
-        shutil.rmtree(at.root)
+    try:
+        if at.root.is_symlink():
+            at.root.unlink()
+        else:
+            shutil.rmtree(at.root)
+    except OSError as error:
+        raise TuneAppError(f"{error.filename}: cannot be removed: {error.strerror}") from None

@@ -4,20 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from tune_app.errors import TuneAppError
-from tune_app.experiment.history import (
-    COMPLETED,
-    FAILED,
-    STOPPED,
-    Experiment,
-    Trial,
-    experiment_names,
-    load_experiment,
-)
+from tune_app.experiment.history import Experiment, Trial, experiment_names, load_experiment
 from tune_app.experiment.record import Entry
 from tune_app.experiment.spec import paths
 from tune_app.tutorial.levels import TUTORIAL_CONFIG
-
-STATES = (COMPLETED, STOPPED, FAILED)
 
 
 def summary(experiment: Experiment) -> dict[str, Any]:

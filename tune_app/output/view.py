@@ -59,6 +59,8 @@ def outcome(experiment: Experiment) -> str:
         )
     lines.append(f"{counts(experiment)}; {duration(seconds(experiment))}")
     best = history.best
+    if experiment.state == INTERRUPTED:
+        lines.append(f"Go on: tune-app resume {experiment.name}")
     if best is None:
         first = next((trial for trial in history.trials if trial.reason), None)
         if first:
@@ -79,8 +81,6 @@ def outcome(experiment: Experiment) -> str:
         )
     elif tutorial:
         lines.append("  It is the tutorial's own config: no other was better.")
-    if experiment.state == INTERRUPTED:
-        lines.append(f"Go on: tune-app resume {experiment.name}")
     lines.append(f"Export it: tune-app export {experiment.name}")
     return "\n".join(lines)
 

@@ -6,6 +6,7 @@ carried out.
 """
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -25,8 +26,8 @@ from tune_app.tuning.search import Attempt, Search
 from tune_app.tuning.trainable import TutorialTrial, Work
 from tune_app.tutorial.mnist import Mnist
 
-RAISED = f"ray::{TutorialTrial.__name__}."
-"""Stands in the text of an exception that the trainable raised, and not in that of a worker's death."""
+RAISED = re.compile(rf"^(\x1b\[\S+?m)?ray::{TutorialTrial.__name__}\.\w+\(\)|creation task, ", re.MULTILINE)
+"""How the traceback of an exception in the trainable begins, which the text of a worker's death lacks."""
 
 
 def tune_id(number: int, attempt: int) -> str:
@@ -98,7 +99,7 @@ class RecordingCallback(Callback):
             try:
                 self.workers[name] = ray.get(actor.describe.remote())
             except ray.exceptions.RayError:  # it died: Tune will say so
-                self.workers[name] = {"node": None, "pid": None, "cpu": None, "threads": None}
+                self.workers[name] = {"node": None, "pid": None, "cpu": None, "threads": None, "device": None}
         self.search.started(trial_number(trial), self.workers[name])
 
     def on_trial_result(
@@ -117,7 +118,7 @@ class RecordingCallback(Callback):
         """A trial raised an exception, or its worker died."""
         with open(trial.error_file) as file:  # noqa: PTH123
             text = file.read()
-        if RAISED in text:
+        if RAISED.search(text):
             self.search.failed(trial_number(trial), text)
         else:
             self.search.lost(trial_number(trial), text)

@@ -5,9 +5,10 @@ import math
 import os
 import shutil
 import socket
+import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,35 +106,49 @@ def cluster(address: str | None, dashboard: bool, verbose: bool) -> Iterator[str
     if ray.is_initialized():
         yield None
         return
-    temporary = None
+    temporary = temporary_directory() if address is None else None
     try:
-        if address is None:
-            temporary = temporary_directory()
-            machine = this_machine().nodes[0]
-            context = ray.init(
-                address="local",
-                num_cpus=int(machine[0]),
-                num_gpus=int(machine[1]),
-                include_dashboard=dashboard,
-                object_store_memory=OBJECT_STORE_BYTES,
-                log_to_driver=verbose,
-                configure_logging=verbose,
-                _temp_dir=str(temporary),
-                _node_ip_address="127.0.0.1",  # or other machines could reach it
-            )
-            # The autoscaler has nothing to scale here, and would keep the shutdown waiting for a second.
-            ray._private.worker._global_node.kill_monitor(check_alive=False)  # type: ignore[attr-defined]
-        else:
-            require_answer(address)
-            context = ray.init(address=address, log_to_driver=verbose, configure_logging=verbose)
+        url = join(address, verbose) if address else start(str(temporary), dashboard, verbose)
         protect_token()
-        yield dashboard_words(context.dashboard_url) if dashboard and context.dashboard_url else None
-    except ConnectionError as error:
-        raise TuneAppError(f"--address {address}: no Ray cluster answers: {str(error).splitlines()[0]}") from None
+        yield dashboard_words(url) if dashboard and url else None
     finally:
         ray.shutdown()
         if temporary:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def start(temporary: str, dashboard: bool, verbose: bool) -> str | None:
+    """Start a Ray of our own, reachable from this machine alone; where its dashboard is."""
+    import ray
+
+    machine = this_machine().nodes[0]
+    context = ray.init(
+        address="local",
+        num_cpus=int(machine[0]),
+        num_gpus=int(machine[1]),
+        include_dashboard=dashboard,
+        object_store_memory=OBJECT_STORE_BYTES,
+        log_to_driver=verbose,
+        configure_logging=verbose,
+        _temp_dir=temporary,
+        _node_ip_address="127.0.0.1",  # or other machines could reach it
+    )
+    # The autoscaler has nothing to scale here, and would keep the shutdown waiting for a second.
+    ray._private.worker._global_node.kill_monitor(check_alive=False)  # type: ignore[attr-defined]
+    return context.dashboard_url
+
+
+def join(address: str, verbose: bool) -> str | None:
+    """Connect to the cluster at `address`; where its dashboard is. `TuneAppError` where that cannot be done."""
+    import ray
+
+    require_answer(address)
+    try:
+        context = ray.init(address=address, log_to_driver=verbose, configure_logging=verbose)
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        reason = str(error).strip().splitlines()
+        raise TuneAppError(f"--address {address}: cannot be joined: {reason[0] if reason else error!r}") from None
+    return context.dashboard_url
 
 
 def require_answer(address: str) -> None:
@@ -144,16 +159,17 @@ def require_answer(address: str) -> None:
     if not host or not port.isdigit() or not 0 < int(port) < 65536 or "/" in host:
         raise TuneAppError(f"--address {address}: is no address, allowed: auto or HOST:PORT")
     try:
-        socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
-    except OSError as error:
-        raise TuneAppError(f"--address {address}: no Ray cluster answers: {error.strerror or error}") from None
+        socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_ANSWER).close()
+    except (OSError, UnicodeError) as error:
+        raise TuneAppError(f"--address {address}: no Ray cluster answers: {error}") from None
 
 
 def protect_token() -> None:
     """Let nobody else read Ray's token, which Ray writes with the person's umask."""
     token = Path.home() / TOKEN
-    if token.is_file():
-        token.chmod(0o600)
+    with suppress(OSError):  # not there, or not ours
+        if stat.S_IMODE(token.stat().st_mode) & 0o077:
+            token.chmod(0o600)
 
 
 def dashboard_words(url: str) -> str:

@@ -5,7 +5,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from tune_app.experiment.spec import DataSource, Paths, Spec
 from tune_app.machine import versions
 from tune_app.tuning.cluster import cluster, cluster_resources, import_ray, this_machine
 from tune_app.tuning.search import Search
+from tune_app.tutorial.levels import TUTORIAL_CONFIG
 
 if TYPE_CHECKING:
     from tune_app.tutorial.mnist import Mnist
@@ -67,8 +67,9 @@ def resume(experiment: Experiment, where: Where, announce: Callable[[str], None]
     """
     spec, name = experiment.history.spec, experiment.name
     if experiment.held:
-        holder = experiment.history.searches[-1]
-        raise TuneAppError(f"{name}: is being searched by process {holder['pid']} on {holder['host']}")
+        holders = [e for e in experiment.history.searches if e["event"] == "started"]
+        who = f"process {holders[-1]['pid']} on {holders[-1]['host']}" if holders else "another process"
+        raise TuneAppError(f"{name}: is being searched by {who}")
     if experiment.state == FINISHED:
         raise TuneAppError(f"{name}: is finished, there is nothing left to do")
     now = versions()
@@ -101,18 +102,19 @@ def load_data_and_ray(source: str | None, settings: Settings, where: Where) -> "
         this_machine().trials_at_once(settings)
     from tune_app.tutorial import mnist
 
-    # The images load while Ray is imported, but not while it starts: on a busy machine that takes longer
-    # by whole seconds, since Ray looks only once a second whether it has.
-    with ThreadPoolExecutor(1) as pool:
-        loading = pool.submit(mnist.load, source)
-        import_ray()
-        return loading.result()
+    # One after the other: read beside the import, pyarrow crashes now and then, and beside Ray's start, that
+    # takes longer by whole seconds, since Ray looks only once a second whether it has started.
+    data = mnist.load(source)
+    import_ray()
+    return data
 
 
 def check_batches(source: SpaceSource, spec: Spec) -> None:
     """Refuse a batch size that leaves fewer batches in an epoch than results."""
     most = spec.data.train // source.settings.results_per_epoch
-    largest = max((d.largest for d in source.space.dimensions if d.name == "bs"), default=0)
+    largest = max(
+        (d.largest for d in source.space.dimensions if d.name == "bs"), default=float(TUTORIAL_CONFIG["bs"])
+    )
     if largest > most:
         raise TuneAppError(
             f"space.bs goes up to {largest:g}, but {spec.data.train} images and"

@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from tune_app.experiment.history import COMPLETED, FAILED, PENDING, RUNNING, STOPPED, History, Trial
-from tune_app.experiment.settings import Settings
 from tune_app.output.terminal import console
 from tune_app.output.view import config_words, duration
 
@@ -21,8 +20,8 @@ BEST_SHOWN = 5
 class Progress:
     """Shows the history of a search, refreshed a few times a second by the search itself."""
 
-    def __init__(self, out: Console, live: Live | None, settings: Settings) -> None:
-        self.out, self.live, self.settings = out, live, settings
+    def __init__(self, out: Console, live: Live | None) -> None:
+        self.out, self.live = out, live
         self.began = time.monotonic()
         self.refreshed = 0.0
         self.told: set[int] = set()
@@ -36,6 +35,8 @@ class Progress:
         now = time.monotonic()
         if now - self.refreshed < SECONDS_BETWEEN_REFRESHES and not all_ended(history, num_trials):
             return
+        if not self.refreshed:  # what had ended before a resumption was told then
+            self.told = {trial.number for trial in history.trials if trial.ended}
         self.refreshed = now
         if self.live:
             self.live.update(self.table(history, num_trials), refresh=True)
@@ -93,15 +94,15 @@ class Silence:
 
 
 @contextmanager
-def progress(quiet: bool, settings: Settings) -> Iterator[Progress | Silence]:
+def progress(quiet: bool) -> Iterator[Progress | Silence]:
     """What fits where the output goes: stderr, so that stdout holds the outcome alone."""
     if quiet:
         yield Silence()
         return
     out = console(stderr=True)
     if not out.is_terminal:
-        shown = Progress(out, None, settings)
+        shown = Progress(out, None)
         yield shown
         return
     with Live(console=out, auto_refresh=False, transient=True) as live:
-        yield Progress(out, live, settings)
+        yield Progress(out, live)

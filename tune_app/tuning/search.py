@@ -6,6 +6,7 @@ acts on it. The order at a result: decide, keep the state, write result and deci
 
 import os
 import platform
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -37,7 +38,10 @@ MEASURED = [
 
 @dataclass(frozen=True)
 class Attempt:
-    """What a worker is asked to do: a trial, from its result number `after` on, whose `state` is given."""
+    """What a worker is asked to do: a trial, from its result number `after` on, whose `state` is given.
+
+    `number` differs from attempt to attempt, also where a worker dies before it has begun.
+    """
 
     trial: Trial
     number: int
@@ -67,19 +71,23 @@ class Search:
         """Begin an experiment; `TuneAppError` if there is one of that name."""
         record = RecordWriter.create(paths.record)
         now = time.time()
-        record.append({"kind": "created", "format": FORMAT, "time": now, "spec": spec.model_dump()})
-        return cls(record, History(spec, now), paths)
+        try:
+            record.append({"kind": "created", "format": FORMAT, "time": now, "spec": spec.model_dump()})
+            return cls(record, History(spec, now), paths)
+        except BaseException:
+            record.close()
+            shutil.rmtree(paths.root)
+            raise
 
     @classmethod
     def resume(cls, paths: Paths) -> Self:
         """Go on with an experiment; `TuneAppError` if its record is damaged or someone is searching it."""
         record = RecordWriter.open(paths.record)
-        search = cls(record, replay(paths.record), paths)
-        for number in list(search.waiting):
-            results = search.history.trials[number].results
-            if results and search.end_if_decided(results[-1]):
-                search.waiting.remove(number)
-        return search
+        try:
+            return cls(record, replay(paths.record), paths)
+        except BaseException:
+            record.close()
+            raise
 
     def write(self, kind: str, **what: Any) -> None:
         """Write an entry, then let the history take it in."""
@@ -97,11 +105,15 @@ class Search:
             raise
 
     def begin(self) -> None:
-        """Write that this process is searching."""
+        """Write that this process is searching, and the ends that were decided but not written before."""
         self.write("search", event="started", host=platform.node(), pid=os.getpid())
+        for number in list(self.waiting):
+            results = self.history.trials[number].results
+            if results and self.end_if_decided(results[-1]):
+                self.waiting.remove(number)
 
     def end(self, reason: str) -> None:
-        """Write why the search ended: completed, target, time budget, interrupted or error."""
+        """Write why the search ended: completed, target, time budget or interrupted."""
         self.write("search", event="ended", reason=reason)
 
     def close(self) -> None:
@@ -117,7 +129,7 @@ class Search:
         """What to run next: a trial that was interrupted, from its last state, or a new one."""
         trial = self.history.trials[self.waiting.pop(0)] if self.waiting else self.ask()
         after, state = self.last_state(trial)
-        return Attempt(trial, len(trial.attempts), after, state)
+        return Attempt(trial, len(trial.attempts) + trial.losses, after, state)
 
     def last_state(self, trial: Trial) -> tuple[int, bytes | None]:
         """The last result whose state is still there as it was kept; 0 where there is none."""
@@ -157,6 +169,7 @@ class Search:
             return
         trial = self.history.trials[number]
         if result["k"] <= len(trial.results):
+            self.keep_again(trial.results[result["k"] - 1], result)
             return
         with self.noting_failure():
             self.states.put(number, result["k"], result["state"])
@@ -174,6 +187,12 @@ class Search:
         self.states.keep_only(number, (result["k"], result["k"] - 1, self.history.led.get(number)))
         self.end_if_decided(trial.results[-1])
 
+    def keep_again(self, recorded: Entry, result: Mapping[str, Any]) -> None:
+        """Replace a lost state by the same one, computed again."""
+        if result["state_sha256"] == recorded["state"]:
+            with self.noting_failure():
+                self.states.put(recorded["trial"], recorded["k"], result["state"])
+
     def end_if_decided(self, result: Entry) -> bool:
         """Write the end of a trial whose last result decided it."""
         if result["decision"] == "continue":
@@ -186,13 +205,15 @@ class Search:
 
     def lost(self, number: int, reason: str) -> None:
         """A trial's worker died: it is the next to be tried again, but not for ever."""
-        if len(self.history.trials[number].attempts) > self.spec.settings.max_failures:
-            self.ended(number, FAILED, f"lost: its worker died {self.spec.settings.max_failures + 1} times", reason)
+        self.write("lost", trial=number, reason=reason)
+        losses = self.history.trials[number].losses
+        if losses > self.spec.settings.max_failures:
+            self.ended(number, FAILED, f"lost: its worker died {losses} times", reason)
         else:
             self.waiting.insert(0, number)
 
     def failed(self, number: int, traceback: str) -> None:
-        """A trial ended with an exception or with its worker."""
+        """A trial ended with an exception."""
         lines = [line.strip() for line in traceback.strip().splitlines() if line.strip()]
         self.ended(number, FAILED, f"error: {lines[-1] if lines else 'unknown'}"[:300], traceback)
 

@@ -61,8 +61,8 @@ class TutorialTrial(Trainable):
         torch.set_num_threads(work["threads"])
         if work["gpu"] and not torch.cuda.is_available():
             raise TuneAppError("Ray offers a GPU that torch cannot use; allowed: --gpus-per-trial 0")
-        device = torch.device("cuda" if work["gpu"] else "cpu")
-        self.lesson = training.prepare(work["config"], self.mnist, work["seed"], device)
+        self.device = torch.device("cuda" if work["gpu"] else "cpu")
+        self.lesson = training.prepare(work["config"], self.mnist, work["seed"], self.device)
         self.parameters = training.count_parameters(self.lesson)
         if work["state"] is not None:
             training.load_state(self.lesson, ray.get(work["state"]))
@@ -96,6 +96,7 @@ class TutorialTrial(Trainable):
             "pid": os.getpid(),
             "cpu": cpu_model(),
             "threads": torch.get_num_threads(),
+            "device": self.device.type,
         }
 
     def __repr__(self) -> str:

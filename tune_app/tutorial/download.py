@@ -60,6 +60,10 @@ def tutorial_file() -> Mnist:
 
 def idx_files(url: str) -> Mnist:
     """The training images and labels below `url`, packed or not; checked by their headers."""
+    if "@" in url.split("/")[2]:
+        raise TuneAppError(
+            "--data: a URL with a user or password is not taken: it would be written into the record"
+        )
     with tempfile.TemporaryDirectory(prefix="tune-app-") as folder:
         images, labels = (fetch_idx(url.rstrip("/"), name, Path(folder)) for name in (IMAGES, LABELS))
         try:

@@ -17,7 +17,7 @@ from tune_app.tutorial.training import Result, fit, prepare
 
 COMPARED = (
     *("config", "seed", "epochs", "results_per_epoch", "threads"),
-    *("cpu", "data_digest", "versions", "valid_accuracies"),
+    *("cpu", "device", "data_digest", "versions", "valid_accuracies"),
 )
 """What a manifest must hold to say whether a training came out the same."""
 DECISIVE = ("python", "torch", "numpy")
@@ -109,6 +109,7 @@ def differences(exported: Exported, images: mnist.Mnist) -> list[str]:
         ("results_per_epoch", then["results_per_epoch"], settings.results_per_epoch),
         ("threads", then["threads"], settings.threads),
         ("CPU model", then["cpu"], cpu_model()),
+        ("device", then["device"], "cpu"),
         ("data digest", then["data_digest"], images.digest()),
         *((name, then["versions"].get(name), versions()[name]) for name in DECISIVE),
     ]
