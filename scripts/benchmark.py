@@ -44,24 +44,25 @@ def train(lr: float, mnist: Any) -> Any:
     return (result.valid_accuracy for result in training.fit(lesson, EPOCHS, 1))
 
 
-# ---- the programs: each runs in a process of its own and prints how many epochs it trained ---------------
+# ---- the programs: a person starts each as one process, which leaves or prints how many epochs it trained -----
 
 
-def ours(n: int, folder: Path) -> dict[str, float]:
-    """tune-app search, by its command."""
+def our_command(n: int, folder: Path) -> list[str]:
+    """tune-app search."""
     (folder / "space.yaml").write_text(
         f"space: {{level: linear, bs: {BS}, lr: {{grid: {learning_rates(n)}}}}}\n"
         f"search: {{max_epochs: {EPOCHS}, results_per_epoch: 1, grace_period: {GRACE}, reduction_factor: {FACTOR}}}"
     )
-    command = [str(Path(sys.executable).parent / "tune-app"), "search", "space.yaml", "--name", "x"]
-    done = subprocess.run(
-        [*command, "--no-dashboard", "--quiet", "--json"], cwd=folder, capture_output=True, text=True, check=True
-    )
+    return [str(Path(sys.executable).parent / "tune-app"), "search", "space.yaml", "--name", "x", "--no-dashboard"]
+
+
+def our_epochs(folder: Path) -> dict[str, float]:
+    """Epochs that our search trained, and the seconds that its workers spent on them."""
     from tune_app.experiment.history import load_experiment
 
     trials = load_experiment("x", folder / "experiments").history.trials
     seconds = sum(r["train_seconds"] + r["valid_seconds"] for trial in trials for r in trial.results)
-    return {"epochs": sum(t["epoch"] for t in json.loads(done.stdout)["trials"]), "training": seconds / CORES}
+    return {"epochs": sum(trial.epoch for trial in trials), "training": seconds / CORES}
 
 
 def ray_as_documented(n: int, folder: Path) -> dict[str, float]:
@@ -141,33 +142,28 @@ def optuna_worker(folder: Path) -> None:
         study.optimize(objective, n_trials=1)
 
 
-PROGRAMS: dict[str, Callable[[int, Path], dict[str, float]]] = {
-    "tune_app": ours,
-    "Ray Tune as documented": ray_as_documented,
-    "Optuna, a process a core": optuna_in_processes,
-}
+OURS, RAY, OPTUNA = "tune_app", "Ray Tune as documented", "Optuna, a process a core"
+SCRIPTS: dict[str, Callable[[int, Path], dict[str, float]]] = {RAY: ray_as_documented, OPTUNA: optuna_in_processes}
+PROGRAMS = (OURS, *SCRIPTS)
 
 
 # ---- measuring -------------------------------------------------------------------------------------------
 
 
 def measure(program: str, n: int) -> dict[str, float]:
-    """Run a program once in a fresh process and an empty folder; wall seconds and what it printed."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        env = {**os.environ, "HOME": folder, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    """Run a program once in a fresh process and an empty folder; wall seconds, and epochs trained."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        env = {**os.environ, "HOME": name, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+        script = [sys.executable, __file__, "one", program, str(n), name]
+        command = our_command(n, folder) if program == OURS else script
         start = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, __file__, "one", program, str(n), folder],
-            env=env,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
         wall = time.perf_counter() - start
-    if done.returncode != 0:
-        raise click.ClickException(f"{program}: {done.stderr[-2000:]}")
-    printed: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return {"wall": wall, **printed}
+        if done.returncode != 0:
+            raise click.ClickException(f"{program}: {done.stderr[-2000:]}")
+        trained = our_epochs(folder) if program == OURS else json.loads(done.stdout.splitlines()[-1])
+        return {"wall": wall, **trained}
 
 
 def spread(values: list[float]) -> str:
@@ -183,7 +179,7 @@ def table(n: int, runs: dict[str, list[dict[str, float]]]) -> str:
         "| | wall, s: median (range) | epochs trained | s per epoch | times tune_app |",
         "|--|--|--|--|--|",
     ]
-    mine = runs["tune_app"]
+    mine = runs[OURS]
     for program, measured in runs.items():
         ratios = [theirs["wall"] / our["wall"] for theirs, our in zip(measured, mine, strict=True)]
         epochs = statistics.median(run["epochs"] for run in measured)
@@ -193,7 +189,7 @@ def table(n: int, runs: dict[str, list[dict[str, float]]]) -> str:
     limit = spread([run["training"] for run in mine])
     lines.append(f"| training seconds of tune_app / {CORES} cores, the limit | {limit} | | | |")
     beyond = spread([run["wall"] - run["training"] for run in mine])
-    optuna = runs["Optuna, a process a core"]
+    optuna = runs[OPTUNA]
     per_epoch_ratio = [
         (our["wall"] / our["epochs"]) / (theirs["wall"] / theirs["epochs"])
         for our, theirs in zip(mine, optuna, strict=True)
@@ -228,8 +224,8 @@ def search(trials: tuple[int, ...], rounds: int) -> None:
 @click.argument("n", type=int)
 @click.argument("folder", type=click.Path(path_type=Path))
 def one(program: str, n: int, folder: Path) -> None:
-    """Run one program in this process."""
-    click.echo(json.dumps(PROGRAMS[program](n, folder)))
+    """Run one of the scripts in this process."""
+    click.echo(json.dumps(SCRIPTS[program](n, folder)))
 
 
 @main.command("optuna-worker", hidden=True)

@@ -389,7 +389,7 @@ def publish(server: Server, monkeypatch: pytest.MonkeyPatch) -> Callable[..., by
 @pytest.fixture
 def tutorial(small: Mnist, publish: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch) -> bytes:
     """A small tutorial's file; its images stand for the original ones."""
-    digests = {"train": small.train.digests(), "valid": small.valid.digests()}
+    digests = {"train": small.train.digests, "valid": small.valid.digests}
     monkeypatch.setattr(mnist, "SPLIT_DIGESTS", digests)
     return publish(packed(pairs(small)))
 

@@ -59,7 +59,7 @@ def test_the_shipped_images_and_labels_are_mnist_to_the_bit():
     for name, split in (("train", shipped().train), ("valid", shipped().valid)):
         images = hashlib.sha256(split.x.tobytes()).hexdigest()
         labels = hashlib.sha256(split.y.astype("<i8").tobytes()).hexdigest()
-        assert (images, labels) == DIGESTS[name] == split.digests()
+        assert (images, labels) == DIGESTS[name] == split.digests
 
 
 def test_the_shipped_arrays_have_the_shapes_and_types_of_mnist():
@@ -111,7 +111,7 @@ def test_a_flipped_bit_in_the_shipped_file_is_refused_with_its_path(tmp_path: Pa
 def test_a_flipped_bit_anywhere_in_the_data_is_refused_or_changes_nothing(tmp_path: Path, monkeypatch):
     good = write(tmp_path / "good.parquet", 40)
     original = load(str(good))
-    digests = {"train": original.train.digests(), "valid": original.valid.digests()}
+    digests = {"train": original.train.digests, "valid": original.valid.digests}
     monkeypatch.setattr(mnist, "SPLIT_DIGESTS", digests)
     content = good.read_bytes()
     copy = tmp_path / "copy.parquet"
@@ -136,7 +136,7 @@ def test_other_images_or_labels_than_mnists_are_refused_as_the_shipped_file(
 ):
     path = write(tmp_path / "other.parquet")
     original = load(str(path))
-    digests = {"train": original.train.digests(), "valid": original.valid.digests()}
+    digests = {"train": original.train.digests, "valid": original.valid.digests}
     monkeypatch.setattr(mnist, "SPLIT_DIGESTS", digests)
     monkeypatch.setattr(mnist, "SHIPPED", path)
     assert load().digest() == original.digest()

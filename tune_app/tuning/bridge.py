@@ -1,11 +1,10 @@
-"""Where Ray Tune meets `Search`: a search algorithm, a scheduler, a callback and a stopper that pass on
-what happens and carry out what is decided. Nothing is decided here.
+"""Where Ray Tune meets `Search`: a search algorithm, a scheduler and a callback that pass on what happens and
+carry out what is decided, driven by Tune's own loop. Nothing is decided here.
 
 Tune calls the scheduler, then the callback, then acts: so a result is judged, recorded, and only then
 carried out.
 """
 
-import os
 import re
 import shutil
 import tempfile
@@ -15,11 +14,11 @@ from typing import Any
 import ray
 from ray import tune
 from ray.tune import Callback, PlacementGroupFactory
+from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Experiment
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search.search_algorithm import SearchAlgorithm
-from ray.tune.stopper import Stopper
 
 from tune_app.tuning.scheduler import Decision
 from tune_app.tuning.search import Attempt, Search
@@ -85,14 +84,12 @@ class RecordedScheduler(FIFOScheduler):
 class RecordingCallback(Callback):
     """Writes down what Tune is about to act on."""
 
-    def __init__(self, search: Search, scheduler: RecordedScheduler, show: Callable[[], None]) -> None:
-        self.search, self.scheduler, self.show = search, scheduler, show
+    def __init__(self, search: Search, scheduler: RecordedScheduler) -> None:
+        self.search, self.scheduler = search, scheduler
         self.workers: dict[str, dict[str, Any]] = {}
-        self.trials: list[TuneTrial] = []
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         """A worker begins with a trial."""
-        self.trials = trials
         actor: Any = trial.temporary_state.ray_actor
         name = actor._actor_id.hex()  # not the handle: an actor lives as long as anyone has one
         if name not in self.workers:
@@ -123,39 +120,24 @@ class RecordingCallback(Callback):
         else:
             self.search.lost(trial_number(trial), text)
 
-    def kill_workers(self) -> None:
-        """End the workers at once: what they were computing is not waited for, and the rest is recorded."""
-        for trial in self.trials:
-            if trial.temporary_state.ray_actor is not None:
-                ray.kill(trial.temporary_state.ray_actor)
 
-    def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
-        """Tune has handled an event: refresh what the person sees."""
-        self.show()
+class Controller(TuneController):
+    """Tune's own loop without what the record replaces: snapshots, and the trials that have ended.
 
+    A Tune trial takes 37 kB, and each event looks at all of them.
+    """
 
-class SearchStopper(Stopper):
-    """Ends the search when there is a reason to; trials that still run stay as they are in the record."""
+    def checkpoint(self, force: bool = False, wait: bool = False) -> None:
+        """Write nothing: the record holds everything, and nobody reads snapshots."""
 
-    def __init__(self, reason: Callable[[], str | None], stop_workers: Callable[[], None]) -> None:
-        self.reason, self.stop_workers = reason, stop_workers
-        self.ended_by: str | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune writes snapshots with the stopper in them, which nobody reads."""
-        return {}
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Single trials are stopped by the scheduler."""
-        return False
-
-    def stop_all(self) -> bool:
-        """Whether to end the search; if so, the workers are stopped first."""
-        if self.ended_by is None:
-            self.ended_by = self.reason()
-            if self.ended_by is not None:
-                self.stop_workers()
-        return self.ended_by is not None
+    def on_step_end(self) -> None:
+        """Let go of the trials that have ended."""
+        super().on_step_end()  # type: ignore[no-untyped-call]
+        ended = self._stopped_trials | self._failed_trials
+        if ended:
+            self._trials = [trial for trial in self._trials if trial not in ended]
+            for trials in (self._stopped_trials, self._failed_trials, self._trials_to_cache):
+                trials -= ended
 
 
 def run_trials(
@@ -166,15 +148,10 @@ def run_trials(
     Returns the reason, or None. Raises `TuneAppError` where the record can no longer be written.
     """
     settings = search.spec.settings
-    # How many trials Tune stages: with its default of one, workers would wait for each other's successors.
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(concurrent)
-    scheduler = RecordedScheduler(search)
-    callback = RecordingCallback(search, scheduler, show)
-    stopper = SearchStopper(reason, callback.kill_workers)
     resources = PlacementGroupFactory([{"CPU": settings.cpus_per_trial, "GPU": settings.gpus_per_trial}])
     data_ref = ray.put(data)
     storage = tempfile.mkdtemp(prefix="tune-")  # what Tune writes is of no use to anyone
-    experiment = Experiment(search.spec.name, TutorialTrial, stop=stopper, storage_path=storage)
+    experiment = Experiment(search.spec.name, TutorialTrial, storage_path=storage)
 
     def make(attempt: Attempt) -> TuneTrial:
         work = Work(
@@ -196,20 +173,37 @@ def run_trials(
             placement_group_factory=resources,
         )
 
+    scheduler = RecordedScheduler(search)
+    controller: Any = Controller(
+        search_alg=RecordedAlgorithm(search, make, concurrent),
+        scheduler=scheduler,
+        callbacks=[RecordingCallback(search, scheduler)],
+        storage=experiment.storage,
+        reuse_actors=True,
+    )
+    # How many trials Tune stages: with its default of one, workers would wait for each other's successors.
+    controller.update_max_pending_trials(concurrent)
+    ended_by = None
     try:
-        tune.run(
-            experiment,  # type: ignore[arg-type]  # Tune takes one, its annotation does not say so
-            search_alg=RecordedAlgorithm(search, make, concurrent),
-            scheduler=scheduler,
-            callbacks=[callback],
-            reuse_actors=True,
-            raise_on_failed_trial=False,
-            verbose=0,
-        )
+        while not controller.is_finished():
+            ended_by = reason()
+            if ended_by is not None:
+                end_workers(controller)  # what they were computing is not waited for
+                break
+            controller.step()
+            show()
     except tune.TuneError:
         if search.broken:
             raise search.broken from None
         raise
     finally:
+        controller.cleanup()
         shutil.rmtree(storage, ignore_errors=True)
-    return stopper.ended_by
+    return ended_by
+
+
+def end_workers(controller: Any) -> None:
+    """End the workers at once; trials that still run stay as they are in the record."""
+    for trial in controller.get_live_trials():
+        if trial.temporary_state.ray_actor is not None:
+            ray.kill(trial.temporary_state.ray_actor)

@@ -12,19 +12,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from tune_app.errors import TuneAppError
 from tune_app.experiment.settings import Settings
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the record replaces them
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # and Tune's snapshots
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     # Trial actors bring their own environment, so workers started ahead are of no use to them.
     "RAY_enable_worker_prestart": "0",
@@ -122,20 +119,40 @@ def start(temporary: str, dashboard: bool, verbose: bool) -> str | None:
     import ray
 
     machine = this_machine().nodes[0]
-    context = ray.init(
-        address="local",
-        num_cpus=int(machine[0]),
-        num_gpus=int(machine[1]),
-        include_dashboard=dashboard,
-        object_store_memory=OBJECT_STORE_BYTES,
-        log_to_driver=verbose,
-        configure_logging=verbose,
-        _temp_dir=temporary,
-        _node_ip_address="127.0.0.1",  # or other machines could reach it
-    )
-    # The autoscaler has nothing to scale here, and would keep the shutdown waiting for a second.
-    ray._private.worker._global_node.kill_monitor(check_alive=False)  # type: ignore[attr-defined]
+    with only_what_is_used(dashboard, verbose):
+        context = ray.init(
+            address="local",
+            num_cpus=int(machine[0]),
+            num_gpus=int(machine[1]),
+            include_dashboard=dashboard,
+            object_store_memory=OBJECT_STORE_BYTES,
+            log_to_driver=verbose,
+            configure_logging=verbose,
+            _temp_dir=temporary,
+            _node_ip_address="127.0.0.1",  # or other machines could reach it
+        )
     return context.dashboard_url
+
+
+@contextmanager
+def only_what_is_used(dashboard: bool, verbose: bool) -> Iterator[None]:
+    """Keep `ray.init` from starting processes that nothing here uses, which it has no option for.
+
+    The autoscaler's monitor keeps the shutdown waiting for a second; the dashboard's process is started, and
+    waited for, without a dashboard, too; the log monitor reads logs that nobody is shown.
+    """
+    from ray._private.node import Node
+
+    def no_dashboard(node: Any, **_how: object) -> None:
+        node._webui_url = ""
+
+    unused: dict[str, Any] = {"start_monitor": lambda _node: None}
+    if not verbose:
+        unused["start_log_monitor"] = lambda _node: None
+    if not dashboard:
+        unused["start_api_server"] = no_dashboard
+    with patch.multiple(Node, **unused):
+        yield
 
 
 def join(address: str, verbose: bool) -> str | None:

@@ -6,6 +6,7 @@ file. The 10,000 test images are not read here: no search ever sees them.
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,7 @@ class Split:
     x: NDArray[np.uint8]
     y: NDArray[np.int64]
 
+    @cached_property
     def digests(self) -> tuple[str, str]:
         """SHA-256 of the images and of the labels."""
         x, y = np.ascontiguousarray(self.x), np.ascontiguousarray(self.y.astype("<i8", copy=False))
@@ -55,7 +57,7 @@ class Mnist:
 
     def digest(self) -> str:
         """One SHA-256 that names these images and labels in this order."""
-        parts = (*self.train.digests(), *self.valid.digests())
+        parts = (*self.train.digests, *self.valid.digests)
         return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
@@ -147,6 +149,6 @@ def checked(x: NDArray[np.uint8], y: NDArray[np.int64], where: str) -> Split:
 def require_original(mnist: Mnist, where: str) -> None:
     """Raise `TuneAppError` unless these are MNIST's images and labels in their original order."""
     for name, split in (("train", mnist.train), ("valid", mnist.valid)):
-        for what, found, expected in zip(("images", "labels"), split.digests(), SPLIT_DIGESTS[name], strict=True):
+        for what, found, expected in zip(("images", "labels"), split.digests, SPLIT_DIGESTS[name], strict=True):
             if found != expected:
                 raise TuneAppError(f"{where}: the {name} {what} are not MNIST's: SHA-256 {found}, not {expected}")
