@@ -39,6 +39,7 @@ def test_every_command_has_help_with_an_example() -> None:
     assert set(COMMANDS) == {
         "search",
         "resume",
+        "extend",
         "list",
         "remove",
         "status",
@@ -206,7 +207,7 @@ def test_the_exported_threads_and_cpu_are_those_of_the_attempt_that_made_the_bes
     search.begin()
     number = ask_and_start(search)
     give(search, number, 0.9)
-    search.lost(number, "died")
+    search.lost(number, "its worker died", "text")
     search.next_attempt()
     search.started(number, {"node": None, "pid": None, "cpu": None, "threads": None, "device": None})
     search.close()

@@ -345,16 +345,17 @@ def test_a_record_is_resumed_by_one_process_at_a_time(search: Search, at: Paths)
 def test_a_trial_that_loses_its_worker_is_the_next_until_it_has_failed_too_often(search: Search) -> None:
     number = ask_and_start(search)
     other = ask_and_start(search)
-    search.lost(other, "died")
+    search.lost(other, "its worker died", "text")
     assert search.history.trials[other].losses == 1
     for _ in range(2):
-        search.lost(number, "died")
+        search.lost(number, "its worker died", "text")
         attempt = search.next_attempt()
         assert attempt.trial.number == number
         search.started(number, WORKER)
-    search.lost(number, "died")
+    search.lost(number, "its worker died", "text")
     trial = search.history.trials[number]
-    assert (trial.state, trial.reason, trial.traceback) == ("failed", "lost: its worker died 3 times", "died")
+    assert (trial.state, trial.traceback) == ("failed", "text")
+    assert trial.reason == "lost 3 times, the last time: its worker died"
     assert search.next_attempt().trial.number == other
 
 
@@ -379,12 +380,12 @@ def test_a_resumed_sampler_proposes_what_the_interrupted_one_would_have(tmp_path
 def test_a_worker_that_dies_before_it_begins_is_not_tried_for_ever(search: Search) -> None:
     attempts = []
     number = search.ask().number
-    search.lost(number, "died")
+    search.lost(number, "its worker died", "text")
     while search.waiting:
         attempts.append(search.next_attempt().number)
-        search.lost(number, "died")
+        search.lost(number, "its worker died", "text")
     assert attempts == [1, 2]
-    assert search.history.trials[number].reason == "lost: its worker died 3 times"
+    assert search.history.trials[number].reason == "lost 3 times, the last time: its worker died"
 
 
 def test_an_interruption_is_no_loss(search: Search, at: Paths) -> None:
@@ -395,7 +396,7 @@ def test_an_interruption_is_no_loss(search: Search, at: Paths) -> None:
         search.begin()
         search.next_attempt()
         search.started(number, WORKER)
-    search.lost(number, "died")
+    search.lost(number, "its worker died", "text")
     assert search.waiting == [number]
     search.close()
     search.record.descriptor = os.open(os.devnull, os.O_RDONLY)

@@ -1,15 +1,16 @@
 """The Python API, as a notebook uses it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from tune_app.experiment.enqueue import enqueued_configs
 from tune_app.experiment.history import Experiment, load_experiment
 from tune_app.experiment.space import load_space
 from tune_app.experiment.spec import paths
 
-__all__ = ["load_experiment", "load_space", "resume", "search"]
+__all__ = ["extend", "load_experiment", "load_space", "resume", "search"]
 
 
 def search(
@@ -23,12 +24,14 @@ def search(
     quiet: bool = False,
     verbose: bool = False,
     resume: bool = False,
+    enqueue: Sequence[str] = (),
 ) -> Experiment:
     """Search a space and return the experiment, whose `history.best` is the best result.
 
     space: a YAML file or the name of a shipped one. settings: override the file's `search`, for example
     `{"num_samples": 8, "time_budget": "2m"}`. resume: go on where a search of that name was interrupted, if
-    there is one. The rest is as in `tune-app search`.
+    there is one. enqueue: what to try first, exported config.yaml files or "NAME:5", an experiment's five best.
+    The rest is as in `tune-app search`.
 
     Raises `TuneAppError` for whatever the command explains in one line.
     """
@@ -36,6 +39,7 @@ def search(
     from tune_app.tuning.progress import progress
 
     source = load_space(str(space), settings)
+    enqueued = enqueued_configs(enqueue, source.space, Path(experiments_dir))
     at = paths(Path(experiments_dir), name if name is not None else name_now(source.name))
     where = driver.Where(data=data, address=address, dashboard=dashboard, verbose=verbose)
     with progress(quiet) as shown:
@@ -43,7 +47,7 @@ def search(
             experiment = load_experiment(name, experiments_dir)
             driver.require_same(source, experiment)
             return driver.resume(experiment, where, shown.announce, shown.show)
-        return driver.run(source, at, where, shown.announce, shown.show)
+        return driver.run(source, enqueued, at, where, shown.announce, shown.show)
 
 
 def resume(
@@ -68,6 +72,31 @@ def resume(
     where = driver.Where(data=data, address=address, dashboard=dashboard, verbose=verbose)
     with progress(quiet) as shown:
         return driver.resume(experiment, where, shown.announce, shown.show)
+
+
+def extend(
+    name: str,
+    budget: Mapping[str, object],
+    experiments_dir: str | Path = "experiments",
+    data: str | None = None,
+    address: str | None = None,
+    dashboard: bool = False,
+    quiet: bool = False,
+    verbose: bool = False,
+) -> Experiment:
+    """Go on with a search, finished or not, with a larger budget: the same record, rungs and sampler's sequence.
+
+    budget: `{"num_samples": 48}`, the number of trials in all, or `{"time_budget": "10m"}` from now on, or both.
+
+    Raises `TuneAppError` where the budget is not larger, and where `resume` does.
+    """
+    from tune_app.tuning import driver
+    from tune_app.tuning.progress import progress
+
+    experiment = load_experiment(name, experiments_dir)
+    where = driver.Where(data=data, address=address, dashboard=dashboard, verbose=verbose)
+    with progress(quiet) as shown:
+        return driver.extend(experiment, budget, where, shown.announce, shown.show)
 
 
 def name_now(space: str) -> str:

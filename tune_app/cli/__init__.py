@@ -4,7 +4,7 @@ import click
 
 from tune_app.cli.experiments import export, list_experiments, remove, status
 from tune_app.cli.levels import levels
-from tune_app.cli.search import resume, search
+from tune_app.cli.search import extend, resume, search
 from tune_app.cli.train import train
 from tune_app.cli.validate import validate
 from tune_app.errors import TuneAppError
@@ -35,5 +35,5 @@ def main() -> None:
     """
 
 
-for command in (search, resume, list_experiments, remove, status, export, train, levels, validate):
+for command in (search, resume, extend, list_experiments, remove, status, export, train, levels, validate):
     main.add_command(command)

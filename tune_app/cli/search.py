@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tune_app.cli.options import as_json, experiments_dir, print_json
+from tune_app.errors import TuneAppError
 
 if TYPE_CHECKING:
     from tune_app.experiment.history import Experiment
@@ -28,6 +29,7 @@ verbose = click.option("--verbose", is_flag=True, help="Print what Ray has to sa
 @click.argument("space", default="tutorial")
 @click.option("--name", help="The experiment's name.  [default: space, date and time]")
 @click.option("--resume", is_flag=True, help="Go on where a search of that NAME was interrupted, if there is one.")
+@click.option("--enqueue", multiple=True, help="Try this first: a config.yaml, or NAME:5, the five best of NAME.")
 @click.option("--num-samples", type=int, help="Number of trials.")
 @click.option("--sampler", help="How configs are proposed: random or tpe.")
 @click.option("--max-epochs", type=int, help="Epochs of a trial that is never stopped.")
@@ -41,6 +43,7 @@ verbose = click.option("--verbose", is_flag=True, help="Print what Ray has to sa
 @click.option("--time-budget", help="End after so long: 90, 90s, 10m or 2h.")
 @click.option("--max-concurrent-trials", type=int, help="At most so many trials at a time.")
 @click.option("--max-failures", type=int, help="How often a trial that lost its worker is tried again.")
+@click.option("--trial-timeout", help="A trial without a result for so long hangs, and is tried again.")
 @click.option("--cpus-per-trial", type=float, help="CPUs that each trial holds.")
 @click.option("--gpus-per-trial", type=float, help="GPUs that each trial holds; fractions share one.")
 @data
@@ -57,6 +60,7 @@ def search(
     space: str,
     name: str | None,
     resume: bool,
+    enqueue: tuple[str, ...],
     no_early_stopping: bool,
     data: str | None,
     experiments_dir: Path,
@@ -92,6 +96,7 @@ def search(
         quiet=quiet,
         verbose=verbose,
         resume=resume,
+        enqueue=enqueue,
     )
     finish(ctx, experiment, as_json)
 
@@ -130,6 +135,60 @@ def resume(
     finish(
         ctx,
         api.resume(name, experiments_dir, data, address, dashboard=not no_dashboard, quiet=quiet, verbose=verbose),
+        as_json,
+    )
+
+
+@click.command()
+@click.argument("name")
+@click.option("--num-samples", type=int, help="Number of trials in all, more than it had.")
+@click.option("--time-budget", help="End after so long, from now on: 90, 90s, 10m or 2h.")
+@click.option("--max-epochs", type=int, help="Not possible: says how a new search does it.")
+@data
+@experiments_dir
+@address
+@no_dashboard
+@quiet
+@verbose
+@as_json
+@click.pass_context
+def extend(
+    ctx: click.Context,
+    /,
+    name: str,
+    num_samples: int | None,
+    time_budget: str | None,
+    max_epochs: int | None,
+    data: str | None,
+    experiments_dir: Path,
+    address: str | None,
+    no_dashboard: bool,
+    quiet: bool,
+    verbose: bool,
+    as_json: bool,
+) -> None:
+    """Go on with search NAME, finished or not, with a larger budget.
+
+    Everything is reused: the record, ASHA's rungs, and the sampler goes on with its sequence. Exit codes are
+    those of tune-app search.
+
+    Example: tune-app extend quick-20261124-101500 --num-samples 20
+    """
+    from tune_app import api
+
+    if max_epochs is not None:
+        raise TuneAppError(
+            f"--max-epochs {max_epochs}: every rung and end would be another, so that is a new search, which the"
+            f" best configs can start: tune-app search SPACE --max-epochs {max_epochs} --enqueue {name}:5"
+        )
+    budget = {"num_samples": num_samples, "time_budget": time_budget}
+    budget = {key: value for key, value in budget.items() if value is not None}
+    if not budget:
+        raise click.UsageError("--num-samples or --time-budget is missing")
+    dashboard = not no_dashboard
+    finish(
+        ctx,
+        api.extend(name, budget, experiments_dir, data, address, dashboard=dashboard, quiet=quiet, verbose=verbose),
         as_json,
     )
 

@@ -4,23 +4,33 @@ from pathlib import Path
 
 import click
 
-from tune_app.cli.options import as_json, print_json
+from tune_app.cli.options import as_json, experiments_dir, print_json
 
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
+@click.option("--trial", type=int, help="Train this trial of an experiment: CONFIG is the experiment's name.")
+@experiments_dir
 @click.option(
     "--data", help="A Parquet file, a folder or URL with IDX files, or: tutorial.  [default: as exported]"
 )
 @as_json
-def train(config: Path, data: str | None, as_json: bool) -> None:
+def train(config: Path, trial: int | None, experiments_dir: Path, data: str | None, as_json: bool) -> None:
     """Train an exported CONFIG.yaml without Ray, up to the exported epoch, and compare.
+
+    With --trial, any trial of an experiment, up to where it came; one that failed fails here with its traceback.
 
     Example: tune-app train best/config.yaml
     """
     from tune_app.tutorial import exported, mnist
 
-    chosen = exported.read_exported(config)
+    if trial is None:
+        chosen = exported.read_exported(config)
+    else:
+        from tune_app.experiment.history import load_experiment
+        from tune_app.output.export import trial_again
+
+        chosen = exported.as_exported(config, *trial_again(load_experiment(str(config), experiments_dir), trial))
     images = mnist.load(data or chosen.settings.data)
     accuracies = []
     for result in exported.train_exported(chosen, images):

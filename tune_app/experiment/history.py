@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tune_app.errors import TuneAppError, choices
 from tune_app.experiment.record import Entry, is_held, read_entries
+from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import NAME, Paths, Spec, paths
 from tune_app.tutorial.levels import LEVELS, Config
 
@@ -29,7 +30,7 @@ class Trial:
     reason: str | None = None
     traceback: str | None = None
     losses: int = 0
-    """How often its worker died."""
+    """How often its worker died or hung."""
     attempts: list[Entry] = field(default_factory=list)
     results: list[Entry] = field(default_factory=list)
 
@@ -63,7 +64,7 @@ class History:
     led: dict[int, int] = field(default_factory=dict)
     """By trial that was ever best: the number k of its result that was so last."""
     searches: list[Entry] = field(default_factory=list)
-    """Starts and ends of searching."""
+    """Starts, ends and extensions of searching."""
     spans: list[list[float]] = field(default_factory=list)
     """When each process began to search, and when it last wrote something."""
 
@@ -96,6 +97,9 @@ class History:
                 trial.state, trial.reason, trial.traceback = entry["state"], entry["reason"], entry["traceback"]
             case "search":
                 self.searches.append(entry)
+                if entry["event"] == "extended":
+                    settings = Settings(**{**self.spec.settings.model_dump(), **entry["settings"]})
+                    self.spec = self.spec.model_copy(update={"settings": settings})
             case kind:
                 raise TuneAppError(f"entry {entry['n']} of the record is of unknown kind {kind!r}")
 
@@ -108,6 +112,11 @@ class History:
             result["parameters"],
             result["trial"],
         )
+
+    def ranked(self) -> list[Trial]:
+        """The trials with results, the one with the best result first."""
+        best = {trial.number: min(map(self.rank, trial.results)) for trial in self.trials if trial.results}
+        return sorted((self.trials[number] for number in best), key=lambda trial: best[trial.number])
 
     def count(self, state: str) -> int:
         """How many trials are in this state."""

@@ -45,6 +45,9 @@ class Settings(BaseModel):
     )
     max_concurrent_trials: int | None = Field(None, ge=1, description="at most so many trials at a time")
     max_failures: int = Field(2, ge=0, le=100, description="how often a trial that lost its worker is tried again")
+    trial_timeout: Annotated[float | None, BeforeValidator(seconds)] = Field(
+        None, gt=0, description="a trial without a result for so long has lost its worker (or 90s, 10m, 2h)"
+    )
     cpus_per_trial: float = Field(1, gt=0, description="CPUs that each trial holds")
     gpus_per_trial: float = Field(0, ge=0, description="GPUs that each trial holds; fractions share one")
 

@@ -56,15 +56,18 @@ class SearchSpace:
 
         return extend({}, self.dimensions)
 
-    def contains(self, config: Config) -> bool:
-        """Whether this complete config is a point of the space."""
+    def outside(self, config: Config) -> str | None:
+        """What keeps this complete config from being a point of the space, such as "lr 3"; None: it is one."""
         chosen: Config = {}
         for d in self.dimensions:
             if d.exists(chosen):
-                if d.name not in config or not d.contains(config[d.name]):
-                    return False
+                if d.name not in config:
+                    return f"{config['level']} without {d.name}"
+                if not d.contains(config[d.name]):
+                    return f"{d.name} {config[d.name]}"
                 chosen[d.name] = config[d.name]
-        return complete(chosen) == config
+        points = complete(chosen)
+        return next((f"{name} {value}" for name, value in config.items() if points.get(name) != value), None)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from tune_app.errors import TuneAppError
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace, check_space
+from tune_app.tutorial.levels import Config
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -36,6 +37,8 @@ class Spec(BaseModel):
     settings: Settings
     data: DataSource
     versions: dict[str, str]
+    enqueued: tuple[Config, ...] = ()
+    """Configs that are tried before any is proposed."""
 
     def search_space(self) -> SearchSpace:
         """The meaning of `space`."""

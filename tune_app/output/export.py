@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from tune_app.errors import TuneAppError
-from tune_app.experiment.history import Experiment
+from tune_app.experiment.history import Experiment, Trial
 from tune_app.experiment.states import read_state
 from tune_app.machine import umask
 
@@ -37,26 +37,14 @@ def export_best(experiment: Experiment, folder: Path) -> dict[str, Any]:
             f"experiment {experiment.name}: the kept state is no safetensors file: {error}"
         ) from None
     weights = save({name.removeprefix("model."): w for name, w in state.items() if name.startswith("model.")})
-    spec, trial = experiment.history.spec, experiment.trial(best["trial"])
-    worker = trial.attempts[best["attempt"]]
-    config = {
-        "config": trial.config,
-        "seed": trial.seed,
-        "epochs": best["epoch"],
-        "results_per_epoch": spec.settings.results_per_epoch,
-        "threads": worker["threads"],
-        "data": spec.data.source,
-    }
+    trial = experiment.trial(best["trial"])
+    config = config_of(experiment, trial, best["epoch"])
     manifest = {
         "experiment": experiment.name,
         "trial": trial.number,
         **config,
         "metrics": {name: best[name] for name in ("valid_accuracy", "valid_loss", "train_loss")},
-        "valid_accuracies": [r["valid_accuracy"] for r in trial.results if r["k"] <= best["k"]],
-        "data_digest": spec.data.digest,
-        "cpu": worker["cpu"],
-        "device": worker["device"],
-        "versions": spec.versions,
+        **conditions(experiment, trial, best["epoch"]),
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
     comment = (
@@ -77,3 +65,38 @@ def export_best(experiment: Experiment, folder: Path) -> dict[str, Any]:
     except OSError as error:
         raise TuneAppError(f"{folder}: cannot be written: {error.strerror}") from None
     return manifest
+
+
+def config_of(experiment: Experiment, trial: Trial, epochs: float) -> dict[str, Any]:
+    """What `tune-app train` needs to train a trial again, up to `epochs`."""
+    spec = experiment.history.spec
+    return {
+        "config": trial.config,
+        "seed": trial.seed,
+        "epochs": epochs,
+        "results_per_epoch": spec.settings.results_per_epoch,
+        "threads": max(1, int(spec.settings.cpus_per_trial)),
+        "data": spec.data.source,
+    }
+
+
+def conditions(experiment: Experiment, trial: Trial, epochs: float) -> dict[str, Any]:
+    """What came out of a trial up to `epochs`, and where: by it another training is compared."""
+    spec = experiment.history.spec
+    results = [r for r in trial.results if r["epoch"] <= epochs]
+    worker = trial.attempts[results[-1]["attempt"] if results else -1]
+    return {
+        "valid_accuracies": [r["valid_accuracy"] for r in results],
+        "data_digest": spec.data.digest,
+        "cpu": worker["cpu"],
+        "device": worker["device"],
+        "versions": spec.versions,
+    }
+
+
+def trial_again(experiment: Experiment, number: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The config of a trial and, if a worker began with it, its manifest, to train it in the foreground."""
+    trial = experiment.trial(number)
+    epochs = trial.epoch or float(experiment.history.spec.settings.max_epochs)
+    config = config_of(experiment, trial, epochs)
+    return config, {**config, **conditions(experiment, trial, epochs)} if trial.attempts else None

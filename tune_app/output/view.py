@@ -53,9 +53,11 @@ def outcome(experiment: Experiment) -> str:
     end = history.end
     if end and end["reason"] != "completed":
         lines.append(
-            {"time budget": "The time budget is used up.", "target": "The target is reached."}.get(
-                end["reason"], f"The search was {end['reason']}."
-            )
+            {
+                "time budget": "The time budget is used up.",
+                "target": "The target is reached.",
+                "error": "The search was stopped: the first trials all failed with the same error.",
+            }.get(end["reason"], f"The search was {end['reason']}.")
         )
     lines.append(f"{counts(experiment)}; {duration(seconds(experiment))}")
     best = history.best
@@ -66,6 +68,7 @@ def outcome(experiment: Experiment) -> str:
         if first:
             lines.append(f"No trial succeeded. Trial {first.number}: {first.reason}")
             lines.append(f"More: tune-app status {experiment.name} --trial {first.number}")
+            lines.append(f"Repeat it in the foreground: tune-app train {experiment.name} --trial {first.number}")
         return "\n".join(lines)
     config = experiment.trial(best["trial"]).config
     lines.append(

@@ -8,7 +8,7 @@ carried out.
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import ray
@@ -23,10 +23,14 @@ from ray.tune.search.search_algorithm import SearchAlgorithm
 from tune_app.tuning.scheduler import Decision
 from tune_app.tuning.search import Attempt, Search
 from tune_app.tuning.trainable import TutorialTrial, Work
+from tune_app.tuning.watchdog import Watchdog
 from tune_app.tutorial.mnist import Mnist
 
 RAISED = re.compile(rf"^(\x1b\[\S+?m)?ray::{TutorialTrial.__name__}\.\w+\(\)|creation task, ", re.MULTILINE)
 """How the traceback of an exception in the trainable begins, which the text of a worker's death lacks."""
+
+MEMORY = re.compile("OutOfMemoryError|low on memory", re.IGNORECASE)
+SECONDS_TO_DESCRIBE = 10
 
 
 def tune_id(number: int, attempt: int) -> str:
@@ -84,8 +88,9 @@ class RecordedScheduler(FIFOScheduler):
 class RecordingCallback(Callback):
     """Writes down what Tune is about to act on."""
 
-    def __init__(self, search: Search, scheduler: RecordedScheduler) -> None:
-        self.search, self.scheduler = search, scheduler
+    def __init__(self, search: Search, scheduler: RecordedScheduler, watchdog: Watchdog) -> None:
+        self.search, self.scheduler, self.watchdog = search, scheduler, watchdog
+        self.hung: set[str] = set()
         self.workers: dict[str, dict[str, Any]] = {}
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
@@ -94,10 +99,11 @@ class RecordingCallback(Callback):
         name = actor._actor_id.hex()  # not the handle: an actor lives as long as anyone has one
         if name not in self.workers:
             try:
-                self.workers[name] = ray.get(actor.describe.remote())
-            except ray.exceptions.RayError:  # it died: Tune will say so
+                self.workers[name] = ray.get(actor.describe.remote(), timeout=SECONDS_TO_DESCRIBE)
+            except ray.exceptions.RayError:  # it died, as Tune will say, or hangs, as the watchdog will
                 self.workers[name] = {"node": None, "pid": None, "cpu": None, "threads": None, "device": None}
         self.search.started(trial_number(trial), self.workers[name])
+        self.watchdog.heard(trial.trial_id)
 
     def on_trial_result(
         self,
@@ -108,17 +114,34 @@ class RecordingCallback(Callback):
         **info: Any,
     ) -> None:
         """A result was judged: record it before the judgement is carried out."""
-        self.search.report(trial_number(trial), result, self.scheduler.decisions.pop(trial.trial_id))
+        decision = self.scheduler.decisions.pop(trial.trial_id)
+        self.search.report(trial_number(trial), result, decision)
         del result["state"]  # Tune keeps the last result of every trial
+        if decision.stop:
+            self.watchdog.forget(trial.trial_id)
+        else:
+            self.watchdog.heard(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        """A trial raised an exception, or its worker died."""
+        """A trial raised an exception, or its worker died or was ended because it hung."""
+        self.watchdog.forget(trial.trial_id)
         with open(trial.error_file) as file:  # noqa: PTH123
             text = file.read()
-        if RAISED.search(text):
+        if trial.trial_id in self.hung:
+            self.search.lost(trial_number(trial), f"no result for {self.watchdog.timeout:g} s", text)
+        elif RAISED.search(text):
             self.search.failed(trial_number(trial), text)
         else:
-            self.search.lost(trial_number(trial), text)
+            memory = "its worker was killed because memory ran out"
+            self.search.lost(trial_number(trial), memory if MEMORY.search(text) else "its worker died", text)
+
+    def end_hanging(self, live: Iterable[TuneTrial]) -> None:
+        """End the workers of trials that have been silent for too long: Tune then reports them as failed."""
+        hanging = self.watchdog.hanging()
+        for trial in live if hanging else ():
+            if trial.trial_id in hanging:
+                self.hung.add(trial.trial_id)
+                end_worker(trial)
 
 
 class Controller(TuneController):
@@ -174,10 +197,11 @@ def run_trials(
         )
 
     scheduler = RecordedScheduler(search)
+    callback = RecordingCallback(search, scheduler, Watchdog(settings.trial_timeout))
     controller: Any = Controller(
         search_alg=RecordedAlgorithm(search, make, concurrent),
         scheduler=scheduler,
-        callbacks=[RecordingCallback(search, scheduler)],
+        callbacks=[callback],
         storage=experiment.storage,
         reuse_actors=True,
     )
@@ -188,9 +212,11 @@ def run_trials(
         while not controller.is_finished():
             ended_by = reason()
             if ended_by is not None:
-                end_workers(controller)  # what they were computing is not waited for
+                for trial in controller.get_live_trials():
+                    end_worker(trial)  # what it was computing is not waited for
                 break
             controller.step()
+            callback.end_hanging(controller.get_live_trials())
             show()
     except tune.TuneError:
         if search.broken:
@@ -202,8 +228,7 @@ def run_trials(
     return ended_by
 
 
-def end_workers(controller: Any) -> None:
-    """End the workers at once; trials that still run stay as they are in the record."""
-    for trial in controller.get_live_trials():
-        if trial.temporary_state.ray_actor is not None:
-            ray.kill(trial.temporary_state.ray_actor)
+def end_worker(trial: TuneTrial) -> None:
+    """End the worker of a trial at once, if it has one."""
+    if trial.temporary_state.ray_actor is not None:
+        ray.kill(trial.temporary_state.ray_actor)

@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 from tune_app.errors import TuneAppError
 from tune_app.experiment.settings import Settings
+from tune_app.tuning.reaper import children, reaper
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -103,15 +104,25 @@ def cluster(address: str | None, dashboard: bool, verbose: bool) -> Iterator[str
     if ray.is_initialized():
         yield None
         return
-    temporary = temporary_directory() if address is None else None
+    if address is not None:
+        url = join(address, verbose)
+        try:
+            yield dashboard_words(url) if dashboard and url else None
+        finally:
+            ray.shutdown()
+        return
+    temporary = temporary_directory()
     try:
-        url = join(address, verbose) if address else start(str(temporary), dashboard, verbose)
+        url = start(str(temporary), dashboard, verbose)
         protect_token()
-        yield dashboard_words(url) if dashboard and url else None
+        with reaper(temporary, agents()):
+            try:
+                yield dashboard_words(url) if dashboard and url else None
+            finally:
+                ray.shutdown()
     finally:
-        ray.shutdown()
-        if temporary:
-            shutil.rmtree(temporary, ignore_errors=True)
+        ray.shutdown()  # what of it had started, if it did not come up
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def start(temporary: str, dashboard: bool, verbose: bool) -> str | None:
@@ -153,6 +164,14 @@ def only_what_is_used(dashboard: bool, verbose: bool) -> Iterator[None]:
         unused["start_api_server"] = no_dashboard
     with patch.multiple(Node, **unused):
         yield
+
+
+def agents() -> list[int]:
+    """The processes that the raylet which was started here has started: its agents."""
+    import ray
+
+    raylets = ray._private.worker._global_node.all_processes["raylet"]  # type: ignore[attr-defined]
+    return [child for raylet in raylets for child in children(raylet.process.pid)]
 
 
 def join(address: str, verbose: bool) -> str | None:

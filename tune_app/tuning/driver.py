@@ -4,7 +4,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import FAILED, FINISHED, Experiment, History, load_experiment
 from tune_app.experiment.record import refuse_existing
-from tune_app.experiment.settings import Settings
+from tune_app.experiment.settings import Settings, check_settings
 from tune_app.experiment.space import SpaceSource
 from tune_app.experiment.spec import DataSource, Paths, Spec
 from tune_app.machine import versions
 from tune_app.tuning.cluster import cluster, cluster_resources, import_ray, this_machine
 from tune_app.tuning.search import Search
-from tune_app.tutorial.levels import TUTORIAL_CONFIG
+from tune_app.tutorial.levels import TUTORIAL_CONFIG, Config
 
 if TYPE_CHECKING:
     from tune_app.tutorial.mnist import Mnist
@@ -40,23 +40,37 @@ class Where:
     verbose: bool = False
 
 
-def run(source: SpaceSource, paths: Paths, where: Where, announce: Callable[[str], None], show: Show) -> Experiment:
-    """Search a space and return the experiment. Nothing is left behind where it cannot start.
+def run(
+    source: SpaceSource,
+    enqueued: Sequence[Config],
+    paths: Paths,
+    where: Where,
+    announce: Callable[[str], None],
+    show: Show,
+) -> Experiment:
+    """Search a space, `enqueued` configs first, and return the experiment. Nothing stays where it cannot start.
 
     Raises `TuneAppError` for data, resources or a cluster that are not there. A first SIGINT or SIGTERM ends
     the search; its reason then is "interrupted".
     """
     refuse_existing(paths.root)
-    data = load_data_and_ray(where.data, source.settings, where)
-    spec = Spec(
-        name=paths.root.name,
-        space=source.content,
-        settings=source.settings,
-        data=DataSource(source=where.data, digest=data.digest(), train=len(data.train.x), valid=len(data.valid.x)),
-        versions=versions(),
-    )
-    check_batches(source, spec)
-    return search_on_cluster(lambda: Search.create(spec, paths), spec, paths, data, where, announce, show)
+    with terminable():
+        data = load_data_and_ray(where.data, source.settings, where)
+        images = DataSource(
+            source=where.data, digest=data.digest(), train=len(data.train.x), valid=len(data.valid.x)
+        )
+        spec = Spec(
+            name=paths.root.name,
+            space=source.content,
+            settings=source.settings,
+            data=images,
+            versions=versions(),
+            enqueued=tuple(enqueued),
+        )
+        check_batches(source, spec)
+        return search_on_cluster(
+            lambda: Search.create(spec, paths), spec.settings, paths, data, where, announce, show
+        )
 
 
 def resume(experiment: Experiment, where: Where, announce: Callable[[str], None], show: Show) -> Experiment:
@@ -65,24 +79,75 @@ def resume(experiment: Experiment, where: Where, announce: Callable[[str], None]
     Raises `TuneAppError` where it is being searched or has nothing left to do, and where the data or the
     versions are not those that it began with.
     """
-    spec, name = experiment.history.spec, experiment.name
+    require_free(experiment)
+    if experiment.state == FINISHED:
+        raise TuneAppError(f"{experiment.name}: is finished; tune-app extend gives it a larger budget")
+    return go_on(experiment, {}, where, announce, show)
+
+
+def extend(
+    experiment: Experiment,
+    budget: Mapping[str, object],
+    where: Where,
+    announce: Callable[[str], None],
+    show: Show,
+) -> Experiment:
+    """Go on with a larger budget (`num_samples` in all, or `time_budget`), and return the experiment.
+
+    A target that was reached no longer ends it. Raises `TuneAppError` where the budget is not larger, and
+    where `resume` does.
+    """
+    require_free(experiment)
+    history, name = experiment.history, experiment.name
+    settings = history.spec.settings
+    changed = check_settings(settings.model_dump(), budget, name)
+    if "num_samples" in budget:
+        if history.spec.search_space().is_grid:
+            raise TuneAppError(f"{name}: is a grid, which tries each of its points once; allowed: --time-budget")
+        if changed.num_samples <= settings.num_samples:
+            raise TuneAppError(
+                f"--num-samples is {changed.num_samples}, allowed: more than the {settings.num_samples} trials"
+                f" that {name} has in all"
+            )
+    elif history.end and history.end["reason"] == "completed":
+        raise TuneAppError(f"{name}: all its trials have ended, so time alone adds nothing; allowed: --num-samples")
+    extension = {key: getattr(changed, key) for key in budget}
+    if history.end and history.end["reason"] == "target":
+        extension["target"] = None
+        announce(f"The target {settings.target:g} was reached; the search goes on without one.")
+    return go_on(experiment, extension, where, announce, show)
+
+
+def require_free(experiment: Experiment) -> None:
+    """Raise `TuneAppError` that says who is searching the experiment, if someone is."""
     if experiment.held:
         holders = [e for e in experiment.history.searches if e["event"] == "started"]
         who = f"process {holders[-1]['pid']} on {holders[-1]['host']}" if holders else "another process"
-        raise TuneAppError(f"{name}: is being searched by {who}")
-    if experiment.state == FINISHED:
-        raise TuneAppError(f"{name}: is finished, there is nothing left to do")
+        raise TuneAppError(f"{experiment.name}: is being searched by {who}")
+
+
+def go_on(
+    experiment: Experiment,
+    extension: Mapping[str, object],
+    where: Where,
+    announce: Callable[[str], None],
+    show: Show,
+) -> Experiment:
+    """Search what is left to do, with the same data and versions as before."""
+    spec, name, at = experiment.history.spec, experiment.name, experiment.paths
     now = versions()
     changed = [f"{k} {was}, now {now[k]}" for k, was in spec.versions.items() if k in DECISIVE and now[k] != was]
     if changed:
         raise TuneAppError(f"{name}: was searched with {'; '.join(changed)}; allowed: the versions it began with")
-    data = load_data_and_ray(where.data or spec.data.source, spec.settings, where)
-    if data.digest() != spec.data.digest:
-        raise TuneAppError(
-            f"{name}: the data are not those it began with: digest {data.digest()}, not {spec.data.digest}"
+    with terminable():
+        data = load_data_and_ray(where.data or spec.data.source, spec.settings, where)
+        if data.digest() != spec.data.digest:
+            raise TuneAppError(
+                f"{name}: the data are not those it began with: digest {data.digest()}, not {spec.data.digest}"
+            )
+        return search_on_cluster(
+            lambda: Search.resume(at, extension), spec.settings, at, data, where, announce, show
         )
-    at = experiment.paths
-    return search_on_cluster(lambda: Search.resume(at), spec, at, data, where, announce, show)
 
 
 def require_same(source: SpaceSource, experiment: Experiment) -> None:
@@ -124,7 +189,7 @@ def check_batches(source: SpaceSource, spec: Spec) -> None:
 
 def search_on_cluster(
     make_search: Callable[[], Search],
-    spec: Spec,
+    settings: Settings,
     paths: Paths,
     data: "Mnist",
     where: Where,
@@ -132,7 +197,6 @@ def search_on_cluster(
     show: Show,
 ) -> Experiment:
     """Start or join Ray and run what there is to do until all is done or a reason to end comes up."""
-    settings = spec.settings
     with cluster(where.address, where.dashboard, where.verbose) as dashboard:
         if dashboard:
             announce(f"Ray dashboard: {dashboard}")
@@ -141,6 +205,7 @@ def search_on_cluster(
         fitting = cluster_resources().trials_at_once(settings)
         search = make_search()
         try:
+            settings = search.spec.settings  # extended, perhaps
             with interruptible() as interrupted:
                 deadline = time.monotonic() + (settings.time_budget or math.inf)
 
@@ -150,6 +215,8 @@ def search_on_cluster(
                         return "interrupted"
                     if best and settings.reaches_target(best[settings.metric]):
                         return "target"
+                    if search.hopeless:
+                        return "error"
                     return "time budget" if time.monotonic() > deadline else None
 
                 search.begin()
@@ -161,6 +228,25 @@ def search_on_cluster(
         finally:
             search.close()
     return load_experiment(paths.root.name, paths.root.parent)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Until the search has begun, SIGTERM is a KeyboardInterrupt as SIGINT is: what was started is ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(signum: int, frame: object) -> None:  # noqa: ARG001
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    except SystemExit:  # Ray has a handler of its own while it starts
+        raise KeyboardInterrupt from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

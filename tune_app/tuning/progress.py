@@ -58,8 +58,7 @@ class Progress:
         rows.add_column("state")
         rows.add_column("config", no_wrap=True)
         running = [trial for trial in history.trials if trial.state in (PENDING, RUNNING)]
-        ended = [trial for trial in history.trials if trial.ended and trial.results]
-        best = sorted(ended, key=lambda trial: min(history.rank(r) for r in trial.results))[:BEST_SHOWN]
+        best = [trial for trial in history.ranked() if trial.ended][:BEST_SHOWN]
         for trial in [*best, *running]:
             accuracy = f"{trial.results[-1]['valid_accuracy']:.4f}" if trial.results else ""
             state = "starting" if trial.state == PENDING else trial.state

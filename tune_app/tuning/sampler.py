@@ -4,6 +4,8 @@ A config is a function of the search's seed, the trial's number and, for TPE, of
 before it: each trial has a sampler of its own, and Optuna's study lives in memory, filled from the history.
 """
 
+from collections.abc import Sequence
+
 import optuna
 from optuna.distributions import (
     BaseDistribution,
@@ -26,22 +28,24 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 class Sampler:
     """Proposes the config of one trial after the other."""
 
-    def __init__(self, space: SearchSpace, settings: Settings) -> None:
+    def __init__(self, space: SearchSpace, settings: Settings, enqueued: Sequence[Config] = ()) -> None:
         self.space, self.settings = space, settings
         self.grid = list(space.grid()) if space.is_grid else []
-        self.baseline = space.contains(TUTORIAL_CONFIG)
-        if self.baseline and self.grid:
+        self.first = [] if space.outside(TUTORIAL_CONFIG) else [TUTORIAL_CONFIG]
+        """What is tried before anything is proposed: the tutorial's own config, where the space contains it."""
+        self.first += [config for config in enqueued if config not in self.first]
+        if self.first and self.grid:
             self.grid.remove(TUTORIAL_CONFIG)
             self.grid.insert(0, TUTORIAL_CONFIG)
         self.study = optuna.create_study(direction="maximize" if settings.mode == "max" else "minimize")
 
     def ask(self, number: int) -> Config:
-        """The config of trial `number`; the tutorial's own is number 0 where the space contains it."""
+        """The config of trial `number`."""
         if self.grid:
             return self.grid[number]
-        if number == 0 and self.baseline:
-            self.adopt(TUTORIAL_CONFIG)
-            return TUTORIAL_CONFIG
+        if number < len(self.first):
+            self.adopt(self.first[number])
+            return self.first[number]
         seed = derive_seed("sampler", self.settings.seed, number)
         if self.settings.sampler == "random":
             self.study.sampler = optuna.samplers.RandomSampler(seed)

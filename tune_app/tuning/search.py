@@ -6,6 +6,7 @@ acts on it. The order at a result: decide, keep the state, write result and deci
 
 import os
 import platform
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,10 @@ MEASURED = [
 """What the record takes over from a worker's result."""
 
 
+SAME_ERRORS = 3
+"""So many trials that failed with one error, while none had a result, end the search."""
+
+
 @dataclass(frozen=True)
 class Attempt:
     """What a worker is asked to do: a trial, from its result number `after` on, whose `state` is given.
@@ -56,8 +61,10 @@ class Search:
         self.record, self.history, self.paths = record, history, paths
         self.spec = history.spec
         self.broken: TuneAppError | None = None
+        self.hopeless = False
+        """Whether the first trials all failed with one error: so would the others."""
         self.states = States(paths)
-        self.sampler = Sampler(self.spec.search_space(), self.spec.settings)
+        self.sampler = Sampler(self.spec.search_space(), self.spec.settings, self.spec.enqueued)
         self.num_trials = len(self.sampler.grid) or self.spec.settings.num_samples
         for trial in history.trials:
             self.sampler.adopt(trial.config)
@@ -80,11 +87,18 @@ class Search:
             raise
 
     @classmethod
-    def resume(cls, paths: Paths) -> Self:
-        """Go on with an experiment; `TuneAppError` if its record is damaged or someone is searching it."""
+    def resume(cls, paths: Paths, extension: Mapping[str, object] | None = None) -> Self:
+        """Go on with an experiment, with other settings where it is extended.
+
+        Raises `TuneAppError` if its record is damaged or someone is searching it.
+        """
         record = RecordWriter.open(paths.record)
         try:
-            return cls(record, replay(paths.record), paths)
+            history = replay(paths.record)
+            if extension:
+                what = {"event": "extended", "settings": dict(extension)}
+                history.apply(record.append({"kind": "search", "time": time.time(), **what}))
+            return cls(record, history, paths)
         except BaseException:
             record.close()
             raise
@@ -113,7 +127,7 @@ class Search:
                 self.waiting.remove(number)
 
     def end(self, reason: str) -> None:
-        """Write why the search ended: completed, target, time budget or interrupted."""
+        """Write why the search ended: completed, target, time budget, interrupted or error."""
         self.write("search", event="ended", reason=reason)
 
     def close(self) -> None:
@@ -203,12 +217,13 @@ class Search:
             self.ended(result["trial"], STOPPED, why(self.spec.settings.metric, result))
         return True
 
-    def lost(self, number: int, reason: str) -> None:
-        """A trial's worker died: it is the next to be tried again, but not for ever."""
-        self.write("lost", trial=number, reason=reason)
+    def lost(self, number: int, reason: str, traceback: str) -> None:
+        """A trial's worker died or hung: it is the next to be tried again, but not for ever."""
+        self.write("lost", trial=number, reason=reason, traceback=traceback)
         losses = self.history.trials[number].losses
         if losses > self.spec.settings.max_failures:
-            self.ended(number, FAILED, f"lost: its worker died {losses} times", reason)
+            times = "" if losses == 1 else f" {losses} times, the last time"
+            self.ended(number, FAILED, f"lost{times}: {reason}", traceback)
         else:
             self.waiting.insert(0, number)
 
@@ -216,6 +231,14 @@ class Search:
         """A trial ended with an exception."""
         lines = [line.strip() for line in traceback.strip().splitlines() if line.strip()]
         self.ended(number, FAILED, f"error: {lines[-1] if lines else 'unknown'}"[:300], traceback)
+        self.hopeless = self.all_failed_alike()
+
+    def all_failed_alike(self) -> bool:
+        """Whether the same error, but for numbers in it, is all that came out of the first trials."""
+        ended = [trial for trial in self.history.trials if trial.ended]
+        kinds = {re.sub(r"0x[0-9a-f]+|\d+", "#", str(trial.reason)) for trial in ended}
+        nothing = not any(trial.results for trial in self.history.trials)
+        return nothing and len(ended) >= SAME_ERRORS and len(kinds) == 1 and kinds.pop().startswith("error: ")
 
     def ended(self, number: int, state: str, reason: str, traceback: str | None = None) -> None:
         """Write the end of a trial."""

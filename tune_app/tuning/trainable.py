@@ -41,27 +41,37 @@ class TutorialTrial(Trainable):
     """One worker process: it trains one config after the other, so torch is imported once."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Begin the first trial."""
-        self.mnist: Mnist = ray.get(config["data"])
-        self.begin(Work(**config))  # type: ignore[typeddict-item]
+        """Take the first trial, and get torch ready."""
+        from tune_app.tutorial import training  # noqa: F401
+
+        self.mnist: Mnist | None = None
+        self.take(Work(**config))  # type: ignore[typeddict-item]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin another trial in this process."""
-        self.begin(Work(**new_config))  # type: ignore[typeddict-item]
+        """Take another trial in this process."""
+        self.take(Work(**new_config))  # type: ignore[typeddict-item]
         return True
 
+    def take(self, work: Work) -> None:
+        """Note what to do. It begins with the first step: what hangs or fails there belongs to the trial."""
+        import torch
+
+        torch.set_num_threads(work["threads"])
+        self.config = {}  # Tune would copy it into every result
+        self.waiting_since = time.perf_counter()
+        self.device = torch.device("cuda" if work["gpu"] else "cpu")
+        self.work: Work | None = work
+
     def begin(self, work: Work) -> None:
-        """Build the model, from scratch or from a state; the training starts with the first step."""
+        """Build the model, from scratch or from a state."""
         import torch
 
         from tune_app.tutorial import training
 
-        self.config = {}  # Tune would copy it into every result
-        self.waiting_since = time.perf_counter()
-        torch.set_num_threads(work["threads"])
         if work["gpu"] and not torch.cuda.is_available():
             raise TuneAppError("Ray offers a GPU that torch cannot use; allowed: --gpus-per-trial 0")
-        self.device = torch.device("cuda" if work["gpu"] else "cpu")
+        if self.mnist is None:
+            self.mnist = ray.get(work["data"])
         self.lesson = training.prepare(work["config"], self.mnist, work["seed"], self.device)
         self.parameters = training.count_parameters(self.lesson)
         if work["state"] is not None:
@@ -75,6 +85,9 @@ class TutorialTrial(Trainable):
         from tune_app.tutorial import training
 
         waited = time.perf_counter() - self.waiting_since
+        if self.work is not None:
+            self.begin(self.work)
+            self.work = None
         result = next(self.results)
         state = training.state(self.lesson)
         self.waiting_since = time.perf_counter()

@@ -72,6 +72,12 @@ def read_exported(path: Path) -> Exported:
     return Exported(path, settings, config, read_manifest(path.parent / "manifest.json"))
 
 
+def as_exported(path: Path, content: dict[str, Any], manifest: dict[str, Any] | None) -> Exported:
+    """The same of a trial whose experiment is not exported; `path` names it in messages."""
+    settings = ExportedConfig.model_validate(content)
+    return Exported(path, settings, complete(settings.config), manifest)
+
+
 def read_manifest(path: Path) -> dict[str, Any] | None:
     """The manifest beside a config, None where there is none."""
     if not path.exists():
@@ -100,7 +106,7 @@ def differences(exported: Exported, images: mnist.Mnist) -> list[str]:
     """What is not as it was in the search, in words; empty: the numbers must come out the same."""
     then = exported.manifest
     if then is None:
-        return ["there is no manifest.json beside the config"]
+        return ["there is no manifest to compare with"]
     settings = exported.settings
     pairs = [
         ("config", then["config"], exported.config),

@@ -1,0 +1,68 @@
+"""Silence on a clock that stands still while this process does."""
+
+from tune_app.tuning.watchdog import Watchdog
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def wait(watchdog: Watchdog, clock: Clock, seconds: float) -> list[str]:
+    """Look ten times a second, as the driver does."""
+    found: list[str] = []
+    for _ in range(round(seconds * 10)):
+        clock.now += 0.1
+        found += watchdog.hanging()
+    return found
+
+
+def test_a_silent_trial_is_named_once_and_a_talking_one_never() -> None:
+    clock = Clock()
+    watchdog = Watchdog(5, clock)
+    watchdog.heard("silent")
+    named = []
+    for _ in range(4):
+        watchdog.heard("talking")
+        named += wait(watchdog, clock, 3)
+    assert named == ["silent"]
+
+
+def test_a_trial_that_begins_again_has_its_whole_time_again() -> None:
+    clock = Clock()
+    watchdog = Watchdog(5, clock)
+    watchdog.heard("a")
+    assert wait(watchdog, clock, 6) == ["a"]
+    watchdog.heard("a")
+    assert wait(watchdog, clock, 4) == []
+    assert wait(watchdog, clock, 2) == ["a"]
+
+
+def test_what_has_ended_is_not_waited_for() -> None:
+    clock = Clock()
+    watchdog = Watchdog(5, clock)
+    watchdog.heard("a")
+    watchdog.forget("a")
+    watchdog.forget("never heard of")
+    assert wait(watchdog, clock, 20) == []
+
+
+def test_time_in_which_the_driver_was_stopped_does_not_count() -> None:
+    clock = Clock()
+    watchdog = Watchdog(5, clock)
+    watchdog.heard("a")
+    clock.now += 3600
+    assert wait(watchdog, clock, 3.8) == []
+    clock.now -= 3600
+    assert wait(watchdog, clock, 0.1) == []
+    assert wait(watchdog, clock, 1) == ["a"]
+
+
+def test_without_a_timeout_nothing_hangs() -> None:
+    clock = Clock()
+    watchdog = Watchdog(None, clock)
+    watchdog.heard("a")
+    assert wait(watchdog, clock, 100) == []

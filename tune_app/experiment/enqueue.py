@@ -1,0 +1,51 @@
+"""Configs to try first: exported ones, or the best of an earlier search."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from tune_app.errors import TuneAppError
+from tune_app.experiment.history import load_experiment
+from tune_app.experiment.space import SearchSpace
+from tune_app.tutorial.levels import Config, complete
+from tune_app.yaml_file import read_yaml
+
+BEST_OF = re.compile(r"(?P<name>[A-Za-z0-9._-]+):(?P<number>[1-9]\d{0,3})")
+
+
+def enqueued_configs(sources: Sequence[str], space: SearchSpace, experiments_dir: Path) -> list[Config]:
+    """The configs that `sources` name, each once: NAME:5 (an experiment's five best) or an exported config.yaml.
+
+    Raises `TuneAppError` for what is neither, and for a config that the space does not contain.
+    """
+    if sources and space.is_grid:
+        raise TuneAppError("--enqueue does not go with a grid, which tries each of its points once")
+    configs: list[Config] = []
+    for source in sources:
+        best_of = BEST_OF.fullmatch(source)
+        if best_of:
+            trials = load_experiment(best_of["name"], experiments_dir).history.ranked()
+            if not trials:
+                raise TuneAppError(f"--enqueue {source}: the experiment has no result yet")
+            found = [trial.config for trial in trials[: int(best_of["number"])]]
+        else:
+            found = [read_config(Path(source))]
+        for config in found:
+            outside = space.outside(config)
+            if outside:
+                raise TuneAppError(f"--enqueue {source}: {outside}, which the space does not contain")
+            if config not in configs:
+                configs.append(config)
+    return configs
+
+
+def read_config(path: Path) -> Config:
+    """The config in a config.yaml as `tune-app export` writes it."""
+    content = read_yaml(path)
+    config = content.get("config") if isinstance(content, dict) else None
+    if not isinstance(config, dict):
+        raise TuneAppError(f"{path}: has no config, allowed: a config.yaml of tune-app export, or NAME:5")
+    try:
+        return complete(config)
+    except TuneAppError as error:
+        raise TuneAppError(f"{path}: config: {error}") from None
