@@ -2,27 +2,33 @@
 """Measure this app against its peers: whole processes, in turns, medians.
 
     .venv/bin/python scripts/benchmark.py search [--trials 24] [--trials 100] [--rounds 5]
+    .venv/bin/python scripts/benchmark.py scale [--trials 10000]
 
-All programs train the same configs with the same code (level linear, bs 64, the same learning rates in the
-same order, 5 epochs, ASHA or successive halving with grace 1 and reduction factor 3), one thread a trial,
-as many trials at once as there are cores. They stop different trials, so epochs are counted beside the time.
+In search, all programs train the same configs with the same code (level linear, bs 64, the same learning rates
+in the same order, 5 epochs, ASHA or successive halving with grace 1 and reduction factor 3), one thread a
+trial, as many trials at once as there are cores. They stop different trials, so epochs are counted beside the
+time.
 """
 
+import hashlib
+import itertools
 import json
 import os
 import random
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 CORES = len(os.sched_getaffinity(0))
+TUNE_APP = str(Path(sys.executable).parent / "tune-app")
 EPOCHS, GRACE, FACTOR, BS = 5, 1, 3, 64
 
 
@@ -53,7 +59,7 @@ def our_command(n: int, folder: Path) -> list[str]:
         f"space: {{level: linear, bs: {BS}, lr: {{grid: {learning_rates(n)}}}}}\n"
         f"search: {{max_epochs: {EPOCHS}, results_per_epoch: 1, grace_period: {GRACE}, reduction_factor: {FACTOR}}}"
     )
-    return [str(Path(sys.executable).parent / "tune-app"), "search", "space.yaml", "--name", "x", "--no-dashboard"]
+    return [TUNE_APP, "search", "space.yaml", "--name", "x", "--no-dashboard"]
 
 
 def our_epochs(folder: Path) -> dict[str, float]:
@@ -217,6 +223,103 @@ def search(trials: tuple[int, ...], rounds: int) -> None:
                 measured.append(measure(program, n))
                 click.echo(f"round {round_ + 1}, {n} trials, {program}: {measured[-1]}", err=True)
         click.echo(table(n, runs))
+
+
+@main.command()
+@click.option("--trials", type=int, default=10_000, show_default=True)
+def scale(trials: int) -> None:
+    """A search of very many trials that train nothing: does its cost stay bounded?"""
+    from tune_app.experiment.history import History
+    from tune_app.experiment.space import load_space
+    from tune_app.experiment.spec import paths
+    from tune_app.tuning import driver
+
+    driver.import_ray()
+    from tune_app.tuning import bridge
+
+    bridge.TutorialTrial = trivial_trainable()  # type: ignore[misc]
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    looks: list[tuple[int, float, float]] = []  # trials, seconds, kB
+
+    def look(history: History, _num_trials: int) -> None:
+        begun = len(history.trials)
+        if begun >= len(looks) * trials // 10:
+            looks.append((begun, time.perf_counter(), resident_kb()))
+        if begun == trials:  # leaves a little to be resumed
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        (folder / "space.yaml").write_text(
+            f"space: {{level: linear, lr: {{loguniform: [0.001, 1]}}}}\n"
+            f"search: {{num_samples: {trials}, max_epochs: 1, results_per_epoch: 1, early_stopping: false,"
+            f" sampler: random}}"
+        )
+        at = paths(folder / "experiments", "x")
+        where = driver.Where(dashboard=False)
+        driver.run(load_space(str(folder / "space.yaml")), (), at, where, lambda _text: None, look)
+        click.echo(
+            f"{CORES} cores, load {os.getloadavg()[0]:.2f}\n\n| trials | ms a trial | kB a trial |\n|--|--|--|"
+        )
+        for (n0, t0, m0), (n1, t1, m1) in itertools.pairwise(looks):
+            click.echo(f"| {n1} | {(t1 - t0) / (n1 - n0) * 1000:.1f} | {(m1 - m0) / (n1 - n0):.1f} |")
+        (n0, t0, m0), (n1, t1, m1) = looks[1], looks[-1]
+        click.echo(f"\nMemory of the driver: {(m1 - m0) / (n1 - n0):.1f} kB a trial.")
+        click.echo(f"The record: {at.record.stat().st_size / 1e6:.1f} MB.")
+        for command in (["status", "x"], ["resume", "x", "--no-dashboard", "--quiet"]):
+            start = time.perf_counter()
+            subprocess.run([TUNE_APP, *command], cwd=folder, capture_output=True, check=True)
+            click.echo(f"tune-app {command[0]}: {time.perf_counter() - start:.1f} s.")
+    for n, seconds in tpe_seconds(min(trials, 3000)):
+        click.echo(f"TPE asks after {n} trials: {seconds * 1000:.0f} ms a trial.")
+
+
+def trivial_trainable() -> Any:
+    """A trainable that trains nothing and reports once."""
+    from ray.tune import Trainable
+
+    class Trivial(Trainable):
+        def setup(self, config: dict[str, Any]) -> None:
+            self.config, self.accuracy = {}, config["seed"] / 2**31
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self.setup(new_config)
+            return True
+
+        def step(self) -> dict[str, Any]:
+            result = {"k": 1, "epoch": 1.0, "images": 0, "parameters": 1, "diverged": False}
+            losses = dict.fromkeys(("valid_loss", "train_loss"), 1 - self.accuracy)
+            seconds = dict.fromkeys(("train_seconds", "valid_seconds", "wait_seconds"), 0.0)
+            state = {"state": b"nothing", "state_sha256": hashlib.sha256(b"nothing").hexdigest()}
+            return {**result, "valid_accuracy": self.accuracy, **losses, **seconds, **state}
+
+        def describe(self) -> dict[str, Any]:
+            return {"node": "here", "pid": os.getpid(), "cpu": "any", "threads": 1, "device": "cpu"}
+
+    return Trivial
+
+
+def resident_kb() -> float:
+    """Memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1000
+
+
+def tpe_seconds(most: int) -> Iterator[tuple[int, float]]:
+    """Seconds that TPE takes to ask, after so many trials with made-up values."""
+    from tune_app.experiment.history import COMPLETED, Trial
+    from tune_app.experiment.space import load_space
+    from tune_app.tuning.sampler import Sampler
+
+    source = load_space("tutorial")
+    sampler = Sampler(source.space, source.settings)
+    for number in range(most + 1):
+        start = time.perf_counter()
+        config = sampler.ask(number)
+        seconds = time.perf_counter() - start
+        if number in (10, 100, 300, 1000, 3000):
+            yield number, seconds
+        value = 1 - abs(float(config["lr"]) - 0.1)
+        sampler.tell(Trial(number, config, 0, COMPLETED, results=[{"valid_accuracy": value}]))
 
 
 @main.command(hidden=True)

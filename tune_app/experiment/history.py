@@ -33,6 +33,8 @@ class Trial:
     """How often its worker died or hung."""
     attempts: list[Entry] = field(default_factory=list)
     results: list[Entry] = field(default_factory=list)
+    best: Entry | None = None
+    """The best of its results."""
 
     @property
     def family(self) -> str:
@@ -82,14 +84,7 @@ class History:
                 trial.state = RUNNING
                 trial.attempts.append(entry)
             case "result":
-                self.trials[entry["trial"]].results.append(entry)
-                if entry["rung"] is not None:
-                    family = self.trials[entry["trial"]].family
-                    values = self.rungs[family].setdefault(entry["rung"], [])
-                    values.append(entry[self.spec.settings.metric])
-                if self.best is None or self.rank(entry) < self.rank(self.best):
-                    self.best = entry
-                    self.led[entry["trial"]] = entry["k"]
+                self.add_result(entry)
             case "lost":
                 self.trials[entry["trial"]].losses += 1
             case "ended":
@@ -103,6 +98,19 @@ class History:
             case kind:
                 raise TuneAppError(f"entry {entry['n']} of the record is of unknown kind {kind!r}")
 
+    def add_result(self, entry: Entry) -> None:
+        """Take in a result: its trial, its rung and the best so far."""
+        trial = self.trials[entry["trial"]]
+        trial.results.append(entry)
+        if trial.best is None or self.rank(entry) < self.rank(trial.best):
+            trial.best = entry
+        if entry["rung"] is not None:
+            values = self.rungs[trial.family].setdefault(entry["rung"], [])
+            values.append(entry[self.spec.settings.metric])
+        if self.best is None or self.rank(entry) < self.rank(self.best):
+            self.best = entry
+            self.led[entry["trial"]] = entry["k"]
+
     def rank(self, result: Entry) -> tuple[float, float, int, int]:
         """Orders results, best first: by the metric, then the cheaper: epochs, parameters, number."""
         value = result[self.spec.settings.metric]
@@ -115,7 +123,7 @@ class History:
 
     def ranked(self) -> list[Trial]:
         """The trials with results, the one with the best result first."""
-        best = {trial.number: min(map(self.rank, trial.results)) for trial in self.trials if trial.results}
+        best = {trial.number: self.rank(trial.best) for trial in self.trials if trial.best}
         return sorted((self.trials[number] for number in best), key=lambda trial: best[trial.number])
 
     def count(self, state: str) -> int:

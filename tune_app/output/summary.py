@@ -49,10 +49,10 @@ def best_result(experiment: Experiment, best: Entry) -> dict[str, Any]:
 
 def baseline(experiment: Experiment) -> dict[str, Any] | None:
     """The best result of the tutorial's own config, if it was trial 0."""
-    history = experiment.history
-    if not history.trials or history.trials[0].config != TUTORIAL_CONFIG or not history.trials[0].results:
+    first = next(iter(experiment.history.trials), None)
+    if first is None or first.config != TUTORIAL_CONFIG or first.best is None:
         return None
-    return best_result(experiment, min(history.trials[0].results, key=history.rank))
+    return best_result(experiment, first.best)
 
 
 def seconds(experiment: Experiment) -> float:

@@ -11,6 +11,9 @@ from tune_app.experiment.history import COMPLETED, FAILED, INTERRUPTED, RUNNING,
 from tune_app.output.summary import baseline, seconds
 from tune_app.tutorial.levels import Config
 
+MOST_SHOWN = 200
+"""Trials in a table: ten thousand take seconds to print and nobody reads them."""
+
 
 def config_words(config: Config) -> str:
     """A config in one line: cnn, lr 0.1, bs 64, momentum 0.9; a weight decay of 0 and a width of 1 go unsaid."""
@@ -95,8 +98,8 @@ def status_view(experiment: Experiment) -> RenderableType:
         table.add_column(column, justify="right")
     for column in ("state", "config"):
         table.add_column(column, no_wrap=column == "state")
-    best = experiment.history.best
-    for trial in experiment.history.trials:
+    best, trials = experiment.history.best, experiment.history.trials
+    for trial in shown(experiment):
         accuracy = f"{trial.results[-1]['valid_accuracy']:.4f}" if trial.results else ""
         state = experiment.trial_state(trial)
         mark = " *" if best and best["trial"] == trial.number else ""
@@ -111,7 +114,19 @@ def status_view(experiment: Experiment) -> RenderableType:
             f"* best: valid accuracy {best['valid_accuracy']:.4f} at epoch {best['epoch']:g}"
             f" of trial {best['trial']}"
         )
-    return Group(Text("\n".join(lines)), table)
+    parts: list[RenderableType] = [Text("\n".join(lines)), table]
+    if len(trials) > MOST_SHOWN:
+        parts.append(Text(f"These are running or the best of {len(trials)}; --json shows all, --trial any."))
+    return Group(*parts)
+
+
+def shown(experiment: Experiment) -> list[Trial]:
+    """All trials; of very many those that have not ended, and the best."""
+    trials = experiment.history.trials
+    if len(trials) <= MOST_SHOWN:
+        return trials
+    best = {trial.number for trial in experiment.history.ranked()[:MOST_SHOWN]}
+    return [trial for trial in trials if not trial.ended or trial.number in best]
 
 
 def trial_view(experiment: Experiment, trial: Trial) -> RenderableType:
