@@ -1,5 +1,10 @@
+import hashlib
 import json
+import os
+import platform
 import shutil
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -8,7 +13,8 @@ from click.testing import CliRunner
 
 from tests.test_search import ask_and_start, give, spec_of
 from tune_app.cli import main
-from tune_app.experiment.spec import paths
+from tune_app.experiment.history import load_experiment
+from tune_app.experiment.spec import DataSource, paths
 from tune_app.tuning.search import Search
 from tune_app.tutorial.levels import LEVELS
 
@@ -43,6 +49,7 @@ def test_every_command_has_help_with_an_example() -> None:
         "list",
         "remove",
         "status",
+        "dashboard",
         "export",
         "train",
         "levels",
@@ -244,3 +251,212 @@ def test_a_name_is_made_from_any_file_name() -> None:
 
     for stem in ("my space", "x" * 300, "Räume", ".hidden", "---"):
         assert check_name(name_now(stem))
+
+
+@pytest.fixture
+def no_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no command get as far as Ray."""
+    from tune_app.tuning import driver
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a search was about to be started")
+
+    monkeypatch.setattr(driver, "load_data_and_ray", refuse)
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> str:
+    """A grid whose time budget was used up."""
+    space = {"level": {"grid": ["linear", "cnn"]}}
+    search = Search.create(spec_of("grid", space), paths(tmp_path / "experiments", "grid"))
+    search.begin()
+    search.end("time budget")
+    search.close()
+    return "grid"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["made", "--num-samples", 24],
+            "--num-samples is 24, allowed: more than the 24 trials that made has in all",
+        ),
+        (["made", "--num-samples", 3], "--num-samples is 3, allowed: more than the 24 trials that made has in all"),
+        (["made", "--num-samples", 0], "--num-samples is 0, allowed: greater than or equal to 1"),
+        (["made", "--num-samples", 10**7], "--num-samples is 10000000, allowed: less than or equal to 1000000"),
+        (
+            ["made", "--time-budget", "10m"],
+            "made: all its trials have ended, so time alone adds nothing; allowed: --num-samples",
+        ),
+        (["made", "--time-budget", "soon"], "--time-budget is 'soon', allowed: seconds, or 90s, 10m, 2h"),
+        (["made", "--time-budget", "inf"], "--time-budget is 'inf', allowed: seconds, or 90s, 10m, 2h"),
+        (["made", "--time-budget", 0], "--time-budget is 0.0, allowed: greater than 0"),
+        (["made", "--time-budget", "9" * 400], "--time-budget is inf, allowed: a finite number"),
+        (
+            ["made", "--max-epochs", 20],
+            "--max-epochs 20: every rung and end would be another, so that is a new search, which the best configs"
+            " can start: tune-app search SPACE --max-epochs 20 --enqueue made:5",
+        ),
+        (
+            ["made", "--max-epochs", 20, "--num-samples", 99],
+            "--max-epochs 20: every rung and end would be another, so that is a new search, which the best configs"
+            " can start: tune-app search SPACE --max-epochs 20 --enqueue made:5",
+        ),
+        (
+            ["grid", "--num-samples", 99],
+            "grid: is a grid, which tries each of its points once; allowed: --time-budget",
+        ),
+        (["mde", "--num-samples", 99], "experiments: no experiment mde, did you mean 'made'? allowed: "),
+        (["../made", "--num-samples", 99], "name '../made' is not allowed: letters, digits"),
+    ],
+)
+def test_an_extension_that_cannot_be_is_one_line_and_changes_nothing(
+    run, experiment: str, grid: str, no_search: None, arguments: list[object], message: str
+) -> None:
+    before = {name: Path(f"experiments/{name}/record.jsonl").read_bytes() for name in (experiment, grid)}
+    done = run("extend", *arguments)
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"Error: {message}")
+    assert (done.stdout, done.stderr.count("\n")) == ("", 1)
+    assert before == {name: Path(f"experiments/{name}/record.jsonl").read_bytes() for name in (experiment, grid)}
+
+
+def test_an_extension_says_what_is_missing(run, experiment: str, no_search: None) -> None:
+    for arguments, message in (
+        ([experiment], "Error: --num-samples or --time-budget is missing\n"),
+        ([], "Error: Missing argument 'NAME'.\n"),
+        ([experiment, "--num-samples", "many"], "'many' is not a valid integer"),
+    ):
+        done = run("extend", *arguments)
+        assert done.exit_code == 2
+        assert message in done.stderr
+        assert "Usage: " in done.stderr
+
+
+def test_an_experiment_that_is_being_searched_is_not_extended(run, tmp_path: Path, no_search: None) -> None:
+    search = Search.create(spec_of("held"), paths(tmp_path / "experiments", "held"))
+    search.begin()
+    before = search.record.path.read_bytes()
+    done = run("extend", "held", "--num-samples", 99)
+    assert done.exit_code == 1
+    assert done.stderr == f"Error: held: is being searched by process {os.getpid()} on {platform.node()}\n"
+    assert search.record.path.read_bytes() == before
+    search.close()
+
+
+def test_an_extended_search_is_extended_from_what_it_was_extended_to(
+    run, experiment: str, tmp_path: Path, no_search: None
+) -> None:
+    extended = Search.resume(paths(tmp_path / "experiments", experiment), {"num_samples": 40})
+    extended.begin()
+    extended.end("completed")
+    extended.close()
+    done = run("extend", experiment, "--num-samples", 40)
+    assert done.stderr == "Error: --num-samples is 40, allowed: more than the 40 trials that made has in all\n"
+
+
+def test_a_renamed_experiment_is_spoken_of_by_its_new_name(run, experiment: str, no_search: None) -> None:
+    Path("experiments", experiment).rename("experiments/other")
+    done = run("extend", "other", "--num-samples", 5)
+    assert done.stderr == "Error: --num-samples is 5, allowed: more than the 24 trials that other has in all\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["quick", "--enqueue", "mde:5"], "experiments: no experiment mde, did you mean 'made'? allowed: made"),
+        (["quick", "--enqueue", "best.yaml"], "best.yaml: cannot be read: No such file or directory"),
+        (
+            ["quick", "--enqueue", "space.yaml"],
+            "space.yaml: has no config, allowed: a config.yaml of tune-app export",
+        ),
+        (["quick", "--enqueue", "made:5"], "--enqueue made:5: level cnn, which the space does not contain"),
+        (
+            ["space.yaml", "--enqueue", "made:1", "--enqueue", "fit.yaml"],
+            "--enqueue fit.yaml: level fit, which the space does not contain",
+        ),
+        (["grid", "--enqueue", "made:5"], "--enqueue does not go with a grid, which tries each of its points once"),
+    ],
+)
+def test_what_cannot_be_enqueued_is_one_line_and_begins_nothing(
+    run, experiment: str, no_search: None, arguments: list[str], message: str
+) -> None:
+    Path("space.yaml").write_text("space: {level: {choice: [linear, cnn]}, lr: {loguniform: [0.01, 1]}}")
+    Path("fit.yaml").write_text("config: {level: fit}")
+    done = run("search", *arguments, "--name", "new")
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"Error: {message}")
+    assert (done.stdout, done.stderr.count("\n")) == ("", 1)
+    assert [path.name for path in Path("experiments").iterdir()] == [experiment]
+
+
+@pytest.fixture
+def trained(tmp_path: Path, small_data: Path) -> Iterator[str]:
+    """An experiment of two trials: one was trained to its end, no worker began with the other."""
+    import torch
+
+    from tune_app.machine import cpu_model, versions
+    from tune_app.tutorial import mnist, training
+
+    images = mnist.load(str(small_data))
+    spec = spec_of(
+        "trained", {"level": "linear", "lr": {"loguniform": [0.01, 1]}}, max_epochs=2, results_per_epoch=2
+    )
+    source = DataSource(source=str(small_data), digest=images.digest(), train=2000, valid=500)
+    spec = spec.model_copy(update={"data": source, "versions": versions()})
+    search = Search.create(spec, paths(tmp_path / "experiments", "trained"))
+    search.begin()
+    trial = search.ask()
+    search.started(trial.number, {"node": "here", "pid": 1, "cpu": cpu_model(), "threads": 1, "device": "cpu"})
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    lesson = training.prepare(trial.config, images, trial.seed, torch.device("cpu"))
+    for result in training.fit(lesson, 2, 2):
+        state = {"state": b"state", "state_sha256": hashlib.sha256(b"state").hexdigest()}
+        reported = {**asdict(result), "diverged": False, "parameters": 7850, "wait_seconds": 0.0, **state}
+        search.report(trial.number, reported, search.judge(trial.number, reported))
+    search.ask()
+    search.end("interrupted")
+    search.close()
+    yield "trained"
+    torch.set_num_threads(threads)
+
+
+def test_a_trial_is_trained_again_in_the_foreground_to_the_same_accuracies(
+    run, trained: str, tmp_path: Path
+) -> None:
+    trial = load_experiment(trained, tmp_path / "experiments").trial(0)
+    assert trial.state == "completed"
+    done = run("train", trained, "--trial", 0)
+    assert done.exit_code == 0
+    assert done.output.splitlines()[-1] == "The same valid accuracies as in the search."
+    told = json.loads(run("train", trained, "--trial", 0, "--json").output)
+    assert told["valid_accuracies"] == [result["valid_accuracy"] for result in trial.results]
+    assert (told["same"], told["differences"]) == (True, [])
+
+
+def test_a_trial_that_no_worker_began_is_trained_to_the_end_and_compared_with_nothing(run, trained: str) -> None:
+    done = run("train", trained, "--trial", 1)
+    assert done.exit_code == 0
+    assert [line.split()[1] for line in done.output.splitlines()[:-1]] == ["0.5", "1", "1.5", "2"]
+    assert done.output.splitlines()[-1] == "  different: there is no manifest to compare with"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["made", "--trial", 3], "experiment made has no trial 3, allowed: 0 to 2"),
+        (["made", "--trial", -1], "experiment made has no trial -1, allowed: 0 to 2"),
+        (["mde", "--trial", 0], "experiments: no experiment mde, did you mean 'made'? allowed: made"),
+        (["../made", "--trial", 0], "name '../made' is not allowed: letters, digits"),
+        (["made", "--trial", 0, "--data", "nowhere"], "nowhere: "),
+    ],
+)
+def test_a_trial_that_there_is_not_cannot_be_trained(
+    run, experiment: str, arguments: list[object], message: str
+) -> None:
+    done = run("train", *arguments)
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"Error: {message}")
+    assert (done.stdout, done.stderr.count("\n")) == ("", 1)

@@ -50,7 +50,7 @@ def test_an_unknown_kind_of_entry_is_named(tmp_path: Path) -> None:
 
 def test_an_empty_record_is_said_to_be_empty(tmp_path: Path) -> None:
     (tmp_path / "record.jsonl").touch()
-    with pytest.raises(TuneAppError, match="the record is empty"):
+    with pytest.raises(TuneAppError, match="is empty, its search was killed before it began"):
         replay(tmp_path / "record.jsonl")
 
 

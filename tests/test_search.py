@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
+from tests.end_to_end.invariants import outcome
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import load_experiment, replay
 from tune_app.experiment.record import RecordWriter, read_entries
@@ -120,6 +121,19 @@ def test_at_a_result_the_state_is_kept_before_the_record_says_so(search: Search,
     search.report(number, result, decision)
     assert order == ["state", "result"]
     assert at.record.read_bytes().startswith(before)
+
+
+def test_an_entry_is_on_disk_before_it_is_acted_on(
+    search: Search, at: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    fsync, apply = os.fsync, search.history.apply
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (order.append(at.record.read_text()), fsync(descriptor)))
+    monkeypatch.setattr(search.history, "apply", lambda entry: (order.append("acted"), apply(entry)))
+    search.ask()
+    assert len(order) == 2
+    assert '"kind":"asked"' in order[0].splitlines()[-1]
+    assert order[1] == "acted"
 
 
 def test_families_are_compared_with_their_own(at: Paths) -> None:
@@ -443,4 +457,190 @@ def test_the_time_between_an_interruption_and_its_resumption_does_not_count(
     resumed.begin()
     assert resumed.history.trials[0].state == "completed"
     assert seconds(load_experiment("x", at.root.parent)) == pytest.approx(before, abs=1)
+    search.record = resumed.record
+
+
+def play(search: Search, most: int | None = None) -> None:
+    """Run trials one at a time, at most so many, with values that their configs decide; ties occur."""
+    while not search.all_begun and most != 0:
+        attempt = search.next_attempt()
+        trial = attempt.trial
+        search.started(trial.number, WORKER)
+        closeness = 1 - abs(float(trial.config["lr"]) - 0.1)
+        for k in range(attempt.after + 1, search.spec.settings.max_epochs + 1):
+            result = result_of(k, round(closeness - 0.5 / k, 2))
+            decision = search.judge(trial.number, result)
+            search.report(trial.number, result, decision)
+            if decision.stop:
+                break
+        most = None if most is None else most - 1
+
+
+def test_an_extension_is_written_and_what_was_there_stays(search: Search, at: Paths) -> None:
+    give(search, ask_and_start(search), 0.5)
+    search.end("interrupted")
+    search.close()
+    before = at.record.read_bytes()
+    resumed = Search.resume(at, {"num_samples": 30, "time_budget": 90.0})
+    content = at.record.read_bytes()
+    assert content.startswith(before)
+    (entry,) = list(read_entries(at.record))[before.count(b"\n") :]
+    assert (entry["kind"], entry["event"]) == ("search", "extended")
+    assert entry["settings"] == {"num_samples": 30, "time_budget": 90.0}
+    assert resumed.num_trials == 30
+    settings = replay(at.record).spec.settings
+    assert settings == search.spec.settings.model_copy(update={"num_samples": 30, "time_budget": 90.0})
+    assert next(read_entries(at.record))["spec"]["settings"]["num_samples"] == 24
+    search.record = resumed.record
+
+
+def test_a_resumption_without_extension_writes_none(search: Search, at: Paths) -> None:
+    search.close()
+    before = at.record.read_bytes()
+    search.record = Search.resume(at, {}).record
+    assert at.record.read_bytes() == before
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+@pytest.mark.parametrize("extensions", [[26], [15, 20, 26]])
+def test_an_extended_search_is_the_one_that_had_more_trials_from_the_start(
+    tmp_path: Path, sampler: str, extensions: list[int]
+) -> None:
+    folder = tmp_path / "experiments"
+    whole = Search.create(spec_of("whole", num_samples=26, sampler=sampler), paths(folder, "whole"))
+    play(whole)
+    whole.close()
+    at = paths(folder, "extended")
+    search = Search.create(spec_of("extended", num_samples=13, sampler=sampler), at)
+    search.begin()
+    play(search)
+    search.end("completed")
+    for num_samples in extensions:
+        assert search.all_begun
+        search.close()
+        search = Search.resume(at, {"num_samples": num_samples})
+        search.begin()
+        play(search)
+        search.end("completed")
+    search.close()
+    assert len(search.history.trials) == 26
+    assert {"stopped", "completed"} == {trial.state for trial in search.history.trials}
+    assert outcome(tmp_path, "extended") == outcome(tmp_path, "whole")
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_an_interrupted_search_is_extended_in_the_middle_of_a_trial(tmp_path: Path, sampler: str) -> None:
+    folder = tmp_path / "experiments"
+    whole = Search.create(spec_of("whole", num_samples=16, sampler=sampler, seed=1), paths(folder, "whole"))
+    play(whole)
+    whole.close()
+    at = paths(folder, "extended")
+    search = Search.create(spec_of("extended", num_samples=14, sampler=sampler, seed=1), at)
+    play(search, 12)
+    trial = search.next_attempt().trial
+    search.started(trial.number, WORKER)
+    closeness = 1 - abs(float(trial.config["lr"]) - 0.1)
+    give_one(search, trial.number, 1, round(closeness - 0.5, 2))
+    search.close()
+    extended = Search.resume(at, {"num_samples": 16})
+    extended.begin()
+    play(extended)
+    extended.close()
+    assert outcome(tmp_path, "extended") == outcome(tmp_path, "whole")
+
+
+def test_a_search_that_is_killed_right_after_its_extension_was_written_stays_extended(
+    search: Search, at: Paths
+) -> None:
+    search.end("completed")
+    search.close()
+    assert load_experiment("x", at.root.parent).state == "finished"
+    Search.resume(at, {"num_samples": 30}).close()
+    assert load_experiment("x", at.root.parent).state == "interrupted"
+    resumed = Search.resume(at)
+    assert (resumed.num_trials, resumed.spec.settings.num_samples) == (30, 30)
+    search.record = resumed.record
+
+
+def test_an_extension_that_was_torn_never_was(search: Search, at: Paths) -> None:
+    search.end("completed")
+    search.close()
+    before = at.record.read_bytes()
+    Search.resume(at, {"num_samples": 30}).close()
+    at.record.write_bytes(at.record.read_bytes()[:-5])
+    assert load_experiment("x", at.root.parent).state == "finished"
+    resumed = Search.resume(at)
+    assert resumed.num_trials == 24
+    assert at.record.read_bytes() == before
+    search.record = resumed.record
+
+
+def fail(search: Search, *errors: str) -> None:
+    for error in errors:
+        search.failed(ask_and_start(search), f"Traceback (most recent call last):\n  File x\n{error}\n")
+
+
+def test_three_trials_with_one_error_and_no_result_are_hopeless(search: Search) -> None:
+    fail(search, "OSError: no page 17 at 0x7f01ab", "OSError: no page 4 at 0x7f99cd")
+    assert not search.hopeless
+    fail(search, "OSError: no page 256 at 0x1")
+    assert search.hopeless
+
+
+@pytest.mark.parametrize(
+    "errors",
+    [
+        ["ValueError: no", "ValueError: no", "ValueError: yes"],
+        ["ValueError: no", "TypeError: no", "ValueError: no", "ValueError: no"],
+        ["ValueError: no 1", "ValueError: no one", "ValueError: no 3"],
+    ],
+)
+def test_different_errors_are_not_hopeless(search: Search, errors: list[str]) -> None:
+    fail(search, *errors)
+    assert not search.hopeless
+
+
+@pytest.mark.parametrize("of_a_failed_one", [True, False])
+def test_where_one_trial_had_a_result_no_errors_are_hopeless(search: Search, of_a_failed_one: bool) -> None:
+    number = ask_and_start(search)
+    give_one(search, number, 1, 0.5)
+    if of_a_failed_one:
+        search.failed(number, "ValueError: no")
+    fail(search, *["ValueError: no"] * 4)
+    assert not search.hopeless
+
+
+def test_trials_that_diverge_or_lose_their_workers_alike_are_not_hopeless(search: Search) -> None:
+    for _ in range(3):
+        number = ask_and_start(search)
+        result = result_of(1, 0.1, diverged=True)
+        search.report(number, result, search.judge(number, result))
+    for _ in range(3):
+        number = ask_and_start(search)
+        search.lost(number, "its worker died", "text")
+        while search.waiting:
+            search.lost(search.next_attempt().trial.number, "its worker died", "text")
+    assert not search.hopeless
+    fail(search, "ValueError: no")
+    assert not search.hopeless
+
+
+def test_trials_that_are_still_running_do_not_keep_a_search_from_being_hopeless(search: Search) -> None:
+    ask_and_start(search)
+    fail(search, *["ValueError: no"] * 3)
+    assert search.hopeless
+
+
+def test_a_hopeless_search_that_is_resumed_is_hopeless_again_at_the_next_such_error(
+    search: Search, at: Paths
+) -> None:
+    fail(search, *["ValueError: no"] * 3)
+    search.end("error")
+    search.close()
+    assert load_experiment("x", at.root.parent).state == "interrupted"
+    resumed = Search.resume(at)
+    resumed.begin()
+    assert not resumed.hopeless
+    fail(resumed, "ValueError: no")
+    assert resumed.hopeless
     search.record = resumed.record

@@ -39,13 +39,14 @@ def search(
     from tune_app.tuning.progress import progress
 
     source = load_space(str(space), settings)
-    enqueued = enqueued_configs(enqueue, source.space, Path(experiments_dir))
+    sources = [enqueue] if isinstance(enqueue, str) else enqueue
+    enqueued = enqueued_configs(sources, source.space, Path(experiments_dir))
     at = paths(Path(experiments_dir), name if name is not None else name_now(source.name))
     where = driver.Where(data=data, address=address, dashboard=dashboard, verbose=verbose)
     with progress(quiet) as shown:
         if resume and at.record.exists():
             experiment = load_experiment(name, experiments_dir)
-            driver.require_same(source, experiment)
+            driver.require_same(source, enqueued, experiment)
             return driver.resume(experiment, where, shown.announce, shown.show)
         return driver.run(source, enqueued, at, where, shown.announce, shown.show)
 

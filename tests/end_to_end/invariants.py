@@ -2,7 +2,9 @@
 
 import json
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.end_to_end.conftest import tune_app
 from tune_app.experiment.record import read_entries
@@ -20,7 +22,6 @@ def check(folder: Path, name: str) -> None:
     """Rules for a search that has ended by itself: trials, results, decisions, the best, nothing left."""
     root = folder / "experiments" / name
     entries = list(read_entries(root / "record.jsonl"))
-    settings = entries[0]["spec"]["settings"]
     asked = {e["trial"]: e for e in entries if e["kind"] == "asked"}
     ended = [e for e in entries if e["kind"] == "ended"]
     results = [e for e in entries if e["kind"] == "result"]
@@ -34,25 +35,7 @@ def check(folder: Path, name: str) -> None:
         ks = [r["k"] for r in results if r["trial"] == trial]
         assert ks == list(range(1, len(ks) + 1)), (trial, ks)
 
-    # ASHA's decisions, recomputed in the order of the record, are those recorded.
-    factor, end = settings["reduction_factor"], settings["max_epochs"]
-    ladder, rung = [], settings["grace_period"]
-    while rung < end:
-        ladder.append(rung)
-        rung *= factor
-    there: dict[tuple[bool, float], list[float]] = {}
-    for r in results:
-        stop = r["epoch"] >= end
-        reached = [x for x in ladder if r["epoch"] - 1 / settings["results_per_epoch"] < x <= r["epoch"]]
-        if reached and not stop:
-            values = there.setdefault((asked[r["trial"]]["config"]["level"] in CNN, reached[-1]), [])
-            assert r["compared"] == len(values)
-            if values:
-                cutoff = percentile(values, 1 - 1 / factor)
-                assert abs(r["cutoff"] - cutoff) < 1e-12
-                stop = r["valid_accuracy"] < r["cutoff"]
-            values.append(r["valid_accuracy"])
-        assert r["decision"] == ("stop" if stop else "continue"), r
+    check_decisions(entries)
 
     # status, export and the record agree on the best.
     best = max(results, key=lambda r: (r["valid_accuracy"], -r["epoch"], -r["parameters"], -r["trial"]))
@@ -67,6 +50,35 @@ def check(folder: Path, name: str) -> None:
 
 
 CNN = {"cnn", "sequential", "wrapped", "accelerator"}
+
+
+def check_decisions(entries: Sequence[Mapping[str, Any]]) -> None:
+    """ASHA's decisions, recomputed in the order of the record, are those recorded."""
+    settings = entries[0]["spec"]["settings"]
+    metric, factor, end = settings["metric"], settings["reduction_factor"], settings["max_epochs"]
+    sign = 1 if metric == "valid_accuracy" else -1
+    ladder, rung = [], settings["grace_period"]
+    while settings["early_stopping"] and rung < end:
+        ladder.append(rung)
+        rung *= factor
+    is_cnn = {e["trial"]: e["config"]["level"] in CNN for e in entries if e["kind"] == "asked"}
+    there: dict[tuple[bool, float], list[float]] = {}
+    for r in entries:
+        if r["kind"] != "result":
+            continue
+        stop = r["epoch"] >= end
+        reached = [x for x in ladder if r["epoch"] - 1 / settings["results_per_epoch"] < x <= r["epoch"]]
+        if reached and not stop:
+            values = there.setdefault((is_cnn[r["trial"]], reached[-1]), [])
+            assert (r["rung"], r["compared"]) == (reached[-1], len(values)), r
+            if values:
+                cutoff = percentile(values, 1 - 1 / factor)
+                assert abs(sign * r["cutoff"] - cutoff) < 1e-12, r
+                stop = sign * r[metric] < sign * r["cutoff"]
+            values.append(sign * r[metric])
+        else:
+            assert r["rung"] is None, r
+        assert r["decision"] == ("stop" if stop else "continue"), r
 
 
 def outcome(folder: Path, name: str) -> list[object]:

@@ -18,6 +18,7 @@ FORBIDDEN = {
     "tune_app.output.summary": {"ray", "torch", "optuna", "tune_app.tuning"},
     "tune_app.output.view": {"ray", "torch", "optuna", "tune_app.tuning"},
     "tune_app.output.export": {"ray", "torch", "optuna", "tune_app.tuning"},
+    "tune_app.output.dashboard": {"ray", "torch"},
     "tune_app.tuning.scheduler": {"ray", "torch", "optuna"},
     "tune_app.tuning.search": {"ray", "torch"},
     "tune_app.tuning.driver": {"ray", "torch"},

@@ -2,6 +2,7 @@
 
 import click
 
+from tune_app.cli.dashboard import dashboard
 from tune_app.cli.experiments import export, list_experiments, remove, status
 from tune_app.cli.levels import levels
 from tune_app.cli.search import extend, resume, search
@@ -35,5 +36,17 @@ def main() -> None:
     """
 
 
-for command in (search, resume, extend, list_experiments, remove, status, export, train, levels, validate):
+for command in (
+    search,
+    resume,
+    extend,
+    list_experiments,
+    remove,
+    status,
+    dashboard,
+    export,
+    train,
+    levels,
+    validate,
+):
     main.add_command(command)

@@ -1,7 +1,7 @@
 """Configs to try first: exported ones, or the best of an earlier search."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tune_app.errors import TuneAppError
@@ -27,16 +27,24 @@ def enqueued_configs(sources: Sequence[str], space: SearchSpace, experiments_dir
             trials = load_experiment(best_of["name"], experiments_dir).history.ranked()
             if not trials:
                 raise TuneAppError(f"--enqueue {source}: the experiment has no result yet")
-            found = [trial.config for trial in trials[: int(best_of["number"])]]
+            found = distinct(trial.config for trial in trials)[: int(best_of["number"])]
         else:
             found = [read_config(Path(source))]
         for config in found:
             outside = space.outside(config)
             if outside:
                 raise TuneAppError(f"--enqueue {source}: {outside}, which the space does not contain")
-            if config not in configs:
-                configs.append(config)
-    return configs
+            configs.append(config)
+    return distinct(configs)
+
+
+def distinct(configs: Iterable[Config]) -> list[Config]:
+    """Each config once, in their order."""
+    found: list[Config] = []
+    for config in configs:
+        if config not in found:
+            found.append(config)
+    return found
 
 
 def read_config(path: Path) -> Config:

@@ -31,6 +31,8 @@ class Trial:
     traceback: str | None = None
     losses: int = 0
     """How often its worker died or hung."""
+    last_loss: Entry = field(default_factory=dict)
+    ended_at: float | None = None
     attempts: list[Entry] = field(default_factory=list)
     results: list[Entry] = field(default_factory=list)
     best: Entry | None = None
@@ -74,7 +76,7 @@ class History:
         """Take in the next entry."""
         if entry["kind"] == "search" and entry["event"] == "started":
             self.spans.append([entry["time"], entry["time"]])
-        elif self.spans:
+        elif self.spans and entry.get("event") != "extended":  # that is written before a process begins
             self.spans[-1][1] = entry["time"]
         match entry["kind"]:
             case "asked":
@@ -86,10 +88,12 @@ class History:
             case "result":
                 self.add_result(entry)
             case "lost":
-                self.trials[entry["trial"]].losses += 1
+                trial = self.trials[entry["trial"]]
+                trial.losses, trial.last_loss = trial.losses + 1, entry
             case "ended":
                 trial = self.trials[entry["trial"]]
                 trial.state, trial.reason, trial.traceback = entry["state"], entry["reason"], entry["traceback"]
+                trial.ended_at = entry["time"]
             case "search":
                 self.searches.append(entry)
                 if entry["event"] == "extended":
@@ -141,7 +145,10 @@ def replay(record: Path) -> History:
     entries = read_entries(record)
     first = next(entries, None)
     if first is None:
-        raise TuneAppError(f"{record}: the record is empty")
+        raise TuneAppError(
+            f"{record}: is empty, its search was killed before it began;"
+            f" allowed: tune-app remove {record.parent.name}"
+        )
     entry = first
     try:
         history = History(Spec.model_validate(first["spec"]), first["time"])

@@ -11,6 +11,7 @@ import os
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,8 +24,9 @@ Entry = dict[str, Any]
 
 def encode(entry: Entry) -> bytes:
     """An entry as a line that ends with its own CRC."""
-    body = json.dumps(entry, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return f'{body[:-1]},"crc":"{zlib.crc32(body.encode()):08x}"}}\n'.encode()
+    text = json.dumps(entry, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    body = text.encode(errors="backslashreplace")  # half a surrogate pair, from a traceback, becomes JSON's \\udc80
+    return b'%s,"crc":"%08x"}\n' % (body[:-1], zlib.crc32(body))
 
 
 def decode(line: bytes) -> Entry:
@@ -112,12 +114,15 @@ class RecordWriter:
         """Write an entry to disk and return it with its number; `TuneAppError` if it cannot be written."""
         numbered = {"n": self.n, **entry}
         line = encode(numbered)
+        size = os.fstat(self.descriptor).st_size
         try:
             written = os.write(self.descriptor, line)
             if written != len(line):
                 raise OSError(0, "no space left on device")
             os.fsync(self.descriptor)
         except OSError as error:
+            with suppress(OSError):  # half a line would spoil the next
+                os.ftruncate(self.descriptor, size)
             raise TuneAppError(f"{self.path}: cannot be written: {error.strerror}") from None
         self.n += 1
         return numbered

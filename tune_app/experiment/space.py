@@ -56,6 +56,14 @@ class SearchSpace:
 
         return extend({}, self.dimensions)
 
+    def existing(self, config: Config) -> list[Dimension]:
+        """The dimensions that exist in a complete config; others of its values are the tutorial's."""
+        chosen: Config = {}
+        for d in self.dimensions:
+            if d.exists(chosen):
+                chosen[d.name] = config[d.name]
+        return [d for d in self.dimensions if d.name in chosen]
+
     def outside(self, config: Config) -> str | None:
         """What keeps this complete config from being a point of the space, such as "lr 3"; None: it is one."""
         chosen: Config = {}

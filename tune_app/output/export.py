@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from tune_app.errors import TuneAppError
-from tune_app.experiment.history import Experiment, Trial
+from tune_app.experiment.history import FAILED, Experiment, Trial
 from tune_app.experiment.states import read_state
 from tune_app.machine import umask
 
@@ -97,6 +97,7 @@ def conditions(experiment: Experiment, trial: Trial, epochs: float) -> dict[str,
 def trial_again(experiment: Experiment, number: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """The config of a trial and, if a worker began with it, its manifest, to train it in the foreground."""
     trial = experiment.trial(number)
-    epochs = trial.epoch or float(experiment.history.spec.settings.max_epochs)
+    failed = trial.state == FAILED or not trial.results
+    epochs = float(experiment.history.spec.settings.max_epochs) if failed else trial.epoch
     config = config_of(experiment, trial, epochs)
     return config, {**config, **conditions(experiment, trial, epochs)} if trial.attempts else None

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 DECISIVE = ("python", "torch", "optuna", "numpy")
 """Versions on which a search's configs and numbers depend."""
 
+BUDGETS = ("num_samples", "time_budget")
+
 Show = Callable[[History, int], None]
 """Called after every event with what happened so far and the number of trials that the search will have."""
 
@@ -100,6 +102,11 @@ def extend(
     require_free(experiment)
     history, name = experiment.history, experiment.name
     settings = history.spec.settings
+    other = [key for key in budget if key not in BUDGETS]
+    if other or not budget:
+        raise TuneAppError(
+            f"{name}: {other[0] if other else 'no budget'} is no budget, allowed: {', '.join(BUDGETS)}"
+        )
     changed = check_settings(settings.model_dump(), budget, name)
     if "num_samples" in budget:
         if history.spec.search_space().is_grid:
@@ -112,7 +119,7 @@ def extend(
     elif history.end and history.end["reason"] == "completed":
         raise TuneAppError(f"{name}: all its trials have ended, so time alone adds nothing; allowed: --num-samples")
     extension = {key: getattr(changed, key) for key in budget}
-    if history.end and history.end["reason"] == "target":
+    if history.best and settings.reaches_target(history.best[settings.metric]):
         extension["target"] = None
         announce(f"The target {settings.target:g} was reached; the search goes on without one.")
     return go_on(experiment, extension, where, announce, show)
@@ -150,13 +157,18 @@ def go_on(
         )
 
 
-def require_same(source: SpaceSource, experiment: Experiment) -> None:
+def require_same(source: SpaceSource, enqueued: Sequence[Config], experiment: Experiment) -> None:
     """Raise `TuneAppError` with the difference unless an experiment searches this space with these settings."""
     spec = experiment.history.spec
     pairs = [(f"space.{k}", spec.space.get(k), source.content.get(k)) for k in {**spec.space, **source.content}]
     now = source.settings.model_dump()
     pairs += [(f"search.{k}", was, now[k]) for k, was in spec.settings.model_dump().items()]
-    changed = [f"{key} was {was}, is {now}" for key, was, now in pairs if was != now]
+    extended = {
+        f"search.{k}" for e in experiment.history.searches if e["event"] == "extended" for k in e["settings"]
+    }
+    changed = [f"{key} was {was}, is {now}" for key, was, now in pairs if was != now and key not in extended]
+    if enqueued and tuple(enqueued) != spec.enqueued:
+        changed.append("other configs were enqueued")
     if changed:
         raise TuneAppError(f"{experiment.name}: began with another space or settings: {'; '.join(changed)}")
 

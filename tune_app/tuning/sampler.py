@@ -7,15 +7,11 @@ before it: each trial has a sampler of its own, and Optuna's study lives in memo
 from collections.abc import Sequence
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from tune_app.experiment.dimension import RANGES, Dimension
+from tune_app.experiment.dimension import Dimension
+from tune_app.experiment.distribution import distribution
 from tune_app.experiment.history import FAILED, STOPPED, Trial
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace
@@ -62,7 +58,7 @@ class Sampler:
         """Take in the config of the next trial, which was not proposed here."""
         if self.grid or self.settings.sampler == "random":
             return
-        existing = {d.name: d for d in self.space.dimensions if d.exists(config) and not is_constant(d)}
+        existing = {d.name: d for d in self.space.existing(config) if not is_constant(d)}
         self.study.add_trial(
             create_trial(
                 state=TrialState.RUNNING,
@@ -105,12 +101,3 @@ def suggest(trial: optuna.Trial, d: Dimension) -> str | int | float:
             return trial.suggest_float(d.name, low, high, log=log)
         case other:
             raise TypeError(other)
-
-
-def distribution(d: Dimension) -> BaseDistribution:
-    """A dimension in Optuna's terms."""
-    if d.domain not in RANGES:
-        return CategoricalDistribution(d.values)
-    if d.is_integer:
-        return IntDistribution(int(d.low), int(d.high), log=d.domain == "loguniform")
-    return FloatDistribution(d.low, d.high, log=d.domain == "loguniform")

@@ -17,6 +17,7 @@ from typing import Any, Self
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import COMPLETED, FAILED, STOPPED, History, Trial, replay
 from tune_app.experiment.record import FORMAT, Entry, RecordWriter
+from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import Paths, Spec
 from tune_app.experiment.states import States, read_state
 from tune_app.tuning.sampler import Sampler
@@ -96,6 +97,7 @@ class Search:
         try:
             history = replay(paths.record)
             if extension:
+                require_larger(history.spec, extension)
                 what = {"event": "extended", "settings": dict(extension)}
                 history.apply(record.append({"kind": "search", "time": time.time(), **what}))
             return cls(record, history, paths)
@@ -123,8 +125,11 @@ class Search:
         self.write("search", event="started", host=platform.node(), pid=os.getpid())
         for number in list(self.waiting):
             results = self.history.trials[number].results
-            if results and self.end_if_decided(results[-1]):
+            if (results and self.end_if_decided(results[-1])) or self.end_if_lost_too_often(number):
                 self.waiting.remove(number)
+        for trial in self.history.trials:
+            if trial.ended:  # a process that was killed may not have come to it
+                self.states.keep_only(trial.number, (self.history.led.get(trial.number),))
 
     def end(self, reason: str) -> None:
         """Write why the search ended: completed, target, time budget, interrupted or error."""
@@ -174,7 +179,7 @@ class Search:
         settings, trial = self.spec.settings, self.history.trials[number]
         if result["k"] <= len(trial.results):  # computed again from an earlier state: it has been judged
             return Decision(stop=False)
-        return decide(settings, result["epoch"], result[settings.metric], self.history.rungs[trial.family])
+        return decide(settings, result["epoch"], result[settings.metric], self.history.rungs.get(trial.family, {}))
 
     def report(self, number: int, result: Mapping[str, Any], decision: Decision) -> None:
         """Keep the state and write the result with what was decided; write the end if it is one."""
@@ -202,10 +207,13 @@ class Search:
         self.end_if_decided(trial.results[-1])
 
     def keep_again(self, recorded: Entry, result: Mapping[str, Any]) -> None:
-        """Replace a lost state by the same one, computed again."""
-        if result["state_sha256"] == recorded["state"]:
+        """Replace a lost state that is needed by the same one, computed again."""
+        number, k = recorded["trial"], recorded["k"]
+        last = len(self.history.trials[number].results)
+        needed = (last, last - 1, self.history.led.get(number))
+        if k in needed and result["state_sha256"] == recorded["state"]:
             with self.noting_failure():
-                self.states.put(recorded["trial"], recorded["k"], result["state"])
+                self.states.put(number, k, result["state"])
 
     def end_if_decided(self, result: Entry) -> bool:
         """Write the end of a trial whose last result decided it."""
@@ -220,12 +228,18 @@ class Search:
     def lost(self, number: int, reason: str, traceback: str) -> None:
         """A trial's worker died or hung: it is the next to be tried again, but not for ever."""
         self.write("lost", trial=number, reason=reason, traceback=traceback)
-        losses = self.history.trials[number].losses
-        if losses > self.spec.settings.max_failures:
-            times = "" if losses == 1 else f" {losses} times, the last time"
-            self.ended(number, FAILED, f"lost{times}: {reason}", traceback)
-        else:
+        if not self.end_if_lost_too_often(number):
             self.waiting.insert(0, number)
+
+    def end_if_lost_too_often(self, number: int) -> bool:
+        """Write the end of a trial that lost its worker too often."""
+        trial = self.history.trials[number]
+        if trial.losses <= self.spec.settings.max_failures:
+            return False
+        times = "" if trial.losses == 1 else f" {trial.losses} times, the last time"
+        last = trial.last_loss
+        self.ended(number, FAILED, f"lost{times}: {last['reason']}", last["traceback"])
+        return True
 
     def failed(self, number: int, traceback: str) -> None:
         """A trial ended with an exception."""
@@ -245,6 +259,15 @@ class Search:
         self.write("ended", trial=number, state=state, reason=reason, traceback=traceback)
         self.sampler.tell(self.history.trials[number])
         self.states.keep_only(number, (self.history.led.get(number),))
+
+
+def require_larger(spec: Spec, extension: Mapping[str, object]) -> None:
+    """Raise `TuneAppError` where another process has extended a search further in the meantime."""
+    extended = Settings(**{**spec.settings.model_dump(), **extension})
+    if extended.num_samples < spec.settings.num_samples:
+        raise TuneAppError(
+            f"{spec.name}: has been extended to {spec.settings.num_samples} trials by another process"
+        )
 
 
 def why(metric: str, result: Entry) -> str:

@@ -1,0 +1,323 @@
+"""What is tried first: exported configs and the best of earlier searches."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.test_search import WORKER, ask_and_start, give, spec_of
+from tune_app.errors import TuneAppError
+from tune_app.experiment.enqueue import enqueued_configs
+from tune_app.experiment.history import COMPLETED, Trial, load_experiment
+from tune_app.experiment.settings import Settings
+from tune_app.experiment.space import SearchSpace, check_space
+from tune_app.experiment.spec import paths
+from tune_app.output.export import export_best
+from tune_app.tuning.sampler import Sampler
+from tune_app.tuning.search import Search
+from tune_app.tutorial.levels import TUTORIAL_CONFIG, Config, complete
+
+LEVEL_AND_LR: dict[str, Any] = {"level": {"choice": ["linear", "cnn"]}, "lr": {"loguniform": [0.01, 1]}}
+SPACE = check_space(LEVEL_AND_LR, "space.yaml")
+LINEAR = complete({"level": "linear", "lr": 0.2})
+WIDE_CNN = complete({"level": "cnn", "lr": 0.05, "width": 2})
+
+
+def searched(folder: Path, name: str, *results: tuple[float, ...], space: dict[str, Any] = LEVEL_AND_LR) -> None:
+    """An experiment, a trial for each of the results."""
+    search = Search.create(spec_of(name, space, early_stopping=False), paths(folder, name))
+    search.begin()
+    for values in results:
+        give(search, ask_and_start(search), *values)
+    search.end("completed")
+    search.close()
+
+
+def configs_of(folder: Path, name: str) -> list[Config]:
+    return [trial.config for trial in load_experiment(name, folder).history.trials]
+
+
+def write_config(path: Path, config: object) -> str:
+    path.write_text(yaml.safe_dump({"config": config, "seed": 1}))
+    return str(path)
+
+
+def test_nothing_to_enqueue_is_nothing(tmp_path: Path) -> None:
+    assert enqueued_configs([], SPACE, tmp_path) == []
+
+
+def test_what_export_writes_is_enqueued(tmp_path: Path) -> None:
+    searched(tmp_path, "x", (0.3,), (0.9, 0.8), (0.5,))
+    export_best(load_experiment("x", tmp_path), tmp_path / "best")
+    found = enqueued_configs([str(tmp_path / "best" / "config.yaml")], SPACE, tmp_path)
+    assert found == [configs_of(tmp_path, "x")[1]]
+
+
+def test_what_a_config_leaves_out_has_the_tutorials_value(tmp_path: Path) -> None:
+    source = write_config(tmp_path / "own.yaml", {"level": "cnn", "lr": 0.05})
+    assert enqueued_configs([source], SPACE, tmp_path) == [TUTORIAL_CONFIG | {"lr": 0.05}]
+
+
+def test_the_best_trials_come_best_first_each_once_whatever_else_they_reached(tmp_path: Path) -> None:
+    searched(tmp_path, "x", (0.5, 0.9, 0.4), (0.95, 0.94, 0.93), (0.3,), (0.6,), (0.92,), (0.91, 0.1))
+    configs = configs_of(tmp_path, "x")
+    assert len({str(config) for config in configs}) == len(configs)
+    assert enqueued_configs(["x:5"], SPACE, tmp_path) == [configs[number] for number in (1, 4, 5, 0, 3)]
+    assert enqueued_configs(["x:1"], SPACE, tmp_path) == [configs[1]]
+
+
+def test_of_equally_good_trials_the_cheaper_comes_first(tmp_path: Path) -> None:
+    searched(tmp_path, "x", (0.1, 0.9), (0.9,), (0.9,))
+    assert enqueued_configs(["x:3"], SPACE, tmp_path) == [configs_of(tmp_path, "x")[number] for number in (1, 2, 0)]
+
+
+def test_where_a_search_has_fewer_trials_with_results_all_of_them_are_enqueued(tmp_path: Path) -> None:
+    searched(tmp_path, "x", (0.5,), (), (0.7,))
+    assert enqueued_configs(["x:9999"], SPACE, tmp_path) == [configs_of(tmp_path, "x")[number] for number in (2, 0)]
+
+
+def test_a_loss_ranks_by_the_loss(tmp_path: Path) -> None:
+    search = Search.create(spec_of("x", early_stopping=False, metric="valid_loss"), paths(tmp_path, "x"))
+    search.begin()
+    for value in (0.5, 0.7):  # result_of's loss is 1 - accuracy
+        give(search, ask_and_start(search), value)
+    search.close()
+    assert enqueued_configs(["x:1"], SPACE, tmp_path) == [configs_of(tmp_path, "x")[1]]
+
+
+def test_a_trial_that_failed_after_good_results_counts_and_one_without_results_does_not(tmp_path: Path) -> None:
+    search = Search.create(spec_of("x"), paths(tmp_path, "x"))
+    search.begin()
+    first, second = ask_and_start(search), ask_and_start(search)
+    give(search, second, 0.8)
+    search.failed(first, "ValueError: no")
+    search.failed(second, "ValueError: no")
+    search.close()
+    assert enqueued_configs(["x:5"], SPACE, tmp_path) == [configs_of(tmp_path, "x")[second]]
+
+
+def test_each_config_is_enqueued_once_wherever_it_comes_from(tmp_path: Path) -> None:
+    searched(tmp_path, "x", (0.5,), (0.7,))
+    configs = configs_of(tmp_path, "x")
+    own, again = write_config(tmp_path / "own.yaml", LINEAR), write_config(tmp_path / "again.yaml", configs[0])
+    sources = [own, "x:2", again, own, "x:1"]
+    assert enqueued_configs(sources, SPACE, tmp_path) == [LINEAR, configs[1], configs[0]]
+
+
+def test_trials_of_one_search_with_the_same_config_are_enqueued_once(tmp_path: Path) -> None:
+    searched(tmp_path, "x", (0.5,), (0.7,), (0.6,), space={"level": "linear"})
+    assert enqueued_configs(["x:3"], SPACE, tmp_path) == [complete({"level": "linear"})]
+
+
+def test_a_search_that_is_still_running_can_be_enqueued_from(tmp_path: Path) -> None:
+    search = Search.create(spec_of("x"), paths(tmp_path, "x"))
+    search.begin()
+    give(search, ask_and_start(search), 0.5)
+    assert load_experiment("x", tmp_path).held
+    assert len(enqueued_configs(["x:1"], SPACE, tmp_path)) == 1
+    search.close()
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("xx:5", "e: no experiment xx, "),
+        ("empty:5", "--enqueue empty:5: the experiment has no result yet"),
+        ("../x:5", "../x:5: cannot be read: No such file or directory"),
+        ("x:0", "x:0: cannot be read: No such file or directory"),
+        ("x:-1", "x:-1: cannot be read: No such file or directory"),
+        ("x:", "x:: cannot be read: No such file or directory"),
+        ("nothing.yaml", "nothing.yaml: cannot be read: No such file or directory"),
+        ("", ".: cannot be read: Is a directory"),
+    ],
+)
+def test_what_is_no_source_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("e")
+    searched(folder, "x", (0.5,))
+    Search.create(spec_of("empty"), paths(folder, "empty")).close()
+    with pytest.raises(TuneAppError) as error:
+        enqueued_configs([source], SPACE, folder)
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "has no config, allowed: a config.yaml of tune-app export, or NAME:5"),
+        ("[1, 2]", "has no config, allowed: a config.yaml of tune-app export, or NAME:5"),
+        ("config: cnn", "has no config, allowed: a config.yaml of tune-app export, or NAME:5"),
+        ("space: {level: cnn}", "has no config, allowed: a config.yaml of tune-app export, or NAME:5"),
+        ("config: {}", "config: level is missing, allowed: scratch, "),
+        ("config: {level: cn}", "config: level 'cn' does not exist, did you mean 'cnn'? allowed: "),
+        ("config: {level: linear, momentum: 0.5}", "config: level 'linear' has no 'momentum', allowed: lr, bs"),
+        ("config: {level: linear, lr: -1}", "config: lr is -1, allowed: a number, greater than 0"),
+        ("config: {level: linear, lr: .nan}", "config: lr is nan, allowed: a number, greater than 0"),
+        ("config: {level: linear, lr: .inf}", "config: lr is inf, allowed: a number, greater than 0"),
+        ("config: {level: linear, bs: true}", "config: bs is True, allowed: an integer, 1 or more"),
+        ("config: {1: 2, level: linear}", "config: level 'linear' has no 1, allowed: lr, bs"),
+    ],
+)
+def test_what_is_no_config_is_said_with_the_file(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(content)
+    with pytest.raises(TuneAppError) as error:
+        enqueued_configs([str(path)], SPACE, tmp_path)
+    assert str(error.value).startswith(f"{path}: {message}")
+
+
+@pytest.mark.parametrize(
+    ("config", "outside"),
+    [
+        ({"level": "fit"}, "level fit"),
+        ({"level": "cnn", "lr": 2}, "lr 2.0"),
+        (LINEAR | {"bs": 32}, "bs 32"),
+        (WIDE_CNN, "width 2"),
+    ],
+)
+def test_a_config_outside_the_space_names_the_dimension(
+    tmp_path: Path, config: dict[str, Any], outside: str
+) -> None:
+    source = write_config(tmp_path / "own.yaml", config)
+    with pytest.raises(TuneAppError) as error:
+        enqueued_configs([source], SPACE, tmp_path)
+    assert str(error.value) == f"--enqueue {source}: {outside}, which the space does not contain"
+
+
+def test_one_of_the_best_outside_the_space_is_refused_too(tmp_path: Path) -> None:
+    searched(tmp_path, "x", (0.5,), space={"level": "fit", "lr": {"loguniform": [0.01, 1]}})
+    with pytest.raises(TuneAppError, match="--enqueue x:5: level fit, which the space does not contain"):
+        enqueued_configs(["x:5"], SPACE, tmp_path)
+
+
+def test_a_grid_refuses_whatever_is_enqueued_and_takes_nothing(tmp_path: Path) -> None:
+    grid = check_space({"level": {"grid": ["linear", "cnn"]}}, "grid.yaml")
+    with pytest.raises(TuneAppError, match="--enqueue does not go with a grid, which tries each of its points"):
+        enqueued_configs(["whatever"], grid, tmp_path)
+    assert enqueued_configs([], grid, tmp_path) == []
+
+
+# The sampler.
+
+
+def asked(space: SearchSpace, settings: Settings, enqueued: list[Config], n: int) -> list[Config]:
+    """Ask n times; each trial ends at once, the better the nearer its lr is to 0.1."""
+    sampler = Sampler(space, settings, enqueued)
+    configs = []
+    for number in range(n):
+        configs.append(sampler.ask(number))
+        trial = Trial(number, configs[-1], seed=0, state=COMPLETED)
+        trial.results = [{"valid_accuracy": 1 - abs(float(configs[-1]["lr"]) - 0.1)}]
+        sampler.tell(trial)
+    return configs
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_the_tutorials_config_comes_first_then_what_is_enqueued_then_proposals(sampler: str) -> None:
+    enqueued = [LINEAR, TUTORIAL_CONFIG | {"lr": 0.3}]
+    configs = asked(SPACE, Settings(sampler=sampler), enqueued, 30)
+    assert configs[:3] == [TUTORIAL_CONFIG, *enqueued]
+    assert all(SPACE.outside(config) is None for config in configs)
+    assert len({str(config) for config in configs}) == 30
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_where_the_space_lacks_the_tutorials_config_what_is_enqueued_comes_first(sampler: str) -> None:
+    space = check_space({"level": "linear", "lr": {"loguniform": [0.01, 1]}}, "space.yaml")
+    assert asked(space, Settings(sampler=sampler), [LINEAR], 2)[0] == LINEAR
+
+
+def test_the_tutorials_config_is_tried_once_though_it_is_enqueued() -> None:
+    configs = asked(SPACE, Settings(sampler="random"), [LINEAR, dict(TUTORIAL_CONFIG)], 3)
+    assert configs[:2] == [TUTORIAL_CONFIG, LINEAR]
+    assert configs[2] not in (TUTORIAL_CONFIG, LINEAR)
+
+
+def test_a_random_proposal_depends_on_its_number_and_not_on_what_is_enqueued() -> None:
+    settings = Settings(sampler="random", seed=3)
+    assert asked(SPACE, settings, [LINEAR], 9)[2:] == asked(SPACE, settings, [], 9)[2:]
+
+
+def test_tpe_learns_from_what_was_enqueued() -> None:
+    """Twelve good ones, and half as many bad: proposals lie nearer to the good than those without."""
+    good = [LINEAR | {"lr": 0.1 + number / 1000} for number in range(12)]
+    bad = [LINEAR | {"lr": 0.9 + number / 1000} for number in range(6)]
+    settings = Settings(sampler="tpe")
+
+    def distance(configs: list[Config]) -> float:
+        return sum(abs(float(config["lr"]) - 0.1) for config in configs) / len(configs)
+
+    taught = asked(SPACE, settings, [*good, *bad], 31)[19:]
+    assert distance(taught) < distance(asked(SPACE, settings, [], 13)[1:])
+
+
+def test_a_space_with_conditions_and_constants_takes_what_is_enqueued() -> None:
+    space = check_space(
+        {
+            "level": {"choice": ["linear", "optim", "cnn"]},
+            "lr": {"loguniform": [0.01, 1]},
+            "bs": 32,
+            "momentum": {"uniform": [0, 0.95], "when": {"level": ["optim", "cnn"]}},
+            "width": {"randint": [1, 3], "when": {"level": ["cnn"]}},
+        },
+        "space.yaml",
+    )
+    enqueued = [
+        complete({"level": "linear", "lr": 0.2, "bs": 32}),
+        complete({"level": "optim", "lr": 0.2, "bs": 32, "momentum": 0}),
+        complete({"level": "cnn", "lr": 1, "bs": 32, "momentum": 0.95, "width": 3}),
+    ]
+    assert [space.outside(config) for config in enqueued] == [None] * 3
+    configs = asked(space, Settings(sampler="tpe"), enqueued, 20)
+    assert configs[:3] == enqueued
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+@pytest.mark.parametrize("interrupted_at", [[1], [2], [3], [1, 2, 3, 8, 15]])
+def test_a_resumed_search_proposes_what_it_would_have_with_what_was_enqueued(
+    tmp_path: Path, sampler: str, interrupted_at: list[int]
+) -> None:
+    spec = spec_of("x", LEVEL_AND_LR, num_samples=18, sampler=sampler, max_epochs=2)
+    spec = spec.model_copy(update={"enqueued": (LINEAR, LINEAR | {"lr": 0.3})})
+
+    def play(name: str, interruptions: list[int]) -> list[Config]:
+        at = paths(tmp_path, name)
+        search = Search.create(spec, at)
+        search.begin()
+        while not search.all_begun:
+            trial = search.next_attempt().trial
+            if trial.number in interruptions:  # while it is running
+                search.close()
+                search = Search.resume(at)
+                search.begin()
+                assert search.next_attempt().trial.number == trial.number
+            search.started(trial.number, WORKER)
+            give(search, trial.number, *[1 - abs(float(trial.config["lr"]) - 0.1)] * 2)
+        search.close()
+        return [trial.config for trial in search.history.trials]
+
+    whole = play("whole", [])
+    assert whole[:3] == [TUTORIAL_CONFIG, *spec.enqueued]
+    assert play("interrupted", interrupted_at) == whole
+    assert load_experiment("interrupted", tmp_path).history.spec == spec
+
+
+def test_a_search_smaller_than_what_is_enqueued_tries_the_first_of_it(tmp_path: Path) -> None:
+    enqueued = tuple(LINEAR | {"lr": 0.1 + number / 10} for number in range(5))
+    spec = spec_of("x", LEVEL_AND_LR, num_samples=3).model_copy(update={"enqueued": enqueued})
+    search = Search.create(spec, paths(tmp_path, "x"))
+    while not search.all_begun:
+        search.next_attempt()
+    search.close()
+    assert [trial.config for trial in search.history.trials] == [TUTORIAL_CONFIG, *enqueued[:2]]
+    extended = Search.resume(paths(tmp_path, "x"), {"num_samples": 7})
+    for _ in range(3):
+        extended.next_attempt()
+    while not extended.all_begun:
+        extended.next_attempt()
+    extended.close()
+    assert [trial.config for trial in extended.history.trials][:6] == [TUTORIAL_CONFIG, *enqueued]
+    assert len(extended.history.trials) == 7

@@ -1,0 +1,209 @@
+"""Bugs that were found in going on with a search, each with its test."""
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.test_search import ask_and_start, give, result_of, spec_of
+from tune_app import api
+from tune_app.errors import TuneAppError
+from tune_app.experiment.enqueue import enqueued_configs
+from tune_app.experiment.history import Experiment, load_experiment, replay
+from tune_app.experiment.record import RecordWriter
+from tune_app.experiment.space import load_space
+from tune_app.experiment.spec import Paths, paths
+from tune_app.output.export import trial_again
+from tune_app.output.summary import seconds
+from tune_app.tuning import driver
+from tune_app.tuning.search import Search
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The experiments directory of a working directory of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "experiments"
+
+
+@pytest.fixture
+def extensions(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What `extend` would go on with, instead of going on."""
+    found: list[dict[str, Any]] = []
+
+    def go_on(experiment: Experiment, extension: Mapping[str, Any], *rest: object) -> Experiment:
+        found.append(dict(extension))
+        return experiment
+
+    monkeypatch.setattr(driver, "go_on", go_on)
+    return found
+
+
+def ended(folder: Path, reason: str = "completed", **settings: Any) -> Paths:
+    at = paths(folder, "x")
+    search = Search.create(spec_of("x", **settings), at)
+    search.begin()
+    give(search, ask_and_start(search), 0.5, 0.6)
+    search.end(reason)
+    search.close()
+    return at
+
+
+def begun(folder: Path, space: str) -> None:
+    """A search of space.yaml that was interrupted at once."""
+    Path("space.yaml").write_text(space)
+    source = load_space("space.yaml")
+    spec = spec_of("x", source.content).model_copy(update={"settings": source.settings})
+    Search.create(spec, paths(folder, "x")).close()
+
+
+def test_the_time_between_an_end_and_an_extension_does_not_count(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = ended(folder)
+    before, now = seconds(load_experiment("x", folder)), time.time()
+    monkeypatch.setattr("time.time", lambda: now + 86400)
+    search = Search.resume(at, {"num_samples": 30})
+    search.begin()
+    search.close()
+    assert seconds(load_experiment("x", folder)) == pytest.approx(before, abs=1)
+
+
+@pytest.mark.parametrize(
+    "budget",
+    [{}, {"max_epochs": 20}, {"seed": 5}, {"metric": "valid_loss"}, {"num_samples": 99, "grace_period": 3.0}],
+)
+def test_nothing_but_a_budget_extends_a_search(
+    folder: Path, extensions: list[dict[str, Any]], budget: dict[str, object]
+) -> None:
+    ended(folder, "interrupted")
+    with pytest.raises(TuneAppError, match=r"no budget.*allowed: num_samples, time_budget"):
+        api.extend("x", budget, folder, quiet=True)
+    assert extensions == []
+
+
+def test_a_target_that_was_reached_does_not_end_an_extension(
+    folder: Path, extensions: list[dict[str, Any]]
+) -> None:
+    ended(folder, "interrupted", target=0.55)
+    api.extend("x", {"num_samples": 99}, folder, quiet=True)
+    assert extensions == [{"num_samples": 99, "target": None}]
+
+
+def test_an_extension_that_makes_no_sense_is_not_written(folder: Path) -> None:
+    at = ended(folder)
+    before = at.record.read_bytes()
+    with pytest.raises(ValueError, match="num_samples"):
+        Search.resume(at, {"num_samples": -1})
+    assert at.record.read_bytes() == before
+
+
+def test_of_two_extensions_at_once_the_later_does_not_shrink_the_search(folder: Path) -> None:
+    at = ended(folder)
+    Search.resume(at, {"num_samples": 99}).close()
+    with pytest.raises(TuneAppError, match="has been extended to 99 trials by another process"):
+        Search.resume(at, {"num_samples": 30})
+    assert replay(at.record).spec.settings.num_samples == 99
+
+
+def test_an_extended_search_is_resumed_by_the_file_that_it_began_with(folder: Path) -> None:
+    begun(folder, "space: {level: linear}\nsearch: {num_samples: 5}")
+    Search.resume(paths(folder, "x"), {"num_samples": 9}).close()
+    driver.require_same(load_space("space.yaml"), (), load_experiment("x", folder))
+
+
+def test_a_resumption_with_other_enqueued_configs_is_refused(folder: Path) -> None:
+    begun(folder, "space: {level: linear, lr: {loguniform: [0.01, 1]}}\nsearch: {num_samples: 5}")
+    Path("config.yaml").write_text("config: {level: linear, lr: 0.3}")
+    with pytest.raises(TuneAppError, match="other configs were enqueued"):
+        api.search("space.yaml", "x", resume=True, enqueue=["config.yaml"], quiet=True)
+
+
+def test_a_trial_that_failed_after_results_is_repeated_beyond_them(folder: Path) -> None:
+    search = Search.create(spec_of("x"), paths(folder, "x"))
+    search.begin()
+    number = ask_and_start(search)
+    give(search, number, 0.5)
+    search.failed(number, "ValueError: at step 2")
+    search.close()
+    config, _ = trial_again(load_experiment("x", folder), number)
+    assert config["epochs"] == 9
+
+
+def test_the_best_of_an_experiment_are_so_many_configs_however_often_each_was_tried(folder: Path) -> None:
+    space = {"level": "linear", "bs": {"choice": [32, 64]}}
+    search = Search.create(spec_of("x", space, early_stopping=False), paths(folder, "x"))
+    search.begin()
+    for number in range(8):
+        give(search, ask_and_start(search), 0.9 - 0.2 * (search.history.trials[number].config["bs"] == 64))
+    search.close()
+    found = enqueued_configs(["x:2"], spec_of("x", space).search_space(), folder)
+    assert [config["bs"] for config in found] == [32, 64]
+
+
+def test_one_source_to_enqueue_may_be_a_plain_string(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended(folder)
+    monkeypatch.setattr(driver, "run", lambda _source, enqueued, *_rest: enqueued)
+    Path("space.yaml").write_text(
+        "space: {level: {choice: [linear, cnn]}, lr: {loguniform: [0.01, 1]}}\nsearch: {}"
+    )
+    found: Any = api.search("space.yaml", "y", enqueue="x:5", quiet=True)
+    assert found == [load_experiment("x", folder).trial(0).config]
+
+
+def test_an_append_that_failed_halfway_does_not_spoil_the_next(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = paths(folder, "x")
+    search = Search.create(spec_of("x"), at)
+    write = os.write
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda descriptor, line: write(descriptor, line[:20]))
+        with pytest.raises(TuneAppError):
+            search.begin()
+    search.begin()
+    search.close()
+    assert [entry["event"] for entry in replay(at.record).searches] == ["started"]
+
+
+def test_a_record_without_an_entry_says_what_to_do(folder: Path) -> None:
+    RecordWriter.create(paths(folder, "x").record).close()
+    with pytest.raises(TuneAppError, match=r"killed before it began; allowed: tune-app remove x$"):
+        load_experiment("x", folder)
+
+
+def test_half_a_surrogate_pair_in_a_traceback_is_written_down(folder: Path) -> None:
+    search = Search.create(spec_of("x"), paths(folder, "x"))
+    search.begin()
+    search.failed(ask_and_start(search), "ValueError: \udcff")
+    search.close()
+    assert load_experiment("x", folder).trial(0).reason == "error: ValueError: \udcff"
+
+
+def test_judging_changes_nothing(folder: Path) -> None:
+    search = Search.create(spec_of("x"), paths(folder, "x"))
+    search.begin()
+    search.judge(ask_and_start(search), result_of(1, 0.5))
+    assert search.history == replay(search.record.path)
+    search.close()
+
+
+def test_a_dimension_that_a_chain_of_conditions_excludes_is_not_told_to_the_sampler(folder: Path) -> None:
+    space = {
+        "level": {"choice": ["cnn", "linear"]},
+        "momentum": {"choice": [0.0, 0.5], "when": {"level": ["cnn"]}},
+        "weight_decay": {"loguniform": [1e-5, 1e-2], "when": {"momentum": [0.0]}},
+        "lr": {"loguniform": [0.01, 1]},
+    }
+    at = paths(folder, "x")
+    search = Search.create(spec_of("x", space, sampler="tpe", num_samples=20), at)
+    search.begin()
+    for _ in range(20):
+        give(search, ask_and_start(search), 0.5)
+    search.close()
+    resumed = Search.resume(at)
+    assert len(resumed.history.trials) == len(resumed.waiting) == 20
+    resumed.close()
