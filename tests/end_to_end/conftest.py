@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -42,10 +44,18 @@ def no_temporary_directory_stays() -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def tune_app(folder: Path, *arguments: object, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="session", autouse=True)
+def interrupts_are_heeded() -> None:
+    """A shell ignores SIGINT in what it starts in the background, and so would all commands that tests start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def tune_app(
+    folder: Path, *arguments: object, timeout: float = 240, command: Sequence[str] = COMMAND
+) -> subprocess.CompletedProcess[str]:
     """Run a command in `folder` to its end."""
     return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
+        [*command, *map(str, arguments)],
         cwd=folder,
         env=environment(folder),
         capture_output=True,
@@ -89,13 +99,23 @@ def alive(pid: int) -> bool:
         return False
 
 
+def using(folder: Path) -> set[int]:
+    """The living processes that have a file open below `folder`."""
+    found: set[int] = set()
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):  # closed meanwhile, or not ours
+            if descriptor.readlink().is_relative_to(folder):
+                found.add(int(descriptor.parts[2]))
+    return found
+
+
 class Running:
     """A command that runs in the background."""
 
-    def __init__(self, folder: Path, *arguments: object) -> None:
+    def __init__(self, folder: Path, *arguments: object, command: Sequence[str] = COMMAND) -> None:
         self.folder = folder
         self.process = subprocess.Popen(
-            [*COMMAND, *map(str, arguments)],
+            [*command, *map(str, arguments)],
             cwd=folder,
             env=environment(folder),
             stdout=subprocess.PIPE,
@@ -124,8 +144,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     """Start commands in the background; what still runs at the end of the test is killed."""
     running: list[Running] = []
 
-    def start(*arguments: object) -> Running:
-        running.append(Running(tmp_path, *arguments))
+    def start(*arguments: object, command: Sequence[str] = COMMAND) -> Running:
+        running.append(Running(tmp_path, *arguments, command=command))
         return running[-1]
 
     yield start

@@ -48,6 +48,7 @@ def serve(experiment: Experiment, port: int, listening: Callable[[str], object])
 
     Raises `TuneAppError` where optuna-dashboard is missing or the port cannot be had.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.simplefilter("ignore")  # what cannot be drawn of a study is said where it is not drawn
     dashboard = Dashboard(experiment.paths)
     try:
