@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PosixPath
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -31,6 +32,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from numpy.typing import NDArray
 
 from tests.end_to_end.invariants import check_decisions
 from tests.test_search import WORKER, spec_of
@@ -129,9 +131,9 @@ class Run:
     started: bool = False
 
 
-def state_of(seed: int, k: int) -> bytes:
+def state_of(seed: int, k: int) -> dict[str, NDArray[np.generic]]:
     """A training state: what it is the state of."""
-    return f"seed {seed} after {k}".encode()
+    return {"model.seed_and_k": np.array([seed, k])}
 
 
 class Histories(RuleBasedStateMachine):
@@ -219,7 +221,8 @@ class Histories(RuleBasedStateMachine):
             trial = attempt.trial
             assert trial.number in begun if begun else trial.number == len(search.history.trials) - 1
             assert attempt.after == self.last_kept(trial.number)
-            assert attempt.state == (state_of(trial.seed, attempt.after) if attempt.after else None)
+            expected = state_of(trial.seed, attempt.after) if attempt.after else None
+            assert str(attempt.state) == str(expected)
             assert (trial.number, attempt.number) not in self.attempts
             self.attempts.add((trial.number, attempt.number))
             self.live[trial.number] = Run(attempt.after)
@@ -507,7 +510,6 @@ class Histories(RuleBasedStateMachine):
         trial = self.search.history.trials[number]
         luck = zlib.crc32(f"{trial.config} {trial.seed} {k}".encode())
         value = luck % self.values / self.values
-        state = state_of(trial.seed, k)
         return {
             "k": k,
             "epoch": k / self.search.spec.settings.results_per_epoch,
@@ -520,8 +522,7 @@ class Histories(RuleBasedStateMachine):
             "wait_seconds": 0.01,
             "parameters": 1000 + trial.seed % 2,
             "diverged": luck >> 16 & 31 == 0,
-            "state": state,
-            "state_sha256": hashlib.sha256(state).hexdigest(),
+            "state": state_of(trial.seed, k),
         }
 
 

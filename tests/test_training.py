@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 import torch.nn.functional as F
 
@@ -16,7 +17,7 @@ from tune_app.tutorial import training
 from tune_app.tutorial.lesson import Lesson
 from tune_app.tutorial.levels import LEVELS, complete
 from tune_app.tutorial.mnist import Mnist, Split, load
-from tune_app.tutorial.training import Result, fit, load_state, prepare, state, validate
+from tune_app.tutorial.training import Result, fit, prepare, validate
 
 CPU = torch.device("cpu")
 LOGISTIC = [name for name, level in LEVELS.items() if level.family == "logistic"]
@@ -54,6 +55,15 @@ def small(small_data: Path) -> Mnist:
 def tiny(small: Mnist) -> Mnist:
     """The first 500 and 65 of them: the last batches are short."""
     return Mnist(Split(small.train.x[:500], small.train.y[:500]), Split(small.valid.x[:65], small.valid.y[:65]))
+
+
+def state(lesson: Lesson) -> bytes:
+    """A lesson's state as the search keeps it."""
+    return safetensors.numpy.save(training.state(lesson))
+
+
+def load_state(lesson: Lesson, kept: bytes) -> None:
+    training.load_state(lesson, safetensors.numpy.load(kept))
 
 
 def begin(config: dict[str, object], mnist: Mnist, seed: int = 0) -> Lesson:

@@ -9,8 +9,11 @@ from tune_app.experiment.enqueue import enqueued_configs
 from tune_app.experiment.history import Experiment, load_experiment
 from tune_app.experiment.space import load_space
 from tune_app.experiment.spec import paths
+from tune_app.tuning.cluster import Where
 
-__all__ = ["extend", "load_experiment", "load_space", "resume", "search"]
+__all__ = ["Where", "extend", "load_experiment", "load_space", "resume", "search"]
+HERE = Where()
+"""This machine, the package's MNIST, no dashboard."""
 
 
 def search(
@@ -18,11 +21,8 @@ def search(
     name: str | None = None,
     settings: Mapping[str, object] | None = None,
     experiments_dir: str | Path = "experiments",
-    data: str | None = None,
-    address: str | None = None,
-    dashboard: bool = False,
+    where: Where = HERE,
     quiet: bool = False,
-    verbose: bool = False,
     resume: bool = False,
     enqueue: Sequence[str] = (),
 ) -> Experiment:
@@ -31,7 +31,7 @@ def search(
     space: a YAML file or the name of a shipped one. settings: override the file's `search`, for example
     `{"num_samples": 8, "time_budget": "2m"}`. resume: go on where a search of that name was interrupted, if
     there is one. enqueue: what to try first, exported config.yaml files or "NAME:5", an experiment's five best.
-    The rest is as in `tune-app search`.
+    where: other data than the package's MNIST, or a cluster, for example `Where(address="auto")`.
 
     Raises `TuneAppError` for whatever the command explains in one line.
     """
@@ -42,7 +42,6 @@ def search(
     sources = [enqueue] if isinstance(enqueue, str) else enqueue
     enqueued = enqueued_configs(sources, source.space, Path(experiments_dir))
     at = paths(Path(experiments_dir), name if name is not None else name_now(source.name))
-    where = driver.Where(data=data, address=address, dashboard=dashboard, verbose=verbose)
     with progress(quiet) as shown:
         if resume and at.record.exists():
             experiment = load_experiment(name, experiments_dir)
@@ -54,11 +53,8 @@ def search(
 def resume(
     name: str | None = None,
     experiments_dir: str | Path = "experiments",
-    data: str | None = None,
-    address: str | None = None,
-    dashboard: bool = False,
+    where: Where = HERE,
     quiet: bool = False,
-    verbose: bool = False,
 ) -> Experiment:
     """Go on with a search that was interrupted in any way; without a name with the newest.
 
@@ -70,7 +66,6 @@ def resume(
     from tune_app.tuning.progress import progress
 
     experiment = load_experiment(name, experiments_dir)
-    where = driver.Where(data=data, address=address, dashboard=dashboard, verbose=verbose)
     with progress(quiet) as shown:
         return driver.resume(experiment, where, shown.announce, shown.show)
 
@@ -79,11 +74,8 @@ def extend(
     name: str,
     budget: Mapping[str, object],
     experiments_dir: str | Path = "experiments",
-    data: str | None = None,
-    address: str | None = None,
-    dashboard: bool = False,
+    where: Where = HERE,
     quiet: bool = False,
-    verbose: bool = False,
 ) -> Experiment:
     """Go on with a search, finished or not, with a larger budget: the same record, rungs and sampler's sequence.
 
@@ -95,7 +87,6 @@ def extend(
     from tune_app.tuning.progress import progress
 
     experiment = load_experiment(name, experiments_dir)
-    where = driver.Where(data=data, address=address, dashboard=dashboard, verbose=verbose)
     with progress(quiet) as shown:
         return driver.extend(experiment, budget, where, shown.announce, shown.show)
 

@@ -8,14 +8,14 @@ from tests.end_to_end.conftest import environment
 
 NOTEBOOK = """
 import sys
-from tune_app import load_experiment, load_space, search
+from tune_app import Where, load_experiment, load_space, search
 
 source = load_space("quick")
 print([d.name for d in source.space.dimensions], source.settings.num_samples)
 
 settings = {"num_samples": 3, "max_epochs": 2}
-first = search("quick", name="first", settings=settings, data=sys.argv[1], quiet=True)
-again = search("quick", name="again", settings=settings, data=sys.argv[1], quiet=True)
+first = search("quick", name="first", settings=settings, where=Where(data=sys.argv[1]), quiet=True)
+again = search("quick", name="again", settings=settings, where=Where(data=sys.argv[1]), quiet=True)
 best = load_experiment("first").history.best
 print(first.state, len(first.history.trials), best["valid_accuracy"] > 0.5)
 print([t.config for t in first.history.trials] == [t.config for t in again.history.trials])
@@ -26,7 +26,7 @@ except Exception as error:
 
 import ray
 ray.init(address="local", num_cpus=1, include_dashboard=False)
-search("quick", name="third", settings=settings, data=sys.argv[1], quiet=True)
+search("quick", name="third", settings=settings, where=Where(data=sys.argv[1]), quiet=True)
 print(ray.is_initialized(), load_experiment().name)
 """
 

@@ -16,7 +16,7 @@ def validate(space: str | None, schema: bool, as_json: bool) -> None:
     Example: tune-app validate search_spaces/tutorial.yaml
     """
     from tune_app.experiment.space import SpaceFile, load_space
-    from tune_app.tuning.cluster import this_machine
+    from tune_app.tuning.resources import share, this_machine
     from tune_app.tuning.scheduler import rungs
 
     if schema:
@@ -27,9 +27,10 @@ def validate(space: str | None, schema: bool, as_json: bool) -> None:
     source = load_space(space)
     settings = source.settings
     try:
-        at_once = this_machine().trials_at_once(settings)
+        each = share(this_machine(), settings)
+        at_once, gpu_share = each.at_once, each.gpus
     except TuneAppError:  # a cluster may have what this machine lacks
-        at_once = 0
+        at_once, gpu_share = 0, 0.0 if settings.gpus_per_trial == "auto" else settings.gpus_per_trial
     stops = rungs(settings)
     if as_json:
         print_json(
@@ -48,5 +49,5 @@ def validate(space: str | None, schema: bool, as_json: bool) -> None:
         click.echo(f"  {d.name:13} {d}")
     words = f"{', '.join(f'{rung:g}' for rung in stops)} epochs" if stops else "none"
     click.echo(f"  rungs         {words} (results {settings.results_per_epoch} times an epoch)")
-    gpus = f" and {settings.gpus_per_trial:g} GPUs" if settings.gpus_per_trial else ""
+    gpus = f" and {gpu_share:g} GPUs" if gpu_share else ""
     click.echo(f"  each trial    {settings.cpus_per_trial:g} CPUs{gpus}; {at_once} at once on this machine")

@@ -63,6 +63,10 @@ class History:
     trials: list[Trial] = field(default_factory=list)
     rungs: dict[str, dict[float, list[float]]] = field(default_factory=lambda: defaultdict(dict))
     """The values that reached each rung, by family and rung in epochs, in their order."""
+    results: int = 0
+    """How many there are."""
+    images: int = 0
+    """How many were trained on."""
     best: Entry | None = None
     """The best result; among equals the cheapest."""
     led: dict[int, int] = field(default_factory=dict)
@@ -106,6 +110,8 @@ class History:
         """Take in a result: its trial, its rung and the best so far."""
         trial = self.trials[entry["trial"]]
         trial.results.append(entry)
+        self.results += 1
+        self.images += entry["images"]
         if trial.best is None or self.rank(entry) < self.rank(trial.best):
             trial.best = entry
         if entry["rung"] is not None:

@@ -15,6 +15,19 @@ DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h)?$")
 UNITS = {"s": 1, "m": 60, "h": 3600, None: 1}
 
 
+AUTO: Literal["auto"] = "auto"
+
+
+def number_or_auto(value: object) -> object:
+    """ "0.5", as a command line gives it, as a number; "auto" stays."""
+    if not isinstance(value, str) or value == AUTO:
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError("auto, or a number from 0 on") from None
+
+
 def seconds(value: object) -> object:
     """90, "90s", "1.5m" or "2h" in seconds; `ValueError` for other words."""
     if not isinstance(value, str):
@@ -49,7 +62,11 @@ class Settings(BaseModel):
         None, gt=0, description="a trial without a result for so long has lost its worker (or 90s, 10m, 2h)"
     )
     cpus_per_trial: float = Field(1, gt=0, description="CPUs that each trial holds")
-    gpus_per_trial: float = Field(0, ge=0, description="GPUs that each trial holds; fractions share one")
+    gpus_per_trial: Annotated[Literal["auto"] | Annotated[float, Field(ge=0)], BeforeValidator(number_or_auto)] = (
+        Field(
+            AUTO, description="GPUs that each trial holds; auto: as many trials share each as fit, 0 without GPUs"
+        )
+    )
 
     @property
     def mode(self) -> Literal["max", "min"]:

@@ -1,7 +1,9 @@
 """The frozen settings of one experiment, and where its files lie."""
 
 import hashlib
+import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,9 +46,20 @@ class Spec(BaseModel):
         """The meaning of `space`."""
         return check_space(self.space, f"experiment {self.name}")
 
+    @property
+    def digest(self) -> str:
+        """Names what is searched."""
+        return space_digest(self.space, self.settings)
+
     def trial_seed(self, number: int) -> int:
         """The seed of a trial's initialisation and batch order: a function of the search's seed and number."""
         return derive_seed("trial", self.settings.seed, number)
+
+
+def space_digest(space: Mapping[str, Any], settings: Settings) -> str:
+    """The first 16 digits of the SHA-256 of a space and how it is searched."""
+    content = json.dumps([space, settings.model_dump()], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def derive_seed(*parts: str | int) -> int:

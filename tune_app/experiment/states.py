@@ -53,7 +53,11 @@ def read_state(paths: Paths, result: Entry) -> bytes:
         state = path.read_bytes()
     except OSError as error:
         raise TuneAppError(f"{path}: cannot be read: {error.strerror}") from None
-    digest = hashlib.sha256(state).hexdigest()
-    if digest != result["state"]:
-        raise TuneAppError(f"{path}: damaged: its SHA-256 is {digest}, the record says {result['state']}")
+    if digest(state) != result["state"]:
+        raise TuneAppError(f"{path}: damaged: its SHA-256 is {digest(state)}, the record says {result['state']}")
     return state
+
+
+def digest(state: bytes) -> str:
+    """What the record says of a state."""
+    return hashlib.sha256(state).hexdigest()

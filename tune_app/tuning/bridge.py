@@ -5,9 +5,11 @@ Tune calls the scheduler, then the callback, then acts: so a result is judged, r
 carried out.
 """
 
+import math
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -20,6 +22,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search.search_algorithm import SearchAlgorithm
 
+from tune_app.tuning.resources import Share, cluster_nodes
 from tune_app.tuning.scheduler import Decision
 from tune_app.tuning.search import Attempt, Search
 from tune_app.tuning.trainable import TutorialTrial, Work
@@ -31,6 +34,8 @@ RAISED = re.compile(rf"^(\x1b\[\S+?m)?ray::{TutorialTrial.__name__}\.\w+\(\)|cre
 
 MEMORY = re.compile("OutOfMemoryError|low on memory", re.IGNORECASE)
 SECONDS_TO_DESCRIBE = 10
+SECONDS_BETWEEN_LOOKS = 3.0
+"""How often the number of trials at a time is adapted to the cluster."""
 
 
 def tune_id(number: int, attempt: int) -> str:
@@ -164,14 +169,19 @@ class Controller(TuneController):
 
 
 def run_trials(
-    search: Search, data: Mnist, concurrent: int, reason: Callable[[], str | None], show: Callable[[], None]
+    search: Search,
+    data: Mnist,
+    share: Share,
+    reason: Callable[[], str | None],
+    show: Callable[[], None],
 ) -> str | None:
-    """Let Tune run the trials of `search`, so many at a time, until all have ended or there is a `reason`.
+    """Let Tune run the trials of `search`, with a share each, until all have ended or there is a `reason`.
 
-    Returns the reason, or None. Raises `TuneAppError` where the record can no longer be written.
+    Machines that join or leave change how many run at a time. Returns the reason, or None. Raises
+    `TuneAppError` where the record can no longer be written.
     """
     settings = search.spec.settings
-    resources = PlacementGroupFactory([{"CPU": settings.cpus_per_trial, "GPU": settings.gpus_per_trial}])
+    resources = PlacementGroupFactory([{"CPU": share.cpus, "GPU": share.gpus}])
     data_ref = ray.put(data)
     storage = tempfile.mkdtemp(prefix="tune-")  # what Tune writes is of no use to anyone
     experiment = Experiment(search.spec.name, TutorialTrial, storage_path=storage)
@@ -182,8 +192,8 @@ def run_trials(
             seed=attempt.trial.seed,
             max_epochs=settings.max_epochs,
             results_per_epoch=settings.results_per_epoch,
-            threads=max(1, int(settings.cpus_per_trial)),
-            gpu=settings.gpus_per_trial > 0,
+            threads=share.threads,
+            gpu=share.gpus > 0,
             data=data_ref,
             after=attempt.after,
             state=None if attempt.state is None else ray.put(attempt.state),
@@ -196,10 +206,12 @@ def run_trials(
             placement_group_factory=resources,
         )
 
+    concurrent = min(share.at_once, search.num_trials)
+    algorithm = RecordedAlgorithm(search, make, concurrent)
     scheduler = RecordedScheduler(search)
     callback = RecordingCallback(search, scheduler, Watchdog(settings.trial_timeout))
     controller: Any = Controller(
-        search_alg=RecordedAlgorithm(search, make, concurrent),
+        search_alg=algorithm,
         scheduler=scheduler,
         callbacks=[callback],
         storage=experiment.storage,
@@ -208,6 +220,7 @@ def run_trials(
     # How many trials Tune stages: with its default of one, workers would wait for each other's successors.
     controller.update_max_pending_trials(concurrent)
     ended_by = None
+    looked = time.monotonic()
     try:
         while not controller.is_finished():
             ended_by = reason()
@@ -215,6 +228,11 @@ def run_trials(
                 for trial in controller.get_live_trials():
                     end_worker(trial)  # what it was computing is not waited for
                 break
+            if time.monotonic() - looked > SECONDS_BETWEEN_LOOKS:  # machines may have come or gone
+                looked = time.monotonic()
+                fitting = min(share.fitting(cluster_nodes().values()), settings.max_concurrent_trials or math.inf)
+                algorithm.concurrent = max(1, min(int(fitting), search.num_trials))
+                controller.update_max_pending_trials(algorithm.concurrent)
             controller.step()
             callback.end_hanging(controller.get_live_trials())
             show()

@@ -1,33 +1,37 @@
-"""Start or join a Ray cluster, and say how many trials fit on it."""
+"""Start or join a Ray cluster."""
 
 import logging
-import math
 import os
 import shutil
 import socket
 import stat
+import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from unittest.mock import patch
 
 from tune_app.errors import TuneAppError
-from tune_app.experiment.settings import Settings
+from tune_app.tuning.lookout import lookout
 from tune_app.tuning.reaper import children, reaper
+from tune_app.tuning.resources import this_machine
+from tune_app.tuning.signals import undisturbed
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_NUM_REDIS_GET_RETRIES": "3",  # once a second; that something answers is known before
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     # Trial actors bring their own environment, so workers started ahead are of no use to them.
     "RAY_enable_worker_prestart": "0",
     "RAY_prestart_worker_first_driver": "0",
 }
+LOOPBACK = "127.0.0.1"
 TOKEN = Path(".ray", "auth_token")
 """Where in the home directory Ray keeps the token that its services ask for, unless told otherwise."""
 OBJECT_STORE_BYTES = 150_000_000
@@ -37,121 +41,120 @@ LONGEST_TEMPORARY = 29
 """Ray's sockets lie up to 64 characters below the directory made here, and Unix allows 107 in all."""
 
 
-@dataclass(frozen=True)
-class Resources:
-    """CPUs and GPUs, of each node."""
-
-    nodes: tuple[tuple[float, float], ...]
-
-    def trials_at_once(self, settings: Settings) -> int:
-        """How many trials fit; `TuneAppError` when not even one does."""
-        cpus, gpus = settings.cpus_per_trial, settings.gpus_per_trial
-        for option, wanted, there in (
-            ("--cpus-per-trial", cpus, max((node[0] for node in self.nodes), default=0)),
-            ("--gpus-per-trial", gpus, max((node[1] for node in self.nodes), default=0)),
-        ):
-            if wanted > there:
-                raise TuneAppError(
-                    f"{option} is {wanted:g}, allowed: up to the {there:g} that one machine has here"
-                )
-        fits = sum(
-            min(math.floor(node[0] / cpus + 1e-9), math.floor(node[1] / gpus + 1e-9) if gpus else 1_000_000)
-            for node in self.nodes
-        )
-        return min(fits, settings.max_concurrent_trials or fits)
-
-
-def this_machine() -> Resources:
-    """The CPUs and GPUs that this process may use."""
-    return Resources(((available_cpus(), visible_gpus()),))
-
-
-def available_cpus() -> int:
-    """CPUs by affinity and, in a container, by its quota (cgroup v2)."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return cpus if quota == "max" else max(1, min(cpus, int(quota) // int(period)))
-    except (OSError, ValueError):
-        return cpus
-
-
-def visible_gpus() -> int:
-    """NVIDIA GPUs, fewer where CUDA_VISIBLE_DEVICES says so."""
-    gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return (
-        gpus if visible is None else min(gpus, len([d for d in visible.split(",") if d.strip() not in ("", "-1")]))
-    )
-
-
 def import_ray() -> None:
     """Import Ray, which takes most of a second, with our environment variables set: it reads some only then."""
     os.environ.update({k: v for k, v in ENVIRONMENT.items() if k not in os.environ})
     import ray.tune  # noqa: F401
 
 
-@contextmanager
-def cluster(address: str | None, dashboard: bool, verbose: bool) -> Iterator[str | None]:
-    """A connection to Ray: the cluster at `address`, or one of our own that ends with the block.
+@dataclass(frozen=True)
+class Where:
+    """Where a search runs and where its data come from.
 
-    Yields where the dashboard is, in words. A Ray that this process is connected to already is used and left alone.
+    data: as in `mnist.load`. address: a running cluster, auto or HOST:PORT; None: a Ray of our own.
+    keep_dashboard: leave the dashboard open after the search, until a signal. wait_for_resources: seconds that
+    the first trial may wait for a machine that has what it needs.
+    """
+
+    data: str | None = None
+    address: str | None = None
+    dashboard: bool = False
+    keep_dashboard: bool = False
+    dashboard_host: str = LOOPBACK
+    wait_for_resources: float = 0
+    verbose: bool = False
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A connection to Ray. `dashboard`: where it is, in words. `head`: the address of a cluster that was joined."""
+
+    dashboard: str | None = None
+    head: str | None = None
+
+
+@contextmanager
+def cluster(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]:
+    """A connection to a Ray cluster, or to one of our own that ends with the block.
+
+    `metadata` is shown beside the job in the dashboard. A Ray that this process is connected to already is used
+    and left alone. Raises `TuneAppError` for what cannot be joined or would be open to anyone.
     """
     import ray
 
-    if not verbose:
+    if not where.verbose:
         logging.getLogger("ray").setLevel(logging.CRITICAL)
     if ray.is_initialized():
-        yield None
+        yield Connection()
         return
-    if address is not None:
-        url = join(address, verbose)
+    if where.address is not None:
+        connection = join(where, metadata)
         try:
-            yield dashboard_words(url) if dashboard and url else None
+            yield connection
         finally:
             ray.shutdown()
         return
+    require_token_if_open(where.dashboard_host)
     temporary = temporary_directory()
     try:
-        url = start(str(temporary), dashboard, verbose)
+        with undisturbed():
+            url = start(str(temporary), where, metadata)
         protect_token()
         with reaper(temporary, agents()):
             try:
-                yield dashboard_words(url) if dashboard and url else None
+                yield Connection(dashboard_words(url) if url else None)
             finally:
-                ray.shutdown()
+                with undisturbed():
+                    ray.shutdown()
     finally:
-        ray.shutdown()  # what of it had started, if it did not come up
+        ray.shutdown()
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def start(temporary: str, dashboard: bool, verbose: bool) -> str | None:
+def watched(connection: Connection, name: str) -> AbstractContextManager[None]:
+    """Within the block, this process ends with a clear word if the head of a joined cluster is gone."""
+    return lookout(connection.head, name) if connection.head else nullcontext()
+
+
+def require_token_if_open(host: str) -> None:
+    """Raise `TuneAppError` where the dashboard could be reached from elsewhere without a token."""
+    if host not in (LOOPBACK, "localhost", "::1") and os.environ.get("RAY_AUTH_MODE") == "disabled":
+        raise TuneAppError(
+            f"--dashboard-host {host}: without a token, anyone who reaches it could run programs here; allowed:"
+            " RAY_AUTH_MODE=token, or 127.0.0.1 and from elsewhere: ssh -L 8265:localhost:8265"
+        )
+
+
+def start(temporary: str, where: Where, metadata: Mapping[str, str]) -> str | None:
     """Start a Ray of our own, reachable from this machine alone; where its dashboard is."""
     import ray
+    from ray.job_config import JobConfig
 
-    machine = this_machine().nodes[0]
-    with only_what_is_used(dashboard, verbose):
+    machine = this_machine()[0]
+    with only_here_and_what_is_used(where.dashboard, where.verbose):
         context = ray.init(
             address="local",
-            num_cpus=int(machine[0]),
-            num_gpus=int(machine[1]),
-            include_dashboard=dashboard,
+            num_cpus=int(machine.cpus),
+            num_gpus=int(machine.gpus),
+            include_dashboard=where.dashboard,
+            dashboard_host=where.dashboard_host,
             object_store_memory=OBJECT_STORE_BYTES,
-            log_to_driver=verbose,
-            configure_logging=verbose,
+            log_to_driver=where.verbose,
+            configure_logging=where.verbose,
+            job_config=JobConfig(metadata=dict(metadata)),
             _temp_dir=temporary,
-            _node_ip_address="127.0.0.1",  # or other machines could reach it
         )
-    return context.dashboard_url
+    return context.dashboard_url or None
 
 
 @contextmanager
-def only_what_is_used(dashboard: bool, verbose: bool) -> Iterator[None]:
-    """Keep `ray.init` from starting processes that nothing here uses, which it has no option for.
+def only_here_and_what_is_used(dashboard: bool, verbose: bool) -> Iterator[None]:
+    """Keep `ray.init` from listening elsewhere and from starting what nothing here uses: it has no option for that.
 
     The autoscaler's monitor keeps the shutdown waiting for a second; the dashboard's process is started, and
     waited for, without a dashboard, too; the log monitor reads logs that nobody is shown.
     """
+    from ray._private import ray_constants
     from ray._private.node import Node
 
     def no_dashboard(node: Any, **_how: object) -> None:
@@ -162,7 +165,9 @@ def only_what_is_used(dashboard: bool, verbose: bool) -> Iterator[None]:
         unused["start_log_monitor"] = lambda _node: None
     if not dashboard:
         unused["start_api_server"] = no_dashboard
-    with patch.multiple(Node, **unused):
+    # Ray takes 127.0.0.1 for the address of a machine, and then listens there alone, only where it is told that
+    # there can be no cluster; elsewhere it replaces it by an address that others can reach.
+    with patch.multiple(Node, **unused), patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False):
         yield
 
 
@@ -174,17 +179,48 @@ def agents() -> list[int]:
     return [child for raylet in raylets for child in children(raylet.process.pid)]
 
 
-def join(address: str, verbose: bool) -> str | None:
-    """Connect to the cluster at `address`; where its dashboard is. `TuneAppError` where that cannot be done."""
+def join(where: Where, metadata: Mapping[str, str]) -> Connection:
+    """Connect to a running cluster. `TuneAppError` where that cannot be done."""
     import ray
+    from ray.job_config import JobConfig
 
+    address = str(where.address)
     require_answer(address)
+    # Inside a submitted job, Ray passes the job's own metadata on, and takes no other.
+    job_config = None if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else JobConfig(metadata=dict(metadata))
+    with tempfile.TemporaryFile() as said:
+        try:
+            with undisturbed(), stderr_into(said):
+                context = ray.init(
+                    address=address,
+                    log_to_driver=where.verbose,
+                    configure_logging=where.verbose,
+                    job_config=job_config,  # type: ignore[arg-type]  # None is its default
+                )
+        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            said.seek(0)
+            if b"InvalidAuthToken" in said.read():
+                raise TuneAppError(
+                    f"--address {address}: the cluster asks for its token; allowed: RAY_AUTH_MODE=token, with the"
+                    f" token in ~/{TOKEN}, or in a file that RAY_AUTH_TOKEN_PATH names"
+                ) from None
+            lines = str(error).strip().splitlines()
+            raise TuneAppError(f"--address {address}: cannot be joined: {lines[0] if lines else error!r}") from None
+    url = context.dashboard_url if where.dashboard else None
+    return Connection(dashboard_words(url) if url else None, ray.get_runtime_context().gcs_address)
+
+
+@contextmanager
+def stderr_into(file: IO[bytes]) -> Iterator[None]:
+    """Catch what Ray's C++ part writes to stderr: a line at each attempt to connect."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    os.dup2(file.fileno(), 2)
     try:
-        context = ray.init(address=address, log_to_driver=verbose, configure_logging=verbose)
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        reason = str(error).strip().splitlines()
-        raise TuneAppError(f"--address {address}: cannot be joined: {reason[0] if reason else error!r}") from None
-    return context.dashboard_url
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
 
 
 def require_answer(address: str) -> None:
@@ -218,12 +254,3 @@ def temporary_directory() -> Path:
     """A directory with a path that is short enough for Ray's sockets."""
     usual = tempfile.gettempdir()
     return Path(tempfile.mkdtemp(prefix="tune-", dir=usual if len(usual) <= LONGEST_TEMPORARY else "/tmp"))
-
-
-def cluster_resources() -> Resources:
-    """The CPUs and GPUs of each living node of the connected cluster."""
-    import ray
-
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    alive = [node["Resources"] for node in nodes if node["Alive"]]
-    return Resources(tuple((node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in alive))

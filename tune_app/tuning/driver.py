@@ -1,12 +1,8 @@
 """One search from start to end: load MNIST, start Ray, let Tune run the trials, write down how it ended."""
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tune_app.errors import TuneAppError
@@ -16,8 +12,10 @@ from tune_app.experiment.settings import Settings, check_settings
 from tune_app.experiment.space import SpaceSource
 from tune_app.experiment.spec import DataSource, Paths, Spec
 from tune_app.machine import versions
-from tune_app.tuning.cluster import cluster, cluster_resources, import_ray, this_machine
+from tune_app.tuning.cluster import Where, cluster, import_ray, watched
+from tune_app.tuning.resources import share, this_machine, wait_for_resources
 from tune_app.tuning.search import Search
+from tune_app.tuning.signals import interruptible, terminable
 from tune_app.tutorial.levels import TUTORIAL_CONFIG, Config
 
 if TYPE_CHECKING:
@@ -30,16 +28,6 @@ BUDGETS = ("num_samples", "time_budget")
 
 Show = Callable[[History, int], None]
 """Called after every event with what happened so far and the number of trials that the search will have."""
-
-
-@dataclass(frozen=True)
-class Where:
-    """Where a search runs and where its data come from."""
-
-    data: str | None = None
-    address: str | None = None
-    dashboard: bool = True
-    verbose: bool = False
 
 
 def run(
@@ -70,9 +58,7 @@ def run(
             enqueued=tuple(enqueued),
         )
         check_batches(source, spec)
-        return search_on_cluster(
-            lambda: Search.create(spec, paths), spec.settings, paths, data, where, announce, show
-        )
+        return search_on_cluster(lambda: Search.create(spec, paths), spec, paths, data, where, announce, show)
 
 
 def resume(experiment: Experiment, where: Where, announce: Callable[[str], None], show: Show) -> Experiment:
@@ -152,9 +138,7 @@ def go_on(
             raise TuneAppError(
                 f"{name}: the data are not those it began with: digest {data.digest()}, not {spec.data.digest}"
             )
-        return search_on_cluster(
-            lambda: Search.resume(at, extension), spec.settings, at, data, where, announce, show
-        )
+        return search_on_cluster(lambda: Search.resume(at, extension), spec, at, data, where, announce, show)
 
 
 def require_same(source: SpaceSource, enqueued: Sequence[Config], experiment: Experiment) -> None:
@@ -176,7 +160,7 @@ def require_same(source: SpaceSource, enqueued: Sequence[Config], experiment: Ex
 def load_data_and_ray(source: str | None, settings: Settings, where: Where) -> "Mnist":
     """Load the images and import Ray, after a look at whether a trial fits on this machine at all."""
     if where.address is None:
-        this_machine().trials_at_once(settings)
+        share(this_machine(), settings)
     from tune_app.tutorial import mnist
 
     # One after the other: read beside the import, pyarrow crashes now and then, and beside Ray's start, that
@@ -201,7 +185,7 @@ def check_batches(source: SpaceSource, spec: Spec) -> None:
 
 def search_on_cluster(
     make_search: Callable[[], Search],
-    settings: Settings,
+    spec: Spec,
     paths: Paths,
     data: "Mnist",
     where: Where,
@@ -209,16 +193,17 @@ def search_on_cluster(
     show: Show,
 ) -> Experiment:
     """Start or join Ray and run what there is to do until all is done or a reason to end comes up."""
-    with cluster(where.address, where.dashboard, where.verbose) as dashboard:
-        if dashboard:
-            announce(f"Ray dashboard: {dashboard}")
+    with cluster(where, {"experiment": paths.root.name, "space_digest": spec.digest}) as connection:
+        if connection.dashboard:
+            announce(f"Ray dashboard: {connection.dashboard}")
         from tune_app.tuning.bridge import run_trials
+        from tune_app.tuning.metrics import Metrics
 
-        fitting = cluster_resources().trials_at_once(settings)
+        each = wait_for_resources(where.wait_for_resources, spec.settings, announce)
         search = make_search()
         try:
             settings = search.spec.settings  # extended, perhaps
-            with interruptible() as interrupted:
+            with interruptible() as interrupted, watched(connection, paths.root.name):
                 deadline = time.monotonic() + (settings.time_budget or math.inf)
 
                 def reason() -> str | None:
@@ -232,54 +217,24 @@ def search_on_cluster(
                     return "time budget" if time.monotonic() > deadline else None
 
                 search.begin()
-                concurrent = min(fitting, search.num_trials)
-                ended_by = run_trials(
-                    search, data, concurrent, reason, lambda: show(search.history, search.num_trials)
-                )
+                metrics = Metrics(paths.root.name) if connection.dashboard else None
+
+                def shown() -> None:
+                    show(search.history, search.num_trials)
+                    if metrics:
+                        metrics.update(search.history)
+
+                ended_by = run_trials(search, data, each, reason, shown)
                 search.end(ended_by or "completed")
+                if metrics:
+                    metrics.update(search.history, last=True)
         finally:
             search.close()
+        if where.keep_dashboard and connection.dashboard:
+            announce(f"The search has ended. The Ray dashboard stays open until Ctrl-C: {connection.dashboard}")
+            with interruptible() as closed:
+                closed.wait()
     return load_experiment(paths.root.name, paths.root.parent)
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    """Until the search has begun, SIGTERM is a KeyboardInterrupt as SIGINT is: what was started is ended."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def terminate(signum: int, frame: object) -> None:  # noqa: ARG001
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    except SystemExit:  # Ray has a handler of its own while it starts
-        raise KeyboardInterrupt from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; the second is a KeyboardInterrupt."""
-    interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted
-        return
-
-    def interrupt(signum: int, frame: object) -> None:  # noqa: ARG001
-        if interrupted.is_set():
-            raise KeyboardInterrupt
-        interrupted.set()
-
-    before = {s: signal.signal(s, interrupt) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield interrupted
-    finally:
-        for s, handler in before.items():
-            signal.signal(s, handler)
 
 
 def succeeded(experiment: Experiment) -> bool:

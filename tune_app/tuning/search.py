@@ -14,12 +14,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import COMPLETED, FAILED, STOPPED, History, Trial, replay
 from tune_app.experiment.record import FORMAT, Entry, RecordWriter
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import Paths, Spec
-from tune_app.experiment.states import States, read_state
+from tune_app.experiment.states import States, digest, read_state
 from tune_app.tuning.sampler import Sampler
 from tune_app.tuning.scheduler import Decision, decide
 
@@ -52,7 +56,7 @@ class Attempt:
     trial: Trial
     number: int
     after: int
-    state: bytes | None
+    state: dict[str, NDArray[np.generic]] | None
 
 
 class Search:
@@ -150,11 +154,11 @@ class Search:
         after, state = self.last_state(trial)
         return Attempt(trial, len(trial.attempts) + trial.losses, after, state)
 
-    def last_state(self, trial: Trial) -> tuple[int, bytes | None]:
+    def last_state(self, trial: Trial) -> tuple[int, dict[str, NDArray[np.generic]] | None]:
         """The last result whose state is still there as it was kept; 0 where there is none."""
         for result in reversed(trial.results[-2:]):
             try:
-                return result["k"], read_state(self.paths, result)
+                return result["k"], safetensors.numpy.load(read_state(self.paths, result))
             except TuneAppError:  # lost with the power: the one before will do, or the start
                 continue
         return 0, None
@@ -190,14 +194,15 @@ class Search:
         if result["k"] <= len(trial.results):
             self.keep_again(trial.results[result["k"] - 1], result)
             return
+        state = safetensors.numpy.save(result["state"])
         with self.noting_failure():
-            self.states.put(number, result["k"], result["state"])
+            self.states.put(number, result["k"], state)
         self.write(
             "result",
             trial=number,
             attempt=len(trial.attempts) - 1,
             **{name: result[name] for name in MEASURED},
-            state=result["state_sha256"],
+            state=digest(state),
             decision="stop" if decision.stop else "continue",
             rung=decision.rung,
             cutoff=decision.cutoff,
@@ -210,10 +215,10 @@ class Search:
         """Replace a lost state that is needed by the same one, computed again."""
         number, k = recorded["trial"], recorded["k"]
         last = len(self.history.trials[number].results)
-        needed = (last, last - 1, self.history.led.get(number))
-        if k in needed and result["state_sha256"] == recorded["state"]:
+        state = safetensors.numpy.save(result["state"])
+        if k in (last, last - 1, self.history.led.get(number)) and digest(state) == recorded["state"]:
             with self.noting_failure():
-                self.states.put(number, k, result["state"])
+                self.states.put(number, k, state)
 
     def end_if_decided(self, result: Entry) -> bool:
         """Write the end of a trial whose last result decided it."""

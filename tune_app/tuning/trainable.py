@@ -1,6 +1,5 @@
 """What runs in a worker: the tutorial's loop as a Ray Tune trainable. One step is one result."""
 
-import hashlib
 import os
 import platform
 import time
@@ -81,7 +80,7 @@ class TutorialTrial(Trainable):
         )
 
     def step(self) -> dict[str, Any]:
-        """The next result, and the state to go on from (`state`, safetensors bytes)."""
+        """The next result, and the state to go on from (`state`, arrays by name)."""
         from tune_app.tutorial import training
 
         waited = time.perf_counter() - self.waiting_since
@@ -89,15 +88,13 @@ class TutorialTrial(Trainable):
             self.begin(self.work)
             self.work = None
         result = next(self.results)
-        state = training.state(self.lesson)
         self.waiting_since = time.perf_counter()
         return {
             **asdict(result),
             "diverged": result.diverged,
             "parameters": self.parameters,
             "wait_seconds": waited,
-            "state": state,
-            "state_sha256": hashlib.sha256(state).hexdigest(),
+            "state": training.state(self.lesson),
         }
 
     def describe(self) -> dict[str, Any]:
@@ -110,6 +107,7 @@ class TutorialTrial(Trainable):
             "cpu": cpu_model(),
             "threads": torch.get_num_threads(),
             "device": self.device.type,
+            "gpus": os.environ.get("CUDA_VISIBLE_DEVICES") if self.device.type == "cuda" else None,
         }
 
     def __repr__(self) -> str:

@@ -48,7 +48,7 @@ class Split:
         return hashlib.sha256(x.data).hexdigest(), hashlib.sha256(y.data).hexdigest()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mnist:
     """What a search trains on and selects by."""
 

@@ -9,10 +9,10 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 
 import numpy as np
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -55,17 +55,18 @@ def prepare(config: Config, mnist: Mnist, seed: int, device: torch.device) -> Le
     build: Callable[[Hyperparameters, Data], Lesson] = getattr(FAMILIES[level.family], level.name)
     # Up to level 12 the data are where the model is; level 13 moves each batch itself.
     home = torch.device("cpu") if level.name == "accelerator" else device
-    data = Data(
-        x_train=tensor(mnist.train.x).to(home),
-        y_train=tensor(mnist.train.y).to(home),
-        x_valid=tensor(mnist.valid.x).to(home),
-        y_valid=tensor(mnist.valid.y).to(home),
-        device=device,
-        seed=seed,
-    )
+    data = Data(*tensors(mnist, home), device=device, seed=seed)
     with torch.random.fork_rng(devices=[]):  # the initialisation draws from torch's global generator
         torch.manual_seed(seed)
         return build(hyperparameters(config), data)
+
+
+@lru_cache(maxsize=2)
+def tensors(mnist: Mnist, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """x_train, y_train, x_valid, y_valid on a device: on a GPU once a process, whatever is trained there."""
+    arrays = (mnist.train.x, mnist.train.y, mnist.valid.x, mnist.valid.y)
+    x_train, y_train, x_valid, y_valid = (tensor(array).to(device) for array in arrays)
+    return x_train, y_train, x_valid, y_valid
 
 
 def hyperparameters(config: Config) -> Hyperparameters:
@@ -170,16 +171,16 @@ def train_mode(lesson: Lesson, mode: bool) -> None:
         lesson.model.train(mode)
 
 
-def state(lesson: Lesson) -> bytes:
-    """Weights and momenta as a safetensors file: with the number of the last result, all that `fit` needs."""
+def state(lesson: Lesson) -> dict[str, NDArray[np.float32]]:
+    """Weights and momenta by name: with the number of the last result, all that `fit` needs."""
     tensors = {f"model.{name}": p.detach() for name, p in lesson.parameters.items()}
     tensors |= {f"momentum.{name}": buffer for name, buffer in momenta(lesson).items()}
-    return safetensors.torch.save({name: t.cpu().contiguous() for name, t in tensors.items()})
+    return {name: t.cpu().numpy().copy() for name, t in tensors.items()}
 
 
-def load_state(lesson: Lesson, saved: bytes) -> None:
+def load_state(lesson: Lesson, saved: Mapping[str, NDArray[np.float32]]) -> None:
     """Put `state` back into a lesson of the same config."""
-    tensors = safetensors.torch.load(saved)
+    tensors = {name: torch.tensor(array) for name, array in saved.items()}
     with torch.no_grad():
         for name, p in lesson.parameters.items():
             p.copy_(tensors[f"model.{name}"])

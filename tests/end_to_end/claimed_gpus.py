@@ -1,0 +1,65 @@
+"""A search on GPUs that a node only claims to have: what each worker is given, by a trainable that trains nothing.
+
+python -m tests.end_to_end.claimed_gpus ADDRESS FOLDER
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from ray.tune import Trainable
+
+from tests.test_search import WORKER, result_of, spec_of
+from tune_app.experiment.history import load_experiment
+from tune_app.experiment.spec import paths
+from tune_app.tuning import bridge, resources
+from tune_app.tuning.cluster import Where, cluster
+from tune_app.tuning.search import Search
+from tune_app.tutorial import mnist
+
+WORKERS = 4
+
+
+class Claimed(Trainable):  # type: ignore[misc]
+    """Reports once all workers have begun: each then holds its share at the same time."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.config, self.meeting = {}, Path(os.environ["MEETING"])
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.config = {}
+        return True
+
+    def step(self) -> dict[str, Any]:
+        (self.meeting / str(os.getpid())).touch()
+        deadline = time.monotonic() + 60
+        while len(list(self.meeting.iterdir())) < WORKERS:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        return result_of(1, 0.5)
+
+    def describe(self) -> dict[str, Any]:
+        return {**WORKER, "pid": os.getpid(), "gpus": os.environ.get("CUDA_VISIBLE_DEVICES")}
+
+
+def main(address: str, folder: Path) -> None:
+    spec = spec_of("claimed", num_samples=8, max_epochs=1)
+    usable = patch.object(resources, "gpu_memory", lambda _node: 5_000_000_000.0)
+    with usable, patch.object(bridge, "TutorialTrial", Claimed), cluster(Where(address=address), {}):
+        share = resources.wait_for_resources(0, spec.settings, print)
+        search = Search.create(spec, paths(folder / "experiments", "claimed"))
+        search.begin()
+        bridge.run_trials(search, mnist.load(), share, lambda: None, lambda: None)
+        search.end("completed")
+        search.close()
+    trials = load_experiment("claimed", folder / "experiments").history.trials
+    visible = {attempt["pid"]: attempt["gpus"] for trial in trials for attempt in trial.attempts}
+    print(json.dumps({"gpus": share.gpus, "at_once": share.at_once, "visible": list(visible.values())}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

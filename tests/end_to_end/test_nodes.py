@@ -1,0 +1,172 @@
+"""Clusters of several real nodes: nothing is lost when one dies, and one that joins is used."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.end_to_end.conftest import Running, tune_app, wait_for
+from tests.end_to_end.invariants import check
+from tests.end_to_end.nodes import kill_node, nodes
+from tune_app.experiment.history import load_experiment
+
+LONG = """
+space: {level: cnn, bs: 2, lr: 0.01}
+search: {num_samples: 3, max_epochs: 3, results_per_epoch: 5, grace_period: 3}
+"""
+
+
+def namespace(pid: int) -> str:
+    """The mount namespace of a process."""
+    return str(Path(f"/proc/{pid}/ns/mnt").readlink())
+
+
+def workers(folder: Path, name: str = "x") -> list[int]:
+    """The processes that have begun with trials."""
+    trials = load_experiment(name, folder / "experiments").history.trials
+    return [attempt["pid"] for trial in trials for attempt in trial.attempts]
+
+
+def test_without_a_shared_file_system_results_and_weights_reach_the_driver_and_a_dead_nodes_trial_goes_on(
+    tmp_path: Path, start: Callable[..., Running], small_data: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text(LONG)
+    with nodes(tmp_path, "--num-cpus", 1) as cluster:
+        second = cluster.start("--num-cpus", 1)
+        running = start("search", "space.yaml", "--name", "x", "--data", small_data, "--address", cluster.address)
+        running.wait_for_results("x", 5)
+        pids = workers(tmp_path)
+        places = {namespace(pid) for pid in pids}
+        assert len(places) == 2, "both nodes are used"
+        far = next(pid for pid in pids if namespace(pid) != namespace(os.getpid()))
+        lost = next(
+            trial
+            for trial in load_experiment("x", tmp_path / "experiments").history.trials
+            if trial.attempts and trial.attempts[-1]["pid"] == far
+        )
+        kill_node(second)
+        before = len(lost.results)
+        code, out, err = running.end(150)
+        assert code == 0, err
+        assert "3 completed, 0 stopped early, 0 failed" in out
+        trial = load_experiment("x", tmp_path / "experiments").trial(lost.number)
+        assert len(trial.attempts) == 2
+        assert sum(r["attempt"] == 0 for r in trial.results) in (before, before + 1), (
+            "it went on from its last result"
+        )
+    check(tmp_path, "x")
+
+
+def test_a_node_that_joins_is_used_and_one_that_is_missing_is_waited_for(
+    tmp_path: Path, start: Callable[..., Running], small_data: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text(LONG)
+    with nodes(tmp_path, "--num-cpus", 1) as cluster:
+        arguments = ("search", "space.yaml", "--data", small_data, "--address", cluster.address)
+        refused = tune_app(tmp_path, *arguments, "--cpus-per-trial", 2)
+        assert refused.returncode == 1
+        assert refused.stderr.endswith(
+            "\nError: --cpus-per-trial is 2, allowed: up to the 1 that one machine has here\n"
+        )
+        one = start(*arguments, "--name", "x", "--num-samples", 3)
+        one.wait_for_results("x", 2)
+        cluster.start("--num-cpus", 2)
+        wait_for(lambda: len(set(workers(tmp_path))) >= 2, "the new node is used")
+        code, _, err = one.end(150)
+        assert code == 0, err
+        arguments += ("--name", "y", "--cpus-per-trial", 3, "--num-samples", 1, "--wait-for-resources", 60)
+        waiting = start(*arguments)
+        assert waiting.process.stderr is not None
+        lines = [waiting.process.stderr.readline() for _ in range(2)]
+        assert lines[1].startswith("Waiting up to 60 s for resources: --cpus-per-trial is 3, allowed: up to the 2")
+        cluster.start("--num-cpus", 3)
+        code, out, err = waiting.end(120)
+        assert code == 0, err
+        assert "1 completed" in out
+    check(tmp_path, "x")
+    check(tmp_path, "y")
+
+
+def test_when_the_head_dies_the_driver_says_how_to_go_on_and_a_fresh_cluster_finishes(
+    tmp_path: Path, start: Callable[..., Running], small_data: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text(LONG)
+    with nodes(tmp_path, "--num-cpus", 1) as cluster:
+        running = start("search", "space.yaml", "--name", "x", "--data", small_data, "--address", cluster.address)
+        running.wait_for_results("x", 2)
+        cluster.kill("gcs_server")
+        killed = time.monotonic()
+        code, _, err = running.end(70)
+        assert time.monotonic() - killed < 60
+        assert code == 1
+        assert f"Error: the cluster at {cluster.address} no longer answers" in err
+        assert err.splitlines()[-1].endswith("go on with: tune-app resume x")
+        assert "Traceback" not in err
+    done = tune_app(tmp_path, "resume", "x", "--no-dashboard")
+    assert done.returncode == 0, done.stderr
+    check(tmp_path, "x")
+
+
+def test_a_cluster_that_asks_for_a_token_is_joined_with_it_and_refuses_others_in_one_line(
+    tmp_path: Path, small_data: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text("space: {level: linear}\nsearch: {num_samples: 1, max_epochs: 1}")
+    token, wrong = tmp_path / "token", tmp_path / "wrong"
+    token.write_text("a" * 64)
+    wrong.write_text("b" * 64)
+    with nodes(tmp_path, "--num-cpus", 1, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token)) as cluster:
+
+        def search(**env: str) -> subprocess.CompletedProcess[str]:
+            arguments = ["search", "space.yaml", "--quiet", "--data", str(small_data), "--address", cluster.address]
+            return subprocess.run(
+                [sys.executable, "-m", "tune_app", *arguments],
+                cwd=tmp_path,
+                env={**cluster.env, **env},
+                capture_output=True,
+                text=True,
+                timeout=100,
+                check=False,
+            )
+
+        for env in ({"RAY_AUTH_TOKEN_PATH": str(wrong)}, {"RAY_AUTH_MODE": "disabled"}):
+            refused = search(**env)
+            assert refused.returncode == 1
+            assert refused.stderr.startswith(
+                f"Error: --address {cluster.address}: the cluster asks for its token; "
+            )
+            assert refused.stderr.count("\n") == 1
+            assert not (tmp_path / "experiments").exists()
+        done = search()
+        assert done.returncode == 0, done.stderr
+        assert "a" * 64 not in done.stdout + done.stderr
+        status = json.loads(tune_app(tmp_path, "status", "--json").stdout)
+        assert status["trials"][0]["state"] == "completed"
+
+
+def test_gpus_that_nodes_claim_are_shared_and_each_trial_sees_its_own(
+    tmp_path: Path, small_data: Path, start: Callable[..., Running]
+) -> None:
+    (tmp_path / "space.yaml").write_text("space: {level: linear}\nsearch: {num_samples: 6, max_epochs: 1}")
+    (tmp_path / "meeting").mkdir()
+    with nodes(tmp_path, "--num-cpus", 4, "--num-gpus", 2, MEETING=str(tmp_path / "meeting")) as cluster:
+        arguments = ("search", "space.yaml", "--data", small_data, "--address", cluster.address)
+        asked = tune_app(tmp_path, *arguments, "--gpus-per-trial", 0.5)
+        assert asked.returncode == 1
+        assert asked.stderr.splitlines()[-1] == (
+            "Error: Ray offers 2 GPUs that torch cannot use (no CUDA);"
+            " allowed: --gpus-per-trial 0, or a torch with CUDA"
+        )
+        auto = tune_app(tmp_path, *arguments, "--name", "auto")
+        assert auto.returncode == 0, auto.stderr
+        assert "Ray offers 2 GPUs that torch cannot use (no CUDA): its trials run on CPUs." in auto.stderr
+        script = [sys.executable, "-m", "tests.end_to_end.claimed_gpus", cluster.address, str(tmp_path)]
+        done = subprocess.run(script, env=cluster.env, capture_output=True, text=True, timeout=100, check=False)
+        assert done.returncode == 0, done.stderr
+        seen = json.loads(done.stdout.splitlines()[-1])
+        # 4 CPUs for 2 GPUs: two trials share each, and no trial sees more than one.
+        assert seen["gpus"] == 0.5
+        assert seen["at_once"] == 4
+        assert sorted(seen["visible"]) == ["0", "0", "1", "1"]

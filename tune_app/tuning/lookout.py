@@ -1,0 +1,55 @@
+"""Watch whether the head of a joined cluster still answers.
+
+When it is gone, Ray's calls hang, and after a minute Ray ends this process without a word. So a thread of our
+own looks, says what to do, and ends the process first: all that was acknowledged is in the record.
+"""
+
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+SECONDS_BETWEEN_LOOKS = 2
+SECONDS_OF_SILENCE = 30
+"""So long the head may be away: less than the 60 s after which Ray gives up, enough for a restart."""
+SECONDS_TO_CONNECT = 5
+
+
+@contextmanager
+def lookout(address: str, name: str) -> Iterator[None]:
+    """Within the block, end this process if nothing answers at `address` (HOST:PORT); `name`: the experiment's."""
+    over = threading.Event()
+    thread = threading.Thread(target=watch, args=(address, name, over), daemon=True, name="lookout")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def watch(address: str, name: str, over: threading.Event) -> None:
+    """Look every few seconds until it is over, or the address has been silent for too long."""
+    last_answer = time.monotonic()
+    while not over.wait(SECONDS_BETWEEN_LOOKS):
+        if answers(address):
+            last_answer = time.monotonic()
+        elif time.monotonic() - last_answer > SECONDS_OF_SILENCE:
+            sys.stderr.write(
+                f"Error: the cluster at {address} no longer answers; what is recorded is kept,"
+                f" go on with: tune-app resume {name}\n"
+            )
+            sys.stderr.flush()
+            os._exit(1)  # the main thread may hang in Ray for ever
+
+
+def answers(address: str) -> bool:
+    """Whether something accepts a connection there."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_CONNECT).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,184 @@
+"""The CPUs and GPUs that there are, and how trials share them."""
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tune_app.errors import TuneAppError
+from tune_app.experiment.settings import AUTO, Settings
+
+GPU_BYTES_PER_TRIAL = 2_000_000_000
+"""What a trial may take on a GPU: most of it is CUDA's own, the data are 55 MB and a batch is small."""
+SECONDS_BETWEEN_LOOKS = 1.0
+
+
+@dataclass(frozen=True)
+class Node:
+    """One machine. `gpu_bytes`: the memory of each of its GPUs, where that is known."""
+
+    cpus: float
+    gpus: float
+    gpu_bytes: float = math.inf
+
+
+@dataclass(frozen=True)
+class Share:
+    """What each trial holds, and how many fit at a time."""
+
+    cpus: float
+    gpus: float
+    at_once: int
+
+    def fitting(self, nodes: Iterable[Node]) -> int:
+        """How many trials with this share fit on these machines."""
+        return sum(
+            min(
+                math.floor(node.cpus / self.cpus + 1e-6),
+                math.floor(node.gpus / self.gpus + 1e-6) if self.gpus else 1_000_000,
+            )
+            for node in nodes
+        )
+
+    @property
+    def threads(self) -> int:
+        """Threads of each trial: more than it has CPUs would slow all down."""
+        return max(1, int(self.cpus))
+
+
+def share(nodes: tuple[Node, ...], settings: Settings) -> Share:
+    """What each trial holds on these machines; `TuneAppError` where not even one fits, with what there is.
+
+    GPUs "auto": as many trials share each as its memory and its machine's CPUs allow; 0 where there are none.
+    """
+    cpus = settings.cpus_per_trial
+    gpus = gpus_for_each(nodes, cpus) if settings.gpus_per_trial == AUTO else float(settings.gpus_per_trial)
+    for option, wanted, there in (
+        ("--cpus-per-trial", cpus, max((node.cpus for node in nodes), default=0)),
+        ("--gpus-per-trial", gpus, max((node.gpus for node in nodes), default=0)),
+    ):
+        if wanted > there:
+            raise TuneAppError(f"{option} is {wanted:g}, allowed: up to the {there:g} that one machine has here")
+    fits = Share(cpus, gpus, 0).fitting(nodes)
+    if fits == 0:
+        raise TuneAppError(f"no machine has {cpus:g} CPUs and {gpus:g} GPUs for a trial; there are {words(nodes)}")
+    return Share(cpus, gpus, min(fits, settings.max_concurrent_trials or fits))
+
+
+def gpus_for_each(nodes: tuple[Node, ...], cpus: float) -> float:
+    """The part of a GPU that each trial holds, so that every GPU's memory and CPUs suffice; 0 without GPUs."""
+    trials = [
+        max(1, math.floor(min(node.cpus / node.gpus / cpus, node.gpu_bytes / GPU_BYTES_PER_TRIAL)))
+        for node in nodes
+        if node.gpus
+    ]
+    return 1 / min(trials) if trials else 0.0
+
+
+def words(nodes: tuple[Node, ...]) -> str:
+    """What there is: "2 CPUs and 1 GPU; 4 CPUs"."""
+    return (
+        "; ".join(f"{node.cpus:g} CPUs" + (f" and {node.gpus:g} GPUs" if node.gpus else "") for node in nodes)
+        or "no machines"
+    )
+
+
+def this_machine() -> tuple[Node, ...]:
+    """The CPUs and GPUs that this process may use."""
+    return (Node(available_cpus(), visible_gpus()),)
+
+
+def available_cpus() -> int:
+    """CPUs by affinity and, in a container, by its quota (cgroup v2)."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return cpus if quota == "max" else max(1, min(cpus, int(quota) // int(period)))
+    except (OSError, ValueError):
+        return cpus
+
+
+def visible_gpus() -> int:
+    """NVIDIA GPUs, fewer where CUDA_VISIBLE_DEVICES says so."""
+    gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return (
+        gpus if visible is None else min(gpus, len([d for d in visible.split(",") if d.strip() not in ("", "-1")]))
+    )
+
+
+def cluster_nodes() -> dict[str, Node]:
+    """The living machines of the connected cluster, by Ray's id of the node."""
+    import ray
+
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return {
+        node["NodeID"]: Node(node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
+        for node in nodes
+        if node["Alive"]
+    }
+
+
+def with_usable_gpus(
+    nodes: dict[str, Node], settings: Settings, announce: Callable[[str], None]
+) -> tuple[Node, ...]:
+    """The machines as trials can use them: GPUs that Ray offers and torch cannot use do not count.
+
+    Where GPUs are asked for by number, such a GPU is a `TuneAppError`.
+    """
+    if settings.gpus_per_trial == 0 or not any(node.gpus for node in nodes.values()):
+        return tuple(nodes.values())
+    usable = []
+    for name, node in nodes.items():
+        gpu_bytes = gpu_memory(name) if node.gpus else math.inf
+        if gpu_bytes is not None:
+            usable.append(replace(node, gpu_bytes=gpu_bytes))
+            continue
+        offered = f"Ray offers {node.gpus:g} GPUs that torch cannot use (no CUDA)"
+        if settings.gpus_per_trial != AUTO:
+            raise TuneAppError(f"{offered}; allowed: --gpus-per-trial 0, or a torch with CUDA")
+        announce(f"{offered}: its trials run on CPUs.")
+        usable.append(replace(node, gpus=0))
+    return tuple(usable)
+
+
+def gpu_memory(node_id: str) -> float | None:
+    """Bytes of a GPU of that node, None where torch cannot use it."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    there = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    look = ray.remote(cuda_memory).options(num_cpus=0, num_gpus=0.001, scheduling_strategy=there)
+    found: float | None = ray.get(look.remote())
+    return found
+
+
+def cuda_memory() -> float | None:
+    """Bytes of this process's first GPU, None where torch finds none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    return float(torch.cuda.get_device_properties(0).total_memory)
+
+
+def wait_for_resources(seconds: float, settings: Settings, announce: Callable[[str], None]) -> Share:
+    """What each trial holds on the connected cluster, once one fits; `TuneAppError` after `seconds`."""
+    deadline = time.monotonic() + seconds
+    told = False
+    while True:
+        nodes = cluster_nodes()
+        try:
+            share(tuple(nodes.values()), settings)
+            break
+        except TuneAppError as error:
+            if time.monotonic() >= deadline:
+                raise
+            if not told:
+                announce(f"Waiting up to {seconds:g} s for resources: {error}")
+                told = True
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    return share(with_usable_gpus(nodes, settings, announce), settings)
