@@ -6,6 +6,7 @@ from tune_app.cli.dashboard import dashboard
 from tune_app.cli.experiments import export, list_experiments, remove, status
 from tune_app.cli.levels import levels
 from tune_app.cli.search import extend, resume, search
+from tune_app.cli.submit import submit
 from tune_app.cli.train import train
 from tune_app.cli.validate import validate
 from tune_app.errors import TuneAppError
@@ -40,6 +41,7 @@ for command in (
     search,
     resume,
     extend,
+    submit,
     list_experiments,
     remove,
     status,
