@@ -58,7 +58,7 @@ def submit(
         arguments += ["--no-early-stopping"] if key == "early_stopping" else [option, str(value)]
     if data:
         arguments += ["--data", data]
-    labels = {"experiment": name, "space_digest": space_digest(source.content, source.settings)}
+    labels = {"job_name": name, "space_digest": space_digest(source.content, source.settings)}
     job = jobs.submit(address, space, arguments, name, labels, pip)
     click.echo(f"Submitted {name} as job {job}", err=True)
     if no_wait:

@@ -41,7 +41,7 @@ def seconds(value: object) -> object:
 class Settings(BaseModel):
     """How long and how a space is searched."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True)
 
     num_samples: int = Field(24, ge=1, le=1_000_000, description="number of trials; a grid has its own")
     sampler: Literal["random", "tpe"] = Field("tpe", description="how configs are proposed")

@@ -193,7 +193,7 @@ def search_on_cluster(
     show: Show,
 ) -> Experiment:
     """Start or join Ray and run what there is to do until all is done or a reason to end comes up."""
-    with cluster(where, {"experiment": paths.root.name, "space_digest": spec.digest}) as connection:
+    with cluster(where, {"job_name": paths.root.name, "space_digest": spec.digest}) as connection:
         if connection.dashboard:
             announce(f"Ray dashboard: {connection.dashboard}")
         from tune_app.tuning.bridge import run_trials
@@ -230,7 +230,7 @@ def search_on_cluster(
                     metrics.update(search.history, last=True)
         finally:
             search.close()
-        if where.keep_dashboard and connection.dashboard:
+        if where.keep_dashboard and connection.dashboard and ended_by != "interrupted":
             announce(f"The search has ended. The Ray dashboard stays open until Ctrl-C: {connection.dashboard}")
             with interruptible() as closed:
                 closed.wait()

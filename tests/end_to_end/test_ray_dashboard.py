@@ -1,0 +1,117 @@
+"""A search in Ray's dashboard and for Prometheus, as a browser and a scraper see it."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import Running, descendants, temporary, tune_app, wait_for
+from tune_app.experiment.history import load_experiment
+
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+"""127.0.0.1, the same in IPv6, and ::1, as /proc/net/tcp writes them."""
+
+
+def listening(pids: set[int]) -> set[str]:
+    """The addresses at which processes listen."""
+    sockets = {
+        link
+        for pid in pids
+        for descriptor in Path(f"/proc/{pid}/fd").glob("*")
+        if descriptor.is_symlink() and (link := str(descriptor.readlink())).startswith("socket:")
+    }
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
+                found.add(fields[1].split(":")[0])
+    return found
+
+
+def rendered(url: str) -> str:
+    """A page as a browser without a screen has it after some seconds."""
+    browser = shutil.which("chromium")
+    assert browser, "chromium is needed: apt-get install chromium"
+    command = [
+        browser,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--virtual-time-budget=15000",
+        "--dump-dom",
+        url,
+    ]
+    return subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
+
+
+def metric(texts: list[str], name: str, **labels: str) -> float | None:
+    """The value of a metric in what was scraped."""
+    for line in "\n".join(texts).splitlines():
+        if line.startswith(f"ray_tune_app_{name}{{") and all(f'{k}="{v}"' in line for k, v in labels.items()):
+            return float(line.rsplit(" ", 1)[1])
+    return None
+
+
+def test_a_search_shows_in_the_dashboard_and_for_prometheus_and_on_this_machine_only(
+    tmp_path: Path, start: Callable[..., Running], small_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_metrics_report_interval_ms", "500")
+    running = start("search", "quick", "--name", "shown", "--data", small_data, "--dashboard")
+    assert running.process.stderr is not None
+    url = None
+    for line in running.process.stderr:
+        found = re.search(r"stays open until Ctrl-C: (http://127\.0\.0\.1:\d+)", line)
+        if found:
+            url = found[1]
+            break
+    assert url
+    assert listening({running.process.pid} | descendants(running.process.pid)) <= LOOPBACK
+
+    history = load_experiment("shown", tmp_path / "experiments").history
+    assert history.best is not None
+    (targets,) = temporary(tmp_path).glob("tune-*/prom_metrics_service_discovery.json")
+
+    def scrape() -> list[str]:
+        addresses = json.loads(targets.read_text())[0]["targets"]
+        return [urllib.request.urlopen(f"http://{a}/metrics", timeout=10).read().decode() for a in addresses]
+
+    wait_for(lambda: metric(scrape(), "results") == history.results, "the last results are exported")
+    texts = scrape()
+    for state in ("pending", "running", "stopped", "completed", "failed"):
+        assert metric(texts, "trials", state=state, experiment="shown") == history.count(state)
+    assert metric(texts, "best_valid_accuracy") == pytest.approx(history.best["valid_accuracy"])
+    series = {line.rsplit(" ", 1)[0] for line in "\n".join(texts).splitlines() if line.startswith("ray_tune_app_")}
+    assert len(series) == 5 + 3, "few, however many trials there are"
+
+    jobs = json.loads(urllib.request.urlopen(f"{url}/api/jobs/", timeout=10).read())
+    digest = history.spec.digest
+    assert jobs[0]["metadata"] == {"job_name": "shown", "space_digest": digest}
+    assert re.search(r">\s*shown\s*<", rendered(f"{url}/#/jobs"))
+    actors = rendered(f"{url}/#/actors")
+    workers = {attempt["pid"] for trial in history.trials for attempt in trial.attempts}
+    assert actors.count("TutorialTrial") == actors.count("tune_app worker") == len(workers)
+    assert all(str(pid) in actors for pid in workers)
+    assert "ImplicitFunc" not in actors
+
+    running.process.send_signal(signal.SIGINT)
+    code, out, _ = running.end(20)
+    assert code == 0
+    assert "Export it: tune-app export shown" in out
+
+
+def test_a_dashboard_for_others_needs_a_token(tmp_path: Path, small_data: Path) -> None:
+    done = tune_app(tmp_path, "search", "quick", "--data", small_data, "--dashboard-host", "0.0.0.0")
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "Error: --dashboard-host 0.0.0.0: without a token, anyone who reaches it could run"
+    )
+    assert "RAY_AUTH_MODE=token" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "experiments").exists()
