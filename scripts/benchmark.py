@@ -2,6 +2,7 @@
 """Measure this app against its peers: whole processes, in turns, medians.
 
     .venv/bin/python scripts/benchmark.py search [--trials 24] [--trials 100] [--rounds 5]
+    .venv/bin/python scripts/benchmark.py cluster [--trials 100] [--rounds 3]
     .venv/bin/python scripts/benchmark.py scale [--trials 10000]
 
 In search, all programs train the same configs with the same code (level linear, bs 64, the same learning rates
@@ -222,6 +223,37 @@ def search(trials: tuple[int, ...], rounds: int) -> None:
                 measured.append(measure(program, n))
                 click.echo(f"round {round_ + 1}, {n} trials, {program}: {measured[-1]}", err=True)
         click.echo(table(n, runs))
+
+
+@main.command()
+@click.option("--trials", type=int, default=100, show_default=True)
+@click.option("--rounds", type=int, default=3, show_default=True)
+def cluster(trials: int, rounds: int) -> None:
+    """The same search on two nodes with one CPU each, and on one node with two."""
+    script = str(Path(__file__).with_name("cluster"))
+    walls: dict[str, list[float]] = {"2 1": [], "1 2": []}
+    for _ in range(rounds):
+        for shape, measured in walls.items():
+            with tempfile.TemporaryDirectory(prefix="bench-") as name:
+                folder = Path(name)
+                env = {**os.environ, "RAY_AUTH_MODE": "disabled", "TUNE_APP_CLUSTER": f"/tmp/bench-{os.getpid()}"}
+                started = subprocess.run(
+                    [script, "start", *shape.split()], env=env, capture_output=True, check=True
+                )
+                try:
+                    address = started.stdout.decode().splitlines()[0].split()[-1]
+                    command = [*our_command(trials, folder), "--address", address]
+                    start = time.perf_counter()
+                    subprocess.run(command, cwd=folder, env=env, capture_output=True, check=True)
+                    measured.append(time.perf_counter() - start)
+                    click.echo(f"{shape.split()[0]} nodes: {measured[-1]:.1f} s", err=True)
+                finally:
+                    subprocess.run([script, "stop"], env=env, check=True)
+    two, one = walls.values()
+    ratios = [a / b for a, b in zip(two, one, strict=True)]
+    click.echo(f"load {os.getloadavg()[0]:.2f}")
+    click.echo(f"2 nodes with 1 CPU each: {spread(two)} s; 1 node with 2 CPUs: {spread(one)} s")
+    click.echo(f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 
 @main.command()

@@ -1,7 +1,9 @@
 """tune-app submit on real clusters: the head has no tune_app, the workers nothing but torch, ray and numpy."""
 
+import json
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -49,10 +51,18 @@ def test_a_search_is_sent_followed_and_fetched_and_needs_little_on_the_nodes(tmp
         assert "4 trials: " in done.stdout
         assert "Best: valid accuracy" in done.stdout
         assert "a" * 64 not in done.stdout + done.stderr
-        spec = load_experiment("x", tmp_path / "experiments").history.spec
-        assert (spec.settings.seed, spec.settings.num_samples) == (3, 4)
-        trials = load_experiment("x", tmp_path / "experiments").history.trials
-        assert len({attempt["pid"] for trial in trials for attempt in trial.attempts}) == 2
+        history = load_experiment("x", tmp_path / "experiments").history
+        assert (history.spec.settings.seed, history.spec.settings.num_samples) == (3, 4)
+        assert history.best is not None
+        asked = urllib.request.Request(
+            f"{cluster.dashboard}/api/jobs/", headers={"Authorization": "Bearer " + "a" * 64}
+        )
+        jobs = json.loads(urllib.request.urlopen(asked, timeout=10).read())
+        (labels,) = [job["metadata"] for job in jobs if (job["metadata"] or {}).get("job_name") == "x"]
+        assert labels["space_digest"] == history.spec.digest
+        best = f"{history.best['valid_accuracy']:.4f} (trial {history.best['trial']})"
+        assert labels["best_valid_accuracy"] == best
+        assert len({attempt["pid"] for trial in history.trials for attempt in trial.attempts}) == 2
     check(tmp_path, "x")
     again = tune_app(tmp_path, "submit", "mine.yaml", "--name", "x")
     assert again.returncode == 1

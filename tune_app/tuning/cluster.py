@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 import socket
 import stat
 import sys
@@ -16,7 +15,7 @@ from unittest.mock import patch
 
 from tune_app.errors import TuneAppError
 from tune_app.tuning.lookout import lookout
-from tune_app.tuning.reaper import children, reaper
+from tune_app.tuning.reaper import reaper
 from tune_app.tuning.resources import this_machine
 from tune_app.tuning.signals import undisturbed
 
@@ -96,19 +95,15 @@ def cluster(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]:
         return
     require_token_if_open(where.dashboard_host)
     temporary = temporary_directory()
-    try:
-        with undisturbed():
-            url = start(str(temporary), where, metadata)
-        protect_token()
-        with reaper(temporary, agents()):
-            try:
-                yield Connection(dashboard_words(url) if url else None)
-            finally:
-                with undisturbed():
-                    ray.shutdown()
-    finally:
-        ray.shutdown()
-        shutil.rmtree(temporary, ignore_errors=True)
+    with reaper(temporary):
+        try:
+            with undisturbed():
+                url = start(str(temporary), where, metadata)
+            protect_token()
+            yield Connection(dashboard_words(url) if url else None)
+        finally:
+            with undisturbed():
+                ray.shutdown()
 
 
 def watched(connection: Connection, name: str) -> AbstractContextManager[None]:
@@ -169,14 +164,6 @@ def only_here_and_what_is_used(dashboard: bool, verbose: bool) -> Iterator[None]
     # there can be no cluster; elsewhere it replaces it by an address that others can reach.
     with patch.multiple(Node, **unused), patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False):
         yield
-
-
-def agents() -> list[int]:
-    """The processes that the raylet which was started here has started: its agents."""
-    import ray
-
-    raylets = ray._private.worker._global_node.all_processes["raylet"]  # type: ignore[attr-defined]
-    return [child for raylet in raylets for child in children(raylet.process.pid)]
 
 
 def join(where: Where, metadata: Mapping[str, str]) -> Connection:

@@ -1,45 +1,48 @@
-"""Clear up after this process should it be killed: of Ray, two agents would stay for a minute, and its files.
+"""Clear up after a Ray of our own, however this process ends.
 
-A shell waits on a pipe. A line on it means that all ended well; its end without one, that this process is gone.
+When it is killed, Ray's agents would stay for a minute, what was just starting for ever, and its files, too. So a
+shell waits at a pipe that ends with this process. All processes of that Ray inherit a variable that tells them.
 """
 
+import os
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+MARK = "TUNE_APP_TEMPORARY"
+KEEP_ENVIRONMENT = "SPT_NOENV"
+"""Without it, Ray's agents write their title over the environment that /proc shows of them."""
 WAIT_AND_CLEAR = """
-read -r _ && exit
-sleep 1
-directory=$1; shift
-for pid; do
-    grep -aq Agent "/proc/$pid/cmdline" && kill -9 "$pid"
+read -r _
+while found=$(grep -als "$1" /proc/[0-9]*/environ); [ -n "$found" ]; do
+    for environ in $found; do
+        pid=${environ#/proc/}
+        kill -9 "${pid%/environ}"
+    done
+    sleep 0.05
 done
-rm -rf "$directory"
+rm -rf "$2"
 """
+"""Waits for a line or the end of the pipe; without /proc, nothing is found and the files alone go."""
 
 
 @contextmanager
-def reaper(directory: Path, agents: Iterable[int]) -> Iterator[None]:
-    """If this process is killed within the block, end these agents of Ray and remove the directory."""
-    command = ["sh", "-c", WAIT_AND_CLEAR, "reaper", str(directory), *map(str, agents)]
+def reaper(directory: Path) -> Iterator[None]:
+    """At the end of the block or of this process, end what is left of what it started, and remove `directory`."""
     shell = subprocess.Popen(
-        command,
+        ["sh", "-c", WAIT_AND_CLEAR, "reaper", f"{MARK}={directory}", str(directory)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # a Ctrl-C is not meant for it
     )
+    marks = {MARK: str(directory), KEEP_ENVIRONMENT: "1"}
+    os.environ.update(marks)
     try:
         yield
     finally:
+        for name in marks:
+            os.environ.pop(name, None)
         with suppress(BrokenPipeError):  # someone ended it
             shell.communicate(b"\n")
-
-
-def children(pid: int) -> list[int]:
-    """The processes that `pid` started; none where /proc does not say."""
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []

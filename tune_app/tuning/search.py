@@ -17,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import COMPLETED, FAILED, STOPPED, History, Trial, replay
@@ -159,7 +160,7 @@ class Search:
         for result in reversed(trial.results[-2:]):
             try:
                 return result["k"], safetensors.numpy.load(read_state(self.paths, result))
-            except TuneAppError:  # lost with the power: the one before will do, or the start
+            except (TuneAppError, SafetensorError):  # lost with the power: the one before will do, or the start
                 continue
         return 0, None
 

@@ -1,0 +1,456 @@
+"""What hangs, stops, fills up, fails or comes at a bad moment from outside: the search says so and goes on."""
+
+import hashlib
+import json
+import os
+import pickle
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.end_to_end.conftest import (
+    COMMAND,
+    Running,
+    alive,
+    descendants,
+    environment,
+    left_in,
+    temporary,
+    tune_app,
+    using,
+    wait_for,
+)
+from tests.end_to_end.invariants import check
+from tests.end_to_end.test_cluster import HEAD
+from tune_app.experiment.history import load_experiment
+from tune_app.experiment.record import Entry, encode, read_entries
+
+SLOW = "space: {level: cnn, bs: 2, lr: 0.01}\nsearch: {num_samples: 2, max_epochs: 2, results_per_epoch: 4}"
+SEARCH = ("search", "space.yaml", "--name", "x", "--no-dashboard", "--data")
+
+
+def entries(folder: Path, *kinds: str) -> list[Entry]:
+    """The entries in the record of experiment x, of these kinds if any are given."""
+    record = folder / "experiments" / "x" / "record.jsonl"
+    return [e for e in read_entries(record) if not kinds or e["kind"] in kinds]
+
+
+def name_of(pid: int) -> str:
+    """The name of a process; "" where it has ended."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
+
+
+def wait_for_child(running: Running, name: str) -> set[int]:
+    """The processes that a command has started, as soon as one of that name is among them; "": any."""
+    processes: set[int] = set()
+
+    def there() -> bool:
+        assert running.process.poll() is None, running.process.communicate()
+        processes.update(descendants(running.process.pid))
+        return any(name in ("", name_of(pid)) for pid in processes)
+
+    wait_for(there, f"there is a process {name}")
+    return processes
+
+
+def assert_nothing_is_left(folder: Path, processes: set[int], seconds: float) -> None:
+    """No process that a command started, nor what it had in its temporary directory."""
+    there = temporary(folder)
+    wait_for(lambda: not any(map(alive, processes)) and not using(there), "no process is left", seconds)
+    wait_for(lambda: left_in(there) == [], "the temporary directory is empty", seconds)
+
+
+def test_a_hung_trial_is_ended_and_goes_on_in_a_new_worker_from_its_last_result(
+    tmp_path: Path, start: Callable[..., Running], small_data: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text(SLOW)
+    running = start(*SEARCH, small_data, "--num-samples", 1, "--trial-timeout", 3)
+    running.wait_for_results("x", 3)
+    hung = load_experiment("x", tmp_path / "experiments").trial(0).attempts[0]["pid"]
+    os.kill(hung, signal.SIGSTOP)
+    wait_for(lambda: not alive(hung), "the worker that hangs is ended")
+    code, out, err = running.end(120)
+    assert code == 0, err
+    assert "1 completed, 0 stopped early, 0 failed" in out
+    assert [(e["trial"], e["reason"]) for e in entries(tmp_path, "lost")] == [(0, "no result for 3 s")]
+    first, second = entries(tmp_path, "started")
+    assert first["pid"] != second["pid"]
+    attempts = [r["attempt"] for r in entries(tmp_path, "result")]
+    assert attempts == sorted(attempts)
+    assert attempts.count(0) >= 3
+    assert attempts.count(1) >= 1
+    check(tmp_path, "x")
+
+
+def test_a_driver_that_was_stopped_takes_no_trial_for_hung(
+    tmp_path: Path, start: Callable[..., Running], small_data: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text(SLOW)
+    running = start(*SEARCH, small_data, "--num-samples", 1, "--trial-timeout", 5)
+    running.wait_for_results("x", 3)
+    running.process.send_signal(signal.SIGSTOP)
+    time.sleep(10)  # twice the timeout: how long it was stopped is the point
+    running.process.send_signal(signal.SIGCONT)
+    code, out, err = running.end(120)
+    assert code == 0, err
+    assert "1 completed, 0 stopped early, 0 failed" in out
+    assert entries(tmp_path, "lost") == []
+    times = [e["time"] for e in entries(tmp_path)]
+    assert max(after - before for before, after in pairwise(times)) >= 9, "it was not stopped"
+    durations = [v for e in entries(tmp_path) for k, v in e.items() if k.endswith("seconds")]
+    assert len(durations) == 3 * 8 + 1  # three of each result, one of the config
+    assert min(durations) >= 0
+    check(tmp_path, "x")
+
+
+@pytest.fixture
+def gpu_address(tmp_path: Path) -> Iterator[str]:
+    """The address of a Ray that claims a GPU which torch cannot use."""
+    env = environment(tmp_path)
+    command = [sys.executable, "-c", HEAD.replace("num_cpus=2", "num_cpus=2, num_gpus=1"), env["TMPDIR"]]
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as head:
+        assert head.stdout is not None
+        yield head.stdout.readline().strip()
+        head.communicate("", timeout=30)
+
+
+USABLE = """
+from tune_app.cli import main
+from tune_app.tuning import resources
+
+resources.gpu_memory = lambda _node: 5e9  # as if torch could use it when one looks, and no longer in a trial
+main()
+"""
+
+
+def test_the_same_error_in_the_first_trials_stops_the_search_and_one_of_them_is_repeated_in_the_foreground(
+    tmp_path: Path, small_data: Path, gpu_address: str
+) -> None:
+    assert not torch.cuda.is_available()
+    (tmp_path / "space.yaml").write_text("space: {level: linear}\nsearch: {max_epochs: 1, results_per_epoch: 2}")
+    usable = [sys.executable, "-c", USABLE]
+    on_gpu = ("--address", gpu_address, "--gpus-per-trial", 1, "--num-samples", 10)
+    done = tune_app(tmp_path, *SEARCH, small_data, *on_gpu, command=usable)
+    stopped = "The search was stopped: the first trials all failed with the same error.\n"
+    assert done.returncode == 1
+    assert done.stdout.startswith(stopped), done.stderr
+    assert "Ray offers a GPU that torch cannot use; allowed: --gpus-per-trial 0\n" in done.stdout
+    assert "Go on: tune-app resume x\n" in done.stdout
+    assert "Repeat it in the foreground: tune-app train x --trial 0\n" in done.stdout
+    status = json.loads(tune_app(tmp_path, "status", "x", "--json").stdout)
+    assert (status["state"], status["reason"]) == ("interrupted", "error")
+    assert [trial["state"] for trial in status["trials"]] == ["failed"] * 3
+
+    repeated = tune_app(tmp_path, "train", "x", "--trial", 0)  # on the CPU, which can do it
+    assert repeated.returncode == 0, repeated.stderr
+    assert [line.split()[:2] for line in repeated.stdout.splitlines()[:2]] == [["epoch", "0.5"], ["epoch", "1"]]
+    assert "different: device: cuda in the search, cpu now" in repeated.stdout
+
+    resumed = tune_app(tmp_path, "resume", "x", "--address", gpu_address, command=usable)
+    assert resumed.returncode == 1
+    assert resumed.stdout.startswith(stopped), resumed.stderr
+    status = json.loads(tune_app(tmp_path, "status", "x", "--json").stdout)
+    assert (status["reason"], len(status["trials"])) == ("error", 4)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("child", ["", "raylet"], ids=["any child", "raylet"])
+def test_a_signal_while_a_search_starts_ends_it_and_leaves_nothing(
+    tmp_path: Path, start: Callable[..., Running], small_data: Path, number: signal.Signals, child: str
+) -> None:
+    (tmp_path / "space.yaml").write_text(SLOW)
+    running = start(*SEARCH, small_data)
+    processes = wait_for_child(running, child)
+    running.process.send_signal(number)
+    code, out, err = running.end(30)
+    assert (code, out, err) == (130, "", "Interrupted.\n")
+    assert not (tmp_path / "experiments").exists()
+    assert_nothing_is_left(tmp_path, processes, 5)
+
+
+def test_a_search_killed_while_it_starts_leaves_no_process_and_no_temporary_file(
+    tmp_path: Path, start: Callable[..., Running], small_data: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text(SLOW)
+    running = start(*SEARCH, small_data)
+    processes = wait_for_child(running, "raylet")
+    running.process.kill()
+    assert_nothing_is_left(tmp_path, processes, 30)
+
+
+def test_a_search_killed_while_it_runs_leaves_no_process_and_no_temporary_file(
+    tmp_path: Path, start: Callable[..., Running], small_data: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text(SLOW)
+    running = start(*SEARCH, small_data)
+    running.wait_for_results("x", 2)
+    processes = descendants(running.process.pid)
+    names = {name_of(pid) for pid in processes}
+    assert {"gcs_server", "raylet", "ray::DashboardA", "ray::RuntimeEnv", "ray::TutorialTr", "sh"} <= names
+    running.process.kill()
+    assert_nothing_is_left(tmp_path, processes, 30)
+
+
+def test_a_second_signal_ends_the_search_at_once_and_loses_nothing(
+    tmp_path: Path, start: Callable[..., Running], small_data: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text(SLOW)
+    running = start(*SEARCH, small_data)
+    running.wait_for_results("x", 3)
+    record = tmp_path / "experiments" / "x" / "record.jsonl"
+    processes = descendants(running.process.pid)
+    acknowledged = record.read_bytes()
+    running.process.send_signal(signal.SIGINT)
+    time.sleep(0.1)  # so that the first is no longer pending, or they would be one
+    running.process.send_signal(signal.SIGINT)
+    code, _, err = running.end(15)
+    assert code == 130
+    assert err in ("", "Interrupted.\n")
+    assert_nothing_is_left(tmp_path, processes, 10)
+    assert record.read_bytes().startswith(acknowledged[: acknowledged.rfind(b"\n") + 1])
+    resumed = tune_app(tmp_path, "resume", "x", "--no-dashboard")
+    assert resumed.returncode == 0, resumed.stderr
+    assert record.read_bytes().startswith(acknowledged[: acknowledged.rfind(b"\n") + 1])
+    check(tmp_path, "x")
+
+
+class Disk:
+    """A small disk as FOLDER/experiments, which only what is run through it sees: a tmpfs in a mount namespace."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, at = folder, folder / "experiments"
+        at.mkdir()
+        mount = 'mount -t tmpfs -o size=4m none "$0" && echo mounted && exec cat'
+        self.holder = subprocess.Popen(
+            ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount, at],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.holder.stdout is not None
+        assert self.holder.stdout.readline() == "mounted\n", "this test needs root"
+        inside = 'cd "$0" && exec "$@"'
+        enter = ["nsenter", "--target", str(self.holder.pid), "--mount", "sh", "-c", inside, str(folder)]
+        self.enter, self.command = enter, [*enter, *COMMAND]
+        self.experiments = Path(f"/proc/{self.holder.pid}/root{at}")
+        """The disk as it is reached from outside."""
+
+    def run(self, script: str) -> None:
+        """Run a script as one inside would."""
+        subprocess.run([*self.enter, "sh", "-e", "-c", script], check=True)
+
+    def results(self) -> int:
+        """How many results the record holds."""
+        record = self.experiments / "x" / "record.jsonl"
+        return record.read_text().count('"kind":"result"') if record.exists() else 0
+
+    def wait_for_results(self, running: Running, n: int) -> None:
+        """Until the record holds `n` results."""
+
+        def there() -> bool:
+            assert running.process.poll() is None, running.process.communicate()
+            return self.results() >= n
+
+        wait_for(there, f"there are {n} results")
+
+    def fill(self) -> None:
+        """Leave no room."""
+        with (self.experiments / "ballast").open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+
+    def check(self) -> None:
+        """Copy the experiment to where all commands reach it, and check it there."""
+        elsewhere = self.folder / "elsewhere"
+        shutil.copytree(self.experiments / "x", elsewhere / "experiments" / "x")
+        check(elsewhere, "x")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """A small disk; it goes with the process that holds it."""
+    disk = Disk(tmp_path)
+    yield disk
+    disk.holder.communicate("", timeout=10)
+
+
+def said_once(err: str) -> str:
+    """The only line on stderr beside those on trials that have ended."""
+    (line,) = [line for line in err.splitlines() if not line.startswith("trial ")]
+    return line
+
+
+def test_a_disk_that_is_full_and_then_read_only_stops_the_search_with_the_path_and_it_goes_on_afterwards(
+    tmp_path: Path, start: Callable[..., Running], small_data: Path, disk: Disk
+) -> None:
+    (tmp_path / "space.yaml").write_text(SLOW)
+    go_on = ("resume", "x", "--no-dashboard")
+    running = start(*SEARCH, small_data, "--num-samples", 3, command=disk.command)
+    disk.wait_for_results(running, 3)
+    processes = descendants(running.process.pid)
+    disk.fill()
+    code, out, err = running.end(60)
+    assert (code, out) == (1, "")
+    assert said_once(err).startswith("Error: experiments/x/")
+    assert said_once(err).lower().endswith(": cannot be written: no space left on device")
+    assert_nothing_is_left(tmp_path, processes, 10)
+    status = tune_app(tmp_path, "status", "x", "--json", command=disk.command)
+    assert json.loads(status.stdout)["state"] == "interrupted"
+    disk.run("mount -o remount,size=64m experiments")
+
+    running = start(*go_on, command=disk.command)
+    disk.wait_for_results(running, disk.results() + 2)
+    # The disk as a whole cannot become read-only while the record is open for writing.
+    disk.run("cd experiments/x; mount --bind states states; mount -o remount,bind,ro states")
+    code, out, err = running.end(60)
+    assert (code, out) == (1, "")
+    assert said_once(err).startswith("Error: experiments/x/states/")
+    assert said_once(err).endswith(": Read-only file system")
+    disk.run("umount experiments/x/states")
+
+    resumed = tune_app(tmp_path, *go_on, command=disk.command)
+    assert resumed.returncode == 0, resumed.stderr
+    disk.check()
+
+
+def test_a_worker_that_gets_no_more_memory_fails_its_trial_and_the_search_goes_on(
+    tmp_path: Path, start: Callable[..., Running], small_data: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text(
+        "space: {level: cnn, lr: 0.01, bs: {grid: [2, 1000, 500]}}\n"
+        "search: {max_epochs: 2, results_per_epoch: 2, max_concurrent_trials: 1, early_stopping: false}"
+    )
+    running = start(*SEARCH, small_data)
+    running.wait_for_results("x", 1)
+    worker = load_experiment("x", tmp_path / "experiments").trial(0).attempts[0]["pid"]
+    size = int(Path(f"/proc/{worker}/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.prlimit(worker, resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
+
+    def failures() -> list[Entry]:
+        return [e for e in entries(tmp_path, "lost", "ended") if e["kind"] == "lost" or e["state"] == "failed"]
+
+    wait_for(failures, "a trial fails")
+    with suppress(ProcessLookupError):  # as it is if it died
+        resource.prlimit(worker, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    code, out, err = running.end(120)
+    # With the batch size of trial 1, torch raises an exception; where it is Ray that gets none, the worker dies.
+    lost = [e for e in failures() if e["kind"] == "lost"]
+    assert all(e["reason"] == "its worker died" for e in lost)
+    experiment = load_experiment("x", tmp_path / "experiments")
+    failed = [trial for trial in experiment.history.trials if trial.state == "failed"]
+    assert all(str(trial.reason).startswith("error: ") and trial.traceback for trial in failed)
+    assert len(lost) + len(failed) == 1
+    assert code == (3 if failed else 0), err
+    assert f"{3 - len(failed)} completed, 0 stopped early, {len(failed)} failed" in out
+    check(tmp_path, "x")
+
+
+BACK = """
+import sys, time
+from tune_app.cli import main
+from tune_app.tuning import search
+
+real, written = time.time, 0
+
+
+def an_hour_earlier_after_ten_entries():
+    global written
+    written += sys._getframe(1).f_globals is vars(search)
+    return real() - (3600 if written > 10 else 0)
+
+
+time.time = an_hour_earlier_after_ten_entries
+main()
+"""
+
+
+def test_a_clock_that_jumps_back_an_hour_changes_nothing(tmp_path: Path, small_data: Path) -> None:
+    (tmp_path / "space.yaml").write_text(
+        "space: {level: linear, lr: {loguniform: [0.01, 1]}}\nsearch: {num_samples: 4, max_epochs: 2}"
+    )
+    done = tune_app(tmp_path, *SEARCH, small_data, command=[sys.executable, "-c", BACK])
+    assert done.returncode == 0, done.stderr
+    times = [e["time"] for e in entries(tmp_path)]
+    assert sum(after < before - 3500 for before, after in pairwise(times)) == 1
+    status = json.loads(tune_app(tmp_path, "status", "x", "--json").stdout)
+    assert status["state"] == "finished"
+    assert 0 <= status["seconds"] < 60
+    assert tune_app(tmp_path, "status", "x").stdout.startswith("x: finished\n4 trials: ")
+    (listed,) = json.loads(tune_app(tmp_path, "list", "--json").stdout)
+    assert (listed["state"], listed["trials"]) == ("finished", 4)
+    check(tmp_path, "x")
+
+
+class Touch:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.marker}",)
+
+
+def test_what_a_stranger_put_into_an_experiment_is_not_executed(
+    tmp_path: Path, start: Callable[..., Running], small_data: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text(SLOW)
+    running = start(*SEARCH, small_data, "--num-samples", 1)
+    running.wait_for_results("x", 3)
+    running.process.send_signal(signal.SIGINT)
+    assert running.end(15)[0] == 130
+
+    marker, root = tmp_path / "executed", tmp_path / "experiments" / "x"
+    harmful = pickle.dumps(Touch(marker))
+    pickle.loads(harmful)
+    assert marker.exists()  # the pickle does what it is meant to
+    marker.unlink()
+    torch.save(Touch(marker), tmp_path / "harmful.pt")
+    # The states are pickles, and the record says that they are what was kept.
+    states = sorted((root / "states").iterdir())
+    for n, state in enumerate(states):
+        state.write_bytes(harmful if n % 2 else (tmp_path / "harmful.pt").read_bytes())
+    digests = {int(state.stem.split("-")[1]): hashlib.sha256(state.read_bytes()).hexdigest() for state in states}
+    told = entries(tmp_path)
+    for e in told:
+        if e["kind"] == "result":
+            e["state"] = digests.get(e["k"], e["state"])
+    (root / "record.jsonl").write_bytes(b"".join(map(encode, told)))
+    # Pickles lie where Ray Tune and others would read them, and in place of other files.
+    for name in ("tuner.pkl", "error.pkl", "searcher-state-0.pkl", "record.pkl", "states/00000-000001.pkl"):
+        (root / name).write_bytes(harmful)
+    for name, record in (("y", harmful), ("z", pickle.dumps(Touch(marker), protocol=0))):
+        (tmp_path / "experiments" / name).mkdir()
+        (tmp_path / "experiments" / name / "record.jsonl").write_bytes(record + b"\n")
+    (tmp_path / "config.yaml").write_text(f"config: !!python/object/apply:os.system ['touch {marker}']")
+
+    damaged = "Error: experiments/{}/record.jsonl, line 1: the record is damaged: its checksum does not fit"
+    for code, said, *command in (
+        (0, "x: interrupted (interrupted)", "status", "x"),
+        (1, damaged.format("y"), "status", "y"),
+        (1, damaged.format("z"), "status", "z"),
+        (0, "damaged", "list"),
+        (1, "Error: experiment x: the kept state is no safetensors file: ", "export", "x"),
+        (1, damaged.format("y"), "resume", "y"),
+        (0, "The same valid accuracies as in the search.", "train", "x", "--trial", 0),
+        (1, "Error: config.yaml", "train", "config.yaml"),
+        # A state that is none counts as lost: its trial begins again, and what is recorded is not judged twice.
+        (0, "1 trials: 1 completed, 0 stopped early, 0 failed", "resume", "x", "--no-dashboard"),
+    ):
+        done = tune_app(tmp_path, *command)
+        assert not marker.exists(), command
+        assert done.returncode == code, (command, done)
+        assert said in done.stdout + done.stderr, (command, done)
+        assert "Traceback" not in done.stdout + done.stderr, command
