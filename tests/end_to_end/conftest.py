@@ -16,6 +16,17 @@ import pytest
 COMMAND = [sys.executable, "-m", "tune_app"]
 
 
+def can_mount() -> bool:
+    """Whether this user may mount something in a namespace of its own."""
+    command = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /mnt"]
+    return (
+        bool(shutil.which("unshare")) and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    )
+
+
+needs_mounts = pytest.mark.skipif(not can_mount(), reason="needs a mount namespace (root)")
+
+
 def temporary(folder: Path) -> Path:
     """The temporary directory of the commands that run in `folder`: a short path, for Ray's sockets."""
     return Path("/tmp") / f"t{zlib.crc32(str(folder).encode()):08x}"

@@ -25,6 +25,7 @@ from tests.end_to_end.conftest import (
     descendants,
     environment,
     left_in,
+    needs_mounts,
     temporary,
     tune_app,
     using,
@@ -292,6 +293,7 @@ def said_once(err: str) -> str:
     return line
 
 
+@needs_mounts
 def test_a_disk_that_is_full_and_then_read_only_stops_the_search_with_the_path_and_it_goes_on_afterwards(
     tmp_path: Path, start: Callable[..., Running], small_data: Path, disk: Disk
 ) -> None:

@@ -7,9 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-import pytest
-
-from tests.end_to_end.conftest import COMMAND, environment
+from tests.end_to_end.conftest import COMMAND, environment, needs_mounts
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -38,12 +36,7 @@ def test_the_wheel_holds_mnist_its_licence_and_the_spaces_and_runs_anywhere(tmp_
     assert done.stdout == "(50000, 784) tutorial\n"
 
 
-def can_unshare() -> bool:
-    """Whether this user may make a mount namespace."""
-    return subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
-
-
-@pytest.mark.skipif(not shutil.which("unshare") or not can_unshare(), reason="needs a mount namespace (root)")
+@needs_mounts
 def test_a_container_with_64_mb_of_shared_memory_works(tmp_path: Path) -> None:
     (tmp_path / "space.yaml").write_text("space: {level: linear}\nsearch: {num_samples: 2, max_epochs: 1}")
     search = " ".join([*COMMAND, "search", "space.yaml", "--name", "x", "--no-dashboard", "--quiet"])

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.end_to_end.conftest import Running, tune_app, wait_for
+from tests.end_to_end.conftest import Running, needs_mounts, tune_app, wait_for
 from tests.end_to_end.invariants import check
 from tests.end_to_end.nodes import kill_node, nodes
 from tune_app.experiment.history import load_experiment
@@ -30,6 +30,7 @@ def workers(folder: Path, name: str = "x") -> list[int]:
     return [attempt["pid"] for trial in trials for attempt in trial.attempts]
 
 
+@needs_mounts
 def test_without_a_shared_file_system_results_and_weights_reach_the_driver_and_a_dead_nodes_trial_goes_on(
     tmp_path: Path, start: Callable[..., Running], small_data: Path
 ) -> None:
@@ -60,6 +61,7 @@ def test_without_a_shared_file_system_results_and_weights_reach_the_driver_and_a
     check(tmp_path, "x")
 
 
+@needs_mounts
 def test_a_node_that_joins_is_used_and_one_that_is_missing_is_waited_for(
     tmp_path: Path, start: Callable[..., Running], small_data: Path
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import COMMAND, tune_app, wait_for
+from tests.end_to_end.conftest import COMMAND, needs_mounts, tune_app, wait_for
 from tests.end_to_end.invariants import check
 from tests.end_to_end.nodes import Nodes, nodes, python_without
 from tune_app.experiment.history import load_experiment
@@ -33,6 +33,7 @@ def submit(cluster: Nodes, *arguments: object, **env: str) -> subprocess.Complet
     )
 
 
+@needs_mounts
 def test_a_search_is_sent_followed_and_fetched_and_needs_little_on_the_nodes(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(SPACE)
     token, wrong = tmp_path / "token", tmp_path / "wrong"
