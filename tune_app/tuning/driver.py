@@ -19,6 +19,7 @@ from tune_app.tuning.signals import interruptible, terminable
 from tune_app.tutorial.levels import TUTORIAL_CONFIG, Config
 
 if TYPE_CHECKING:
+    from tune_app.tuning.metrics import Metrics
     from tune_app.tutorial.mnist import Mnist
 
 DECISIVE = ("python", "torch", "optuna", "numpy")
@@ -197,7 +198,6 @@ def search_on_cluster(
         if connection.dashboard:
             announce(f"Ray dashboard: {connection.dashboard}")
         from tune_app.tuning.bridge import run_trials
-        from tune_app.tuning.metrics import Metrics
 
         each = wait_for_resources(where.wait_for_resources, spec.settings, announce)
         search = make_search()
@@ -217,7 +217,7 @@ def search_on_cluster(
                     return "time budget" if time.monotonic() > deadline else None
 
                 search.begin()
-                metrics = Metrics(paths.root.name) if connection.dashboard else None
+                metrics = metrics_of(paths.root.name) if connection.dashboard else None
 
                 def shown() -> None:
                     show(search.history, search.num_trials)
@@ -235,6 +235,13 @@ def search_on_cluster(
             with interruptible() as closed:
                 closed.wait()
     return load_experiment(paths.root.name, paths.root.parent)
+
+
+def metrics_of(name: str) -> "Metrics":
+    """What the dashboard is told of a search; what that needs is imported where there is a dashboard."""
+    from tune_app.tuning.metrics import Metrics
+
+    return Metrics(name)
 
 
 def succeeded(experiment: Experiment) -> bool:
