@@ -7,14 +7,27 @@ from pathlib import Path
 from tests.end_to_end.conftest import environment
 
 NOTEBOOK = """
-import sys
+import subprocess, sys, threading, time
+from pathlib import Path
 from tune_app import Where, load_experiment, load_space, search
 
 source = load_space("quick")
 print([d.name for d in source.space.dimensions], source.settings.num_samples)
 
+children = []
+def start_a_child_of_our_own():
+    record = Path("experiments/first/record.jsonl")
+    while not (record.exists() and '"result"' in record.read_text()):
+        time.sleep(0.05)
+    children.append(subprocess.Popen(["sleep", "60"]))
+thread = threading.Thread(target=start_a_child_of_our_own)
+thread.start()
+
 settings = {"num_samples": 3, "max_epochs": 2}
 first = search("quick", name="first", settings=settings, where=Where(data=sys.argv[1]), quiet=True)
+thread.join()
+print("our own child lives:", children[0].poll() is None)
+children[0].kill()
 again = search("quick", name="again", settings=settings, where=Where(data=sys.argv[1]), quiet=True)
 best = load_experiment("first").history.best
 print(first.state, len(first.history.trials), best["valid_accuracy"] > 0.5)
@@ -46,6 +59,7 @@ def test_a_notebook_searches_twice_in_one_process_and_leaves_its_own_ray_alone(
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "['level', 'lr', 'bs'] 10",
+        "our own child lives: True",
         "finished 3 True",
         "True",
         "TuneAppError experiments/first: exists already, allowed: another --name, or tune-app remove first",

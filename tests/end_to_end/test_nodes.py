@@ -73,7 +73,7 @@ def test_a_node_that_joins_is_used_and_one_that_is_missing_is_waited_for(
         assert refused.stderr.endswith(
             "\nError: --cpus-per-trial is 2, allowed: up to the 1 that one machine has here\n"
         )
-        one = start(*arguments, "--name", "x", "--num-samples", 10)
+        one = start(*arguments, "--name", "x", "--num-samples", 6)
         one.wait_for_results("x", 2)
         cluster.start("--num-cpus", 2)
         wait_for(lambda: len(set(workers(tmp_path))) >= 2, "the new node is used")

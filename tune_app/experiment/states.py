@@ -8,6 +8,7 @@ one at the last result with which it led.
 import hashlib
 from collections import defaultdict
 from collections.abc import Collection
+from pathlib import Path
 
 from tune_app.errors import TuneAppError
 from tune_app.experiment.record import Entry
@@ -20,11 +21,14 @@ class States:
     def __init__(self, paths: Paths) -> None:
         self.paths = paths
         self.kept: defaultdict[int, set[int]] = defaultdict(set)
-        paths.states.mkdir(exist_ok=True)
+        try:
+            paths.states.mkdir(exist_ok=True)
+        except OSError as error:
+            raise TuneAppError(f"{paths.states}: cannot be created: {error.strerror}") from None
         for path in paths.states.iterdir():
             trial, _, k = path.stem.partition("-")
             if path.suffix == ".part":  # a process was killed while it wrote
-                path.unlink()
+                remove(path)
             elif trial.isdigit() and k.isdigit():
                 self.kept[int(trial)].add(int(k))
 
@@ -42,8 +46,16 @@ class States:
     def keep_only(self, trial: int, needed: Collection[int | None]) -> None:
         """Remove the states of a trial at other results than those needed."""
         for k in [k for k in self.kept[trial] if k not in needed]:
-            self.paths.state(trial, k).unlink(missing_ok=True)
+            remove(self.paths.state(trial, k))
             self.kept[trial].discard(k)
+
+
+def remove(path: Path) -> None:
+    """Remove a file if it is there; `TuneAppError` if that cannot be done."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise TuneAppError(f"{path}: cannot be removed: {error.strerror}") from None
 
 
 def read_state(paths: Paths, result: Entry) -> bytes:

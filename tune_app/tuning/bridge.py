@@ -6,7 +6,6 @@ carried out.
 """
 
 import math
-import os
 import re
 import shutil
 import tempfile
@@ -23,7 +22,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search.search_algorithm import SearchAlgorithm
 
-from tune_app.tuning.reaper import MARK
+from tune_app.tuning.reaper import in_use
 from tune_app.tuning.resources import Share, cluster_nodes
 from tune_app.tuning.scheduler import Decision
 from tune_app.tuning.search import Attempt, Search
@@ -186,7 +185,7 @@ def run_trials(
     resources = PlacementGroupFactory([{"CPU": share.cpus, "GPU": share.gpus}])
     data_ref = ray.put(data)
     # What Tune writes is of no use to anyone; where it goes with Ray's own files, if this process is killed.
-    storage = tempfile.mkdtemp(prefix="tune-", dir=os.environ.get(MARK))
+    storage = tempfile.mkdtemp(prefix="tune-", dir=in_use[-1] if in_use else None)
     experiment = Experiment(search.spec.name, TutorialTrial, storage_path=storage)
 
     def make(attempt: Attempt) -> TuneTrial:

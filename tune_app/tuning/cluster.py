@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 from tune_app.errors import TuneAppError
 from tune_app.tuning.lookout import lookout
-from tune_app.tuning.reaper import reaper
+from tune_app.tuning.reaper import marked, reaper
 from tune_app.tuning.resources import this_machine
 from tune_app.tuning.signals import undisturbed
 
@@ -97,7 +97,7 @@ def cluster(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]:
     temporary = temporary_directory()
     with reaper(temporary):
         try:
-            with undisturbed():
+            with undisturbed(), marked(temporary):
                 url = start(str(temporary), where, metadata)
             protect_token()
             yield Connection(dashboard_words(url) if url else None)
@@ -155,14 +155,20 @@ def only_here_and_what_is_used(dashboard: bool, verbose: bool) -> Iterator[None]
     def no_dashboard(node: Any, **_how: object) -> None:
         node._webui_url = ""
 
-    unused: dict[str, Any] = {"start_monitor": lambda _node: None}
+    start_raylet = Node.start_raylet
+
+    def at_any_port(node: Any, *how: Any, **more: Any) -> None:
+        node._ray_params.dashboard_agent_listen_port = 0  # or Ray tries for 3 s where another has the usual one
+        start_raylet(node, *how, **more)
+
+    instead: dict[str, Any] = {"start_monitor": lambda _node: None, "start_raylet": at_any_port}
     if not verbose:
-        unused["start_log_monitor"] = lambda _node: None
+        instead["start_log_monitor"] = lambda _node: None
     if not dashboard:
-        unused["start_api_server"] = no_dashboard
+        instead["start_api_server"] = no_dashboard
     # Ray takes 127.0.0.1 for the address of a machine, and then listens there alone, only where it is told that
     # there can be no cluster; elsewhere it replaces it by an address that others can reach.
-    with patch.multiple(Node, **unused), patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False):
+    with patch.multiple(Node, **instead), patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False):
         yield
 
 

@@ -27,9 +27,13 @@ rm -rf "$2"
 """Waits for a line or the end of the pipe; without /proc, nothing is found and the files alone go."""
 
 
+in_use: list[Path] = []
+"""The directory of the Ray of our own, while there is one."""
+
+
 @contextmanager
 def reaper(directory: Path) -> Iterator[None]:
-    """At the end of the block or of this process, end what is left of what it started, and remove `directory`."""
+    """At the end of the block or of this process, end what is left of what was `marked`, and remove `directory`."""
     shell = subprocess.Popen(
         ["sh", "-c", WAIT_AND_CLEAR, "reaper", f"{MARK}={directory}", str(directory)],
         stdin=subprocess.PIPE,
@@ -37,12 +41,26 @@ def reaper(directory: Path) -> Iterator[None]:
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # a Ctrl-C is not meant for it
     )
+    in_use.append(directory)
+    try:
+        yield
+    finally:
+        in_use.remove(directory)
+        with suppress(BrokenPipeError):  # someone ended it
+            shell.communicate(b"\n")
+
+
+@contextmanager
+def marked(directory: Path) -> Iterator[None]:
+    """Mark the processes that are started within the block, and all that these start: no others of this process."""
     marks = {MARK: str(directory), KEEP_ENVIRONMENT: "1"}
+    before = {name: os.environ.get(name) for name in marks}
     os.environ.update(marks)
     try:
         yield
     finally:
-        for name in marks:
-            os.environ.pop(name, None)
-        with suppress(BrokenPipeError):  # someone ended it
-            shell.communicate(b"\n")
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -209,7 +209,8 @@ class Search:
             cutoff=decision.cutoff,
             compared=decision.compared,
         )
-        self.states.keep_only(number, (result["k"], result["k"] - 1, self.history.led.get(number)))
+        with self.noting_failure():
+            self.states.keep_only(number, (result["k"], result["k"] - 1, self.history.led.get(number)))
         self.end_if_decided(trial.results[-1])
 
     def keep_again(self, recorded: Entry, result: Mapping[str, Any]) -> None:
@@ -264,7 +265,8 @@ class Search:
         """Write the end of a trial."""
         self.write("ended", trial=number, state=state, reason=reason, traceback=traceback)
         self.sampler.tell(self.history.trials[number])
-        self.states.keep_only(number, (self.history.led.get(number),))
+        with self.noting_failure():
+            self.states.keep_only(number, (self.history.led.get(number),))
 
 
 def require_larger(spec: Spec, extension: Mapping[str, object]) -> None:
