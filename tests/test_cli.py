@@ -45,6 +45,7 @@ def test_every_command_has_help_with_an_example() -> None:
         "search",
         "resume",
         "extend",
+        "confirm",
         "submit",
         "list",
         "remove",

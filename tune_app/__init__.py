@@ -1,14 +1,14 @@
 """Search hyperparameters of "What is torch.nn really?" on MNIST with Ray Tune.
 
->>> from tune_app import search, resume, extend, load_experiment, load_space, Where
+>>> from tune_app import search, resume, extend, confirm, load_experiment, load_space, Where
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tune_app.api import Where, extend, load_experiment, load_space, resume, search
+    from tune_app.api import Where, confirm, extend, load_experiment, load_space, resume, search
 
-__all__ = ["Where", "extend", "load_experiment", "load_space", "resume", "search"]
+__all__ = ["Where", "confirm", "extend", "load_experiment", "load_space", "resume", "search"]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from tune_app.experiment.confirmation import Confirmation
 from tune_app.experiment.enqueue import enqueued_configs
 from tune_app.experiment.history import Experiment, load_experiment
 from tune_app.experiment.space import load_space
 from tune_app.experiment.spec import paths
 from tune_app.tuning.cluster import Where
 
-__all__ = ["Where", "extend", "load_experiment", "load_space", "resume", "search"]
+__all__ = ["Where", "confirm", "extend", "load_experiment", "load_space", "resume", "search"]
 HERE = Where()
 """This machine, the package's MNIST, no dashboard."""
 
@@ -89,6 +90,31 @@ def extend(
     experiment = load_experiment(name, experiments_dir)
     with progress(quiet) as shown:
         return driver.extend(experiment, budget, where, shown.announce, shown.show)
+
+
+def confirm(
+    name: str,
+    top: int = 5,
+    seeds: int = 10,
+    again: bool = False,
+    experiments_dir: str | Path = "experiments",
+    where: Where = HERE,
+    quiet: bool = False,
+) -> Confirmation:
+    """Train the `top` best configs of a search again with fresh seeds, and return what was found.
+
+    They race over paired seeds; `seeds` further ones measure the winner, and then the test images are read. A
+    finished confirmation is returned as it is, unless it is to be done `again`; one that was interrupted goes on.
+
+    Raises `TuneAppError` where the search is going on or has no result, and where it began with other data or
+    versions.
+    """
+    from tune_app.tuning import confirmation
+    from tune_app.tuning.progress import progress
+
+    experiment = load_experiment(name, experiments_dir)
+    with progress(quiet) as shown:
+        return confirmation.confirm(experiment, top, seeds, again, where, shown.announce, shown.show)
 
 
 def name_now(space: str) -> str:

@@ -225,7 +225,7 @@ def test_a_signal_ends_the_search_within_seconds_and_status_shows_it(
     assert meanwhile["state"] == "running"
     assert meanwhile["trials"][0]["state"] == "running"
     refused = tune_app(tmp_path, "remove", "x")
-    assert refused.stderr == "Error: experiments/x: is being searched right now; end the search first\n"
+    assert refused.stderr == "Error: experiments/x: is being searched right now; end that first\n"
     processes = descendants(running.process.pid)
     assert len(processes) > 3
     running.process.send_signal(number)

@@ -2,6 +2,7 @@
 
 import click
 
+from tune_app.cli.confirm import confirm
 from tune_app.cli.dashboard import dashboard
 from tune_app.cli.experiments import export, list_experiments, remove, status
 from tune_app.cli.levels import levels
@@ -41,6 +42,7 @@ for command in (
     search,
     resume,
     extend,
+    confirm,
     submit,
     list_experiments,
     remove,

@@ -16,12 +16,28 @@ experiments_dir = click.option(
     show_default=True,
     help="Where experiments lie.",
 )
+quiet = click.option("--quiet", is_flag=True, help="Print the outcome only.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 
 def print_json(content: object) -> None:
     """Print what a program may read."""
     click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def confirm_options(command: Callable[..., None]) -> Callable[..., None]:
+    """How large a confirmation is; the command receives `top` and `seeds`."""
+    top = click.option(
+        "--top", type=click.IntRange(1, 50), default=5, show_default=True, help="How many of the best configs race."
+    )
+    seeds = click.option(
+        "--seeds",
+        type=click.IntRange(1, 1000),
+        default=10,
+        show_default=True,
+        help="How many further seeds measure the winner.",
+    )
+    return top(seeds(command))
 
 
 def where_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tune_app.cli.options import as_json, experiments_dir, print_json, settings_options, where_options
+from tune_app.cli.options import as_json, experiments_dir, print_json, quiet, settings_options, where_options
 from tune_app.errors import TuneAppError
 
 if TYPE_CHECKING:
@@ -16,14 +16,12 @@ if TYPE_CHECKING:
 NOTHING_SUCCEEDED, SOME_FAILED, INTERRUPTED = 1, 3, 130
 
 
-quiet = click.option("--quiet", is_flag=True, help="Print the outcome only.")
-
-
 @click.command()
 @click.argument("space", default="tutorial")
 @click.option("--name", help="The experiment's name.  [default: space, date and time]")
 @click.option("--resume", is_flag=True, help="Go on where a search of that NAME was interrupted, if there is one.")
 @click.option("--enqueue", multiple=True, help="Try this first: a config.yaml, or NAME:5, the five best of NAME.")
+@click.option("--confirm", is_flag=True, help="Confirm the winner afterwards, as tune-app confirm does.")
 @settings_options
 @where_options
 @experiments_dir
@@ -37,6 +35,7 @@ def search(
     name: str | None,
     resume: bool,
     enqueue: tuple[str, ...],
+    confirm: bool,
     settings: dict[str, object],
     where: "Where",
     experiments_dir: Path,
@@ -55,6 +54,10 @@ def search(
     if resume and name is None:
         raise click.UsageError("--resume needs a --name; tune-app resume goes on with the newest")
     experiment = api.search(space, name, settings, experiments_dir, where, quiet, resume, enqueue)
+    end = experiment.history.end
+    if confirm and experiment.history.best and end and end["reason"] not in ("interrupted", "error"):
+        # The outcome tells of the confirmation, as it does whenever there is one.
+        api.confirm(experiment.name, experiments_dir=experiments_dir, where=where, quiet=quiet)
     finish(ctx, experiment, as_json)
 
 
@@ -131,18 +134,23 @@ def extend(
 
 def finish(ctx: click.Context, experiment: "Experiment", as_json: bool) -> None:
     """Print the outcome of a search and leave with its exit code."""
+    from tune_app.experiment.confirmation import load_confirmation
     from tune_app.experiment.history import FAILED
+    from tune_app.output.confirmation import print_confirmation
     from tune_app.output.summary import summary
     from tune_app.output.view import outcome
     from tune_app.tuning.driver import succeeded
 
+    confirmation = load_confirmation(experiment)
     if as_json:
         print_json(summary(experiment))
     else:
         click.echo(outcome(experiment))
+        if confirmation:
+            print_confirmation(confirmation)
     gc.freeze()  # it all ends with the process: looking through it once more would take 0.2 s
     end = experiment.history.end
-    if end and end["reason"] == "interrupted":
+    if (end and end["reason"] == "interrupted") or (confirmation and not confirmation.finished):
         ctx.exit(INTERRUPTED)
     if not succeeded(experiment):
         ctx.exit(NOTHING_SUCCEEDED)

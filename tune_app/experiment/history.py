@@ -73,6 +73,8 @@ class History:
     """By trial that was ever best: the number k of its result that was so last."""
     searches: list[Entry] = field(default_factory=list)
     """Starts, ends and extensions of searching."""
+    tested: Entry | None = None
+    """What a confirmation's winner was worth on the test images."""
     spans: list[list[float]] = field(default_factory=list)
     """When each process began to search, and when it last wrote something."""
 
@@ -98,6 +100,8 @@ class History:
                 trial = self.trials[entry["trial"]]
                 trial.state, trial.reason, trial.traceback = entry["state"], entry["reason"], entry["traceback"]
                 trial.ended_at = entry["time"]
+            case "tested":
+                self.tested = entry
             case "search":
                 self.searches.append(entry)
                 if entry["event"] == "extended":

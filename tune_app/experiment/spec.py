@@ -29,6 +29,31 @@ class DataSource(BaseModel):
     valid: int
 
 
+class Candidate(BaseModel):
+    """A config that a search found good: in `trial`, after `epochs`, where the metric had `value`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    trial: int
+    config: Config
+    epochs: float
+    parameters: int
+    value: float
+
+
+class Confirming(BaseModel):
+    """What a confirmation does: it races `candidates`, best first, and measures the winner with `seeds` seeds.
+
+    `number`: the how manieth of the search it is; each draws other seeds.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    number: int
+    candidates: tuple[Candidate, ...]
+    seeds: int
+
+
 class Spec(BaseModel):
     """Everything that decides what a search does: written once, before anything starts."""
 
@@ -41,6 +66,8 @@ class Spec(BaseModel):
     versions: dict[str, str]
     enqueued: tuple[Config, ...] = ()
     """Configs that are tried before any is proposed."""
+    confirming: Confirming | None = None
+    """In a confirmation, which is kept like a search."""
 
     def search_space(self) -> SearchSpace:
         """The meaning of `space`."""
@@ -88,6 +115,10 @@ class Paths:
     def record(self) -> Path:
         """What happened."""
         return self.root / "record.jsonl"
+
+    def confirmation(self, number: int) -> "Paths":
+        """The files of a confirmation of this experiment, which is kept as an experiment within it."""
+        return Paths(self.root / f"confirmation-{number}")
 
     @property
     def states(self) -> Path:

@@ -15,8 +15,10 @@ def remove_experiment(name: str, experiments_dir: Path) -> None:
     there = experiment_names(experiments_dir)
     if name not in there:
         raise TuneAppError(f"{experiments_dir}: no experiment {name}, {choices(name, there)}")
-    if is_held(at.record):
-        raise TuneAppError(f"{at.root}: is being searched right now; end the search first")
+    for record in (at.record, *at.root.glob("*/record.jsonl")):
+        if is_held(record):
+            what = "searched" if record == at.record else "confirmed"
+            raise TuneAppError(f"{at.root}: is being {what} right now; end that first")
     try:
         if at.root.is_symlink():
             at.root.unlink()

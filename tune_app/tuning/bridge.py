@@ -61,7 +61,7 @@ class RecordedAlgorithm(SearchAlgorithm):
 
     def next_trial(self) -> TuneTrial | None:
         """The next trial, or None while enough are running."""
-        if self.is_finished() or len(self.live) >= self.concurrent:
+        if self.is_finished() or not self.search.ready or len(self.live) >= self.concurrent:
             return None
         trial = self.make(self.search.next_attempt())
         self.live.add(trial.trial_id)
@@ -192,7 +192,7 @@ def run_trials(
         work = Work(
             config=attempt.trial.config,
             seed=attempt.trial.seed,
-            max_epochs=settings.max_epochs,
+            max_epochs=attempt.epochs,
             results_per_epoch=settings.results_per_epoch,
             threads=share.threads,
             gpu=share.gpus > 0,

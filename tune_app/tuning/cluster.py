@@ -106,9 +106,9 @@ def cluster(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]:
                 ray.shutdown()
 
 
-def watched(connection: Connection, name: str) -> AbstractContextManager[None]:
+def watched(connection: Connection, again: str) -> AbstractContextManager[None]:
     """Within the block, this process ends with a clear word if the head of a joined cluster is gone."""
-    return lookout(connection.head, name) if connection.head else nullcontext()
+    return lookout(connection.head, again) if connection.head else nullcontext()
 
 
 def require_token_if_open(host: str) -> None:

@@ -59,7 +59,10 @@ def run(
             enqueued=tuple(enqueued),
         )
         check_batches(source, spec)
-        return search_on_cluster(lambda: Search.create(spec, paths), spec, paths, data, where, announce, show)
+        name = paths.root.name
+        again = f"tune-app resume {name}"
+        search_on_cluster(lambda: Search.create(spec, paths), spec, name, again, data, where, announce, show)
+    return load_experiment(name, paths.root.parent)
 
 
 def resume(experiment: Experiment, where: Where, announce: Callable[[str], None], show: Show) -> Experiment:
@@ -128,18 +131,34 @@ def go_on(
     show: Show,
 ) -> Experiment:
     """Search what is left to do, with the same data and versions as before."""
-    spec, name, at = experiment.history.spec, experiment.name, experiment.paths
-    now = versions()
-    changed = [f"{k} {was}, now {now[k]}" for k, was in spec.versions.items() if k in DECISIVE and now[k] != was]
-    if changed:
-        raise TuneAppError(f"{name}: was searched with {'; '.join(changed)}; allowed: the versions it began with")
+    spec, at = experiment.history.spec, experiment.paths
+    require_same_versions(experiment)
     with terminable():
         data = load_data_and_ray(where.data or spec.data.source, spec.settings, where)
-        if data.digest() != spec.data.digest:
-            raise TuneAppError(
-                f"{name}: the data are not those it began with: digest {data.digest()}, not {spec.data.digest}"
-            )
-        return search_on_cluster(lambda: Search.resume(at, extension), spec, at, data, where, announce, show)
+        require_same_data(experiment, data)
+        name = experiment.name
+        again = f"tune-app resume {name}"
+        search_on_cluster(lambda: Search.resume(at, extension), spec, name, again, data, where, announce, show)
+    return load_experiment(name, at.root.parent)
+
+
+def require_same_versions(experiment: Experiment) -> None:
+    """Raise `TuneAppError` where a version differs on which the numbers depend."""
+    now, then = versions(), experiment.history.spec.versions
+    changed = [f"{k} {was}, now {now[k]}" for k, was in then.items() if k in DECISIVE and now[k] != was]
+    if changed:
+        raise TuneAppError(
+            f"{experiment.name}: was searched with {'; '.join(changed)}; allowed: the versions it began with"
+        )
+
+
+def require_same_data(experiment: Experiment, data: "Mnist") -> None:
+    """Raise `TuneAppError` where these are not the images that it began with."""
+    digest = experiment.history.spec.data.digest
+    if data.digest() != digest:
+        raise TuneAppError(
+            f"{experiment.name}: the data are not those it began with: digest {data.digest()}, not {digest}"
+        )
 
 
 def require_same(source: SpaceSource, enqueued: Sequence[Config], experiment: Experiment) -> None:
@@ -187,14 +206,18 @@ def check_batches(source: SpaceSource, spec: Spec) -> None:
 def search_on_cluster(
     make_search: Callable[[], Search],
     spec: Spec,
-    paths: Paths,
+    name: str,
+    again: str,
     data: "Mnist",
     where: Where,
     announce: Callable[[str], None],
     show: Show,
-) -> Experiment:
-    """Start or join Ray and run what there is to do until all is done or a reason to end comes up."""
-    with cluster(where, {"job_name": paths.root.name, "space_digest": spec.digest}) as connection:
+) -> None:
+    """Start or join Ray and run what there is to do until all is done or a reason to end comes up.
+
+    `name`: how the dashboard shows it. `again`: the command that goes on with it.
+    """
+    with cluster(where, {"job_name": name, "space_digest": spec.digest}) as connection:
         if connection.dashboard:
             announce(f"Ray dashboard: {connection.dashboard}")
         from tune_app.tuning.bridge import run_trials
@@ -203,7 +226,7 @@ def search_on_cluster(
         search = make_search()
         try:
             settings = search.spec.settings  # extended, perhaps
-            with interruptible() as interrupted, watched(connection, paths.root.name):
+            with interruptible() as interrupted, watched(connection, again):
                 deadline = time.monotonic() + (settings.time_budget or math.inf)
 
                 def reason() -> str | None:
@@ -217,7 +240,7 @@ def search_on_cluster(
                     return "time budget" if time.monotonic() > deadline else None
 
                 search.begin()
-                metrics = metrics_of(paths.root.name) if connection.dashboard else None
+                metrics = metrics_of(name) if connection.dashboard else None
 
                 def shown() -> None:
                     show(search.history, search.num_trials)
@@ -234,7 +257,6 @@ def search_on_cluster(
             announce(f"The search has ended. The Ray dashboard stays open until Ctrl-C: {connection.dashboard}")
             with interruptible() as closed:
                 closed.wait()
-    return load_experiment(paths.root.name, paths.root.parent)
 
 
 def metrics_of(name: str) -> "Metrics":

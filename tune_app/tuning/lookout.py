@@ -19,10 +19,10 @@ SECONDS_TO_CONNECT = 5
 
 
 @contextmanager
-def lookout(address: str, name: str) -> Iterator[None]:
-    """Within the block, end this process if nothing answers at `address` (HOST:PORT); `name`: the experiment's."""
+def lookout(address: str, again: str) -> Iterator[None]:
+    """Within the block, end this process if nothing answers at `address` (HOST:PORT); `again`: what goes on."""
     over = threading.Event()
-    thread = threading.Thread(target=watch, args=(address, name, over), daemon=True, name="lookout")
+    thread = threading.Thread(target=watch, args=(address, again, over), daemon=True, name="lookout")
     thread.start()
     try:
         yield
@@ -30,7 +30,7 @@ def lookout(address: str, name: str) -> Iterator[None]:
         over.set()
 
 
-def watch(address: str, name: str, over: threading.Event) -> None:
+def watch(address: str, again: str, over: threading.Event) -> None:
     """Look every few seconds until it is over, or the address has been silent for too long."""
     last_answer = time.monotonic()
     while not over.wait(SECONDS_BETWEEN_LOOKS):
@@ -39,7 +39,7 @@ def watch(address: str, name: str, over: threading.Event) -> None:
         elif time.monotonic() - last_answer > SECONDS_OF_SILENCE:
             sys.stderr.write(
                 f"Error: the cluster at {address} no longer answers; what is recorded is kept,"
-                f" go on with: tune-app resume {name}\n"
+                f" go on with: {again}\n"
             )
             sys.stderr.flush()
             os._exit(1)  # the main thread may hang in Ray for ever

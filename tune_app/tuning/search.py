@@ -49,13 +49,14 @@ SAME_ERRORS = 3
 
 @dataclass(frozen=True)
 class Attempt:
-    """What a worker is asked to do: a trial, from its result number `after` on, whose `state` is given.
+    """What a worker is asked to do: a trial, up to `epochs`, from its result `after` on, whose `state` is given.
 
     `number` differs from attempt to attempt, also where a worker dies before it has begun.
     """
 
     trial: Trial
     number: int
+    epochs: float
     after: int
     state: dict[str, NDArray[np.generic]] | None
 
@@ -71,7 +72,6 @@ class Search:
         """Whether the first trials all failed with one error: so would the others."""
         self.states = States(paths)
         self.sampler = Sampler(self.spec.search_space(), self.spec.settings, self.spec.enqueued)
-        self.num_trials = len(self.sampler.grid) or self.spec.settings.num_samples
         for trial in history.trials:
             self.sampler.adopt(trial.config)
             if trial.ended:
@@ -134,7 +134,7 @@ class Search:
                 self.waiting.remove(number)
         for trial in self.history.trials:
             if trial.ended:  # a process that was killed may not have come to it
-                self.states.keep_only(trial.number, (self.history.led.get(trial.number),))
+                self.states.keep_only(trial.number, (self.kept(trial.number),))
 
     def end(self, reason: str) -> None:
         """Write why the search ended: completed, target, time budget, interrupted or error."""
@@ -145,6 +145,24 @@ class Search:
         self.record.close()
 
     @property
+    def num_trials(self) -> int:
+        """How many trials there will be, at most."""
+        return len(self.sampler.grid) or self.spec.settings.num_samples
+
+    def epochs(self, _trial: Trial) -> float:
+        """Up to which epoch a trial is trained if nothing stops it."""
+        return self.spec.settings.max_epochs
+
+    def kept(self, number: int) -> int | None:
+        """The result of a trial whose state is kept after its end: the last with which it led the search."""
+        return self.history.led.get(number)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the next trial can be begun now, if there is one."""
+        return True
+
+    @property
     def all_begun(self) -> bool:
         """Whether there is nothing to begin or to go on with."""
         return not self.waiting and len(self.history.trials) >= self.num_trials
@@ -153,7 +171,7 @@ class Search:
         """What to run next: a trial that was interrupted, from its last state, or a new one."""
         trial = self.history.trials[self.waiting.pop(0)] if self.waiting else self.ask()
         after, state = self.last_state(trial)
-        return Attempt(trial, len(trial.attempts) + trial.losses, after, state)
+        return Attempt(trial, len(trial.attempts) + trial.losses, self.epochs(trial), after, state)
 
     def last_state(self, trial: Trial) -> tuple[int, dict[str, NDArray[np.generic]] | None]:
         """The last result whose state is still there as it was kept; 0 where there is none."""
@@ -181,9 +199,14 @@ class Search:
         """Whether the trial goes on after this result. Changes nothing."""
         if result["diverged"]:
             return Decision(stop=True)
-        settings, trial = self.spec.settings, self.history.trials[number]
+        trial = self.history.trials[number]
         if result["k"] <= len(trial.results):  # computed again from an earlier state: it has been judged
             return Decision(stop=False)
+        return self.decide(trial, result)
+
+    def decide(self, trial: Trial, result: Mapping[str, Any]) -> Decision:
+        """ASHA's decision at a new result."""
+        settings = self.spec.settings
         return decide(settings, result["epoch"], result[settings.metric], self.history.rungs.get(trial.family, {}))
 
     def report(self, number: int, result: Mapping[str, Any], decision: Decision) -> None:
@@ -210,7 +233,7 @@ class Search:
             compared=decision.compared,
         )
         with self.noting_failure():
-            self.states.keep_only(number, (result["k"], result["k"] - 1, self.history.led.get(number)))
+            self.states.keep_only(number, (result["k"], result["k"] - 1, self.kept(number)))
         self.end_if_decided(trial.results[-1])
 
     def keep_again(self, recorded: Entry, result: Mapping[str, Any]) -> None:
@@ -218,7 +241,7 @@ class Search:
         number, k = recorded["trial"], recorded["k"]
         last = len(self.history.trials[number].results)
         state = safetensors.numpy.save(result["state"])
-        if k in (last, last - 1, self.history.led.get(number)) and digest(state) == recorded["state"]:
+        if k in (last, last - 1, self.kept(number)) and digest(state) == recorded["state"]:
             with self.noting_failure():
                 self.states.put(number, k, state)
 
@@ -226,8 +249,10 @@ class Search:
         """Write the end of a trial whose last result decided it."""
         if result["decision"] == "continue":
             return False
-        if result["epoch"] >= self.spec.settings.max_epochs:
-            self.ended(result["trial"], COMPLETED, "reached max_epochs")
+        epochs = self.epochs(self.history.trials[result["trial"]])
+        if result["epoch"] >= epochs:
+            at_most = epochs == self.spec.settings.max_epochs
+            self.ended(result["trial"], COMPLETED, "reached max_epochs" if at_most else f"reached epoch {epochs:g}")
         else:
             self.ended(result["trial"], STOPPED, why(self.spec.settings.metric, result))
         return True
@@ -266,7 +291,7 @@ class Search:
         self.write("ended", trial=number, state=state, reason=reason, traceback=traceback)
         self.sampler.tell(self.history.trials[number])
         with self.noting_failure():
-            self.states.keep_only(number, (self.history.led.get(number),))
+            self.states.keep_only(number, (self.kept(number),))
 
 
 def require_larger(spec: Spec, extension: Mapping[str, object]) -> None:

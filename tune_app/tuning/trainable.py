@@ -27,7 +27,7 @@ class Work(TypedDict):
 
     config: Config
     seed: int
-    max_epochs: int
+    max_epochs: float
     results_per_epoch: int
     threads: int
     gpu: bool

@@ -13,6 +13,8 @@ import pickle
 import tempfile
 import time
 import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tune_app.errors import TuneAppError
-from tune_app.tutorial.idx import IMAGES, LABELS, MOST_BYTES, from_idx
-from tune_app.tutorial.mnist import Mnist, checked, require_original
+from tune_app.tutorial.idx import IMAGES, LABELS, MOST_BYTES, TEST_IMAGES, TEST_LABELS, from_idx, read_pair
+from tune_app.tutorial.mnist import Mnist, Split, checked, require_original
 
 TUTORIAL_URL = "https://github.com/pytorch/tutorials/raw/main/_static/mnist.pkl.gz"
 TUTORIAL_BYTES = 16_168_813
@@ -60,14 +62,32 @@ def tutorial_file() -> Mnist:
 
 def idx_files(url: str) -> Mnist:
     """The training images and labels below `url`, packed or not; checked by their headers."""
+    with fetched(url, (IMAGES, LABELS)) as (images, labels):
+        return from_idx(images, labels)
+
+
+def idx_test_files(url: str) -> Split | None:
+    """The test images and labels below `url`; None where the server has none."""
+    try:
+        with fetched(url, (TEST_IMAGES, TEST_LABELS)) as (images, labels):
+            return read_pair(images, labels)
+    except TuneAppError as error:
+        if f"{TEST_IMAGES}: the server answers 404" in str(error):
+            return None
+        raise
+
+
+@contextmanager
+def fetched(url: str, names: Sequence[str]) -> Iterator[list[Path]]:
+    """The files of these names below `url`, for as long as the block lasts."""
     if "@" in url.split("/")[2]:
         raise TuneAppError(
             "--data: a URL with a user or password is not taken: it would be written into the record"
         )
     with tempfile.TemporaryDirectory(prefix="tune-app-") as folder:
-        images, labels = (fetch_idx(url.rstrip("/"), name, Path(folder)) for name in (IMAGES, LABELS))
+        files = [fetch_idx(url.rstrip("/"), name, Path(folder)) for name in names]
         try:
-            return from_idx(images, labels)
+            yield files
         except TuneAppError as error:  # it names a file that is about to go
             raise TuneAppError(str(error).replace(folder, url.rstrip("/"))) from None
 
@@ -157,7 +177,8 @@ def from_tutorial(path: Path, where: str) -> Mnist:
     if digest != TUTORIAL_MD5:
         raise TuneAppError(f"{where}: MD5 {digest}, not {TUTORIAL_MD5}: not the tutorial's file")
     mnist = unpickle(packed, where)
-    require_original(mnist, where)
+    require_original("train", mnist.train, where)
+    require_original("valid", mnist.valid, where)
     return mnist
 
 

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tune_app.errors import TuneAppError
-from tune_app.tutorial.mnist import IMAGE, MOST_IMAGES, Mnist, checked
+from tune_app.tutorial.mnist import IMAGE, MOST_IMAGES, Mnist, Split, checked
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 MOST_BYTES = MOST_IMAGES * IMAGE + 16
 
 
@@ -28,17 +29,30 @@ def find(folder: Path, name: str) -> Path:
     raise TuneAppError(f"{folder}: {name} is missing; allowed: {name} or {name}.gz")
 
 
+def load_test_folder(folder: Path) -> Split | None:
+    """The test files of `folder`, packed or not; None where there are none."""
+    names = (TEST_IMAGES, TEST_LABELS)
+    if not any(path.is_file() for name in names for path in (folder / name, folder / f"{name}.gz")):
+        return None
+    return read_pair(find(folder, TEST_IMAGES), find(folder, TEST_LABELS))
+
+
 def from_idx(images: Path, labels: Path) -> Mnist:
     """MNIST's training file, split as the tutorial does: 50,000 and 10,000 of 60,000."""
+    everything = read_pair(images, labels, at_least=2)
+    n = max(1, len(everything.x) * 5 // 6)
+    train, valid = (everything.x[:n], everything.y[:n]), (everything.x[n:], everything.y[n:])
+    return Mnist(checked(*train, str(images)), checked(*valid, str(images)))
+
+
+def read_pair(images: Path, labels: Path, at_least: int = 1) -> Split:
+    """Images and their labels."""
     x, y = read(images, dimensions=3), read(labels, dimensions=1)
     if x.shape[1:] != (28, 28):
         raise TuneAppError(f"{images}: images of {x.shape[1]}x{x.shape[2]} pixels, allowed: 28x28")
-    if len(x) < 2:
-        raise TuneAppError(f"{images}: {len(x)} images, allowed: 2 or more")
-    everything = checked(x.reshape(len(x), IMAGE), y.astype(np.int64), str(images.parent))
-    n = max(1, len(x) * 5 // 6)
-    train, valid = (everything.x[:n], everything.y[:n]), (everything.x[n:], everything.y[n:])
-    return Mnist(checked(*train, str(images)), checked(*valid, str(images)))
+    if len(x) < at_least:
+        raise TuneAppError(f"{images}: {len(x)} images, allowed: {at_least} or more")
+    return checked(x.reshape(len(x), IMAGE), y.astype(np.int64), str(images.parent))
 
 
 def read(path: Path, dimensions: int) -> NDArray[np.uint8]:

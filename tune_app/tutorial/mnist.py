@@ -1,10 +1,11 @@
 """MNIST as uint8 NumPy arrays: the copy in this package, or data of the same kind from elsewhere.
 
 The images for training and validation are the first 50,000 and the next 10,000 of the original training
-file. The 10,000 test images are not read here: no search ever sees them.
+file. The 10,000 test images are read by `load_test` alone, for a winner: no search ever sees them.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,10 @@ SPLIT_DIGESTS = {
     "valid": (
         "2b079632b0defaf508a5ebf8c4ac1e18ce15c8b337da087e9c3e1c84c618d244",
         "bfddcd2fec1923668512623a71a47033ec687581bc04ac5708c8857aa0193630",
+    ),
+    "test": (
+        "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
+        "2fd8de6bdb8d11780b4b96dc57847bcfe6953f7c32aa48bfcd8237c3b7847243",
     ),
 }
 """SHA-256 of the original's images (uint8) and labels (little-endian int64)."""
@@ -93,41 +98,65 @@ def load(source: str | None = None) -> Mnist:
     )
 
 
+def load_test(source: str | None = None) -> Split | None:
+    """The test images of the same `source`, None where it has none. Raises `TuneAppError` as `load` does."""
+    if source in (None, "tutorial"):  # its training images are the package's to the bit, and so are its test images
+        split = read_splits(SHIPPED, ["test"])["test"]
+        require_original("test", split, str(SHIPPED))
+        return split
+    if source.startswith(("http://", "https://")):
+        from tune_app.tutorial.download import idx_test_files
+
+        return idx_test_files(source)
+    path = Path(source).expanduser()
+    if path.is_dir():
+        from tune_app.tutorial.idx import load_test_folder
+
+        return load_test_folder(path)
+    return read_splits(path, ["test"]).get("test")
+
+
 def load_parquet(path: Path, original: bool = False) -> Mnist:
-    """Read columns split, image (784 bytes) and label; `original`: it must be MNIST itself."""
+    """Training and validation images of a file; `original`: they must be MNIST itself."""
+    splits = read_splits(path, ["train", "valid"])
+    for name in ("train", "valid"):
+        if name not in splits:
+            raise TuneAppError(f"{path}, split {name}: no images")
+        if original:
+            require_original(name, splits[name], str(path))
+    return Mnist(splits["train"], splits["valid"])
+
+
+def read_splits(path: Path, names: Sequence[str]) -> dict[str, Split]:
+    """Read those of the splits `names` that a file with columns split, image (784 bytes) and label has."""
     try:
         file = pq.ParquetFile(path)
         if file.metadata.num_rows > MOST_IMAGES:
             raise TuneAppError(f"{path}: {file.metadata.num_rows} rows, allowed: up to {MOST_IMAGES}")
-        groups = [g for g in range(file.num_row_groups) if not only_test(file.metadata.row_group(g))]
+        groups = [g for g in range(file.num_row_groups) if may_hold(file.metadata.row_group(g), names)]
         table = file.read_row_groups(groups, columns=["split", "image", "label"])
         if nulls := [name for name in table.column_names if table[name].null_count]:
             raise ValueError(f"column {nulls[0]} has empty cells")
         split, image, label = (table[name].combine_chunks() for name in ("split", "image", "label"))
         x = np.frombuffer(b"".join(image.cast(pa.binary(IMAGE)).buffers()[1:]), np.uint8).reshape(-1, IMAGE)
         y = label.cast(pa.int64()).to_numpy()
-        train, valid = (pa.compute.equal(split, name).to_numpy(zero_copy_only=False) for name in ("train", "valid"))
+        chosen = {name: pa.compute.equal(split, name).to_numpy(zero_copy_only=False) for name in names}
     except (pa.ArrowException, ValueError, KeyError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TuneAppError(
             f"{path}: not a Parquet file with columns split, image ({IMAGE} bytes) and label: {reason}"
         ) from None
-    mnist = Mnist(
-        checked(x[train], y[train], f"{path}, split train"),
-        checked(x[valid], y[valid], f"{path}, split valid"),
-    )
-    if original:
-        require_original(mnist, str(path))
-    return mnist
+    return {name: checked(x[rows], y[rows], f"{path}, split {name}") for name, rows in chosen.items() if rows.any()}
 
 
-def only_test(group: pq.RowGroupMetaData) -> bool:
-    """Whether a row group holds test images alone, by its statistics: those are not even read."""
+def may_hold(group: pq.RowGroupMetaData, names: Sequence[str]) -> bool:
+    """Whether a row group may hold one of these splits, by its statistics: the others are not even read."""
     for i in range(group.num_columns):
         column = group.column(i)
         if column.path_in_schema == "split" and column.is_stats_set:
-            return bool(column.statistics.min == column.statistics.max == "test")
-    return False
+            low, high = column.statistics.min, column.statistics.max
+            return not isinstance(low, str) or any(low <= name <= high for name in names)
+    return True
 
 
 def checked(x: NDArray[np.uint8], y: NDArray[np.int64], where: str) -> Split:
@@ -146,9 +175,8 @@ def checked(x: NDArray[np.uint8], y: NDArray[np.int64], where: str) -> Split:
     return Split(x, y)
 
 
-def require_original(mnist: Mnist, where: str) -> None:
-    """Raise `TuneAppError` unless these are MNIST's images and labels in their original order."""
-    for name, split in (("train", mnist.train), ("valid", mnist.valid)):
-        for what, found, expected in zip(("images", "labels"), split.digests, SPLIT_DIGESTS[name], strict=True):
-            if found != expected:
-                raise TuneAppError(f"{where}: the {name} {what} are not MNIST's: SHA-256 {found}, not {expected}")
+def require_original(name: str, split: Split, where: str) -> None:
+    """Raise `TuneAppError` unless these are the images and labels of MNIST's split `name` in their order."""
+    for what, found, expected in zip(("images", "labels"), split.digests, SPLIT_DIGESTS[name], strict=True):
+        if found != expected:
+            raise TuneAppError(f"{where}: the {name} {what} are not MNIST's: SHA-256 {found}, not {expected}")

@@ -21,7 +21,7 @@ from tune_app.errors import TuneAppError
 from tune_app.tutorial import cnn, logistic
 from tune_app.tutorial.lesson import Data, Hyperparameters, Lesson, Optimizer
 from tune_app.tutorial.levels import LEVELS, Config
-from tune_app.tutorial.mnist import Mnist
+from tune_app.tutorial.mnist import Mnist, Split
 
 FAMILIES = {"logistic": logistic, "cnn": cnn}
 """Where the code of a family's levels stands: each in a function of the level's name."""
@@ -158,6 +158,13 @@ def validate(lesson: Lesson) -> tuple[float, float]:
         nums.append(len(yb))
     train_mode(lesson, True)
     return weighted_mean(losses, nums), hits / sum(nums)
+
+
+def evaluate(config: Config, weights: Mapping[str, NDArray[np.float32]], images: Split) -> tuple[float, float]:
+    """Mean loss and accuracy of a trained model, given as `state` gave it, over any images."""
+    lesson = prepare(config, Mnist(images, images), 0, torch.device("cpu"))
+    load_state(lesson, weights)
+    return validate(lesson)
 
 
 def weighted_mean(losses: Sequence[float], nums: Sequence[int]) -> float:

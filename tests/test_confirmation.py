@@ -1,0 +1,288 @@
+"""A confirmation without Ray: what is run, what it says, and that the test images are read once."""
+
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.test_search import WORKER, ask_and_start, give, result_of, spec_of
+from tune_app.errors import TuneAppError
+from tune_app.experiment.confirmation import (
+    Confirmation,
+    Seeds,
+    candidates_of,
+    confirmations,
+    load_confirmation,
+)
+from tune_app.experiment.history import load_experiment
+from tune_app.experiment.record import read_entries
+from tune_app.experiment.spec import Confirming, Paths, paths
+from tune_app.output.confirmation import answer, confirmation_summary
+from tune_app.output.removal import remove_experiment
+from tune_app.tuning.cluster import Where
+from tune_app.tuning.confirmation import ConfirmationSearch, confirm
+from tune_app.tuning.confirmation import spec_of as confirmation_spec
+from tune_app.tuning.search import Search
+from tune_app.tutorial import mnist
+
+Value = Callable[[dict[str, Any], int], float | None]
+"""The accuracy of a run, from config and seed; None: it diverges."""
+
+
+SPACE = {"level": "linear", "lr": {"loguniform": [0.01, 1]}}
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Paths:
+    """A finished search: four trials of level linear, with 0.90 to 0.93 at epochs 3, 2, 1 and 2."""
+    at = paths(tmp_path, "x")
+    search = Search.create(spec_of("x", SPACE, max_epochs=3, early_stopping=False), at)
+    search.begin()
+    for values in ((0.5, 0.6, 0.90), (0.5, 0.91), (0.92,), (0.6, 0.93, 0.7)):
+        give(search, ask_and_start(search), *values)
+    for trial in search.history.trials:
+        if not trial.ended:
+            search.ended(trial.number, "stopped", "by the test")
+    search.end("completed")
+    search.close()
+    return at
+
+
+def by_lr(config: dict[str, Any], seed: int) -> float:
+    """The same config is the same but for a little luck."""
+    return 0.9 + zlib.crc32(str(config["lr"]).encode()) % 100 / 2000 + seed % 100 / 100_000
+
+
+def begin(at: Paths, top: int = 3, seeds: int = 4, number: int = 1) -> ConfirmationSearch:
+    history = load_experiment("x", at.root.parent).history
+    spec = confirmation_spec(
+        history.spec, Confirming(number=number, candidates=candidates_of(history, top), seeds=seeds)
+    )
+    search = ConfirmationSearch.create(spec, at.confirmation(number))
+    search.begin()
+    return search
+
+
+def play(search: ConfirmationSearch, value: Value = by_lr, most: int | None = None) -> None:
+    """Run what there is to run, one after the other, at most so many."""
+    while not search.all_begun and most != 0:
+        assert search.ready
+        attempt = search.next_attempt()
+        run = attempt.trial
+        search.started(run.number, WORKER)
+        for k in range(attempt.after + 1, int(attempt.epochs) + 1):
+            there = value(run.config, run.seed)
+            diverged = there is None
+            state = {
+                "model.lin.weight": np.zeros((10, 784), np.float32),
+                "model.lin.bias": np.eye(10, dtype=np.float32)[7],
+            }
+            result = result_of(k, there or 0.0, state=state, diverged=diverged)
+            decision = search.judge(run.number, result)
+            search.report(run.number, result, decision)
+            if decision.stop:
+                break
+        most = None if most is None else most - 1
+
+
+def read(at: Paths) -> Confirmation:
+    confirmation = load_confirmation(load_experiment("x", at.root.parent))
+    assert confirmation is not None
+    return confirmation
+
+
+def finish(search: ConfirmationSearch, value: Value = by_lr) -> None:
+    play(search, value)
+    search.end("completed")
+    search.close()
+
+
+def test_the_best_configs_race_at_the_epochs_of_their_best_results(at: Paths) -> None:
+    candidates = candidates_of(load_experiment("x", at.root.parent).history, 3)
+    assert [(c.trial, c.epochs, c.value) for c in candidates] == [(3, 2, 0.93), (2, 1, 0.92), (1, 2, 0.91)]
+
+
+def test_a_config_that_was_tried_twice_races_once(at: Paths) -> None:
+    history = load_experiment("x", at.root.parent).history
+    history.trials[2].config = history.trials[3].config
+    assert [c.trial for c in candidates_of(history, 9)] == [3, 1, 0]
+
+
+def test_in_a_round_all_run_the_same_seed_and_no_seed_both_chooses_and_measures(at: Paths) -> None:
+    search = begin(at)
+    finish(search)
+    seeds = Seeds.of(search.spec)
+    by_seed = {seed: [t.config["lr"] for t in search.history.trials if t.seed == seed] for seed in seeds.rounds}
+    assert len(set(by_seed[seeds.rounds[0]])) == 3
+    assert not set(seeds.rounds) & set(seeds.measuring)
+    assert not {t.seed for t in load_experiment("x", at.root.parent).history.trials} & {
+        *seeds.rounds,
+        *seeds.measuring,
+    }
+    measured = [t for t in search.history.trials if t.seed in seeds.measuring]
+    assert [t.seed for t in measured] == seeds.measuring
+    assert len({t.config["lr"] for t in measured}) == 1
+
+
+def test_each_run_goes_as_far_as_the_search_chose_and_counts_with_its_value_there(at: Paths) -> None:
+    search = begin(at)
+    finish(search)
+    epochs = {str(c.config): c.epochs for c in search.spec.confirming.candidates}  # type: ignore[union-attr]
+    assert all(t.epoch == epochs[str(t.config)] for t in search.history.trials)
+    entries = list(read_entries(at.confirmation(1).record))
+    accuracies = [t.results[-1]["valid_accuracy"] for t in read(at).findings.measured.runs]
+    assert read(at).findings.measured.mean == pytest.approx(np.mean(accuracies))
+    assert entries[-1]["event"] == "ended"
+
+
+def test_the_weights_of_the_median_seed_are_tried_on_the_test_images_and_kept(at: Paths) -> None:
+    finish(begin(at))
+    confirmation = read(at)
+    tested, median = confirmation.tested, confirmation.findings.measured.median
+    assert tested is not None and median is not None
+    values = sorted(run.results[-1]["valid_accuracy"] for run in confirmation.findings.measured.runs)
+    assert median.results[-1]["valid_accuracy"] == values[1]  # of four the lesser of the two in the middle
+    labels = mnist.load_test().y  # type: ignore[union-attr]
+    assert (tested["correct"], tested["images"]) == ((labels == 7).sum(), 10_000)  # the test's weights always say 7
+    assert [p.name for p in at.confirmation(1).states.iterdir()] == [
+        f"{median.number:05d}-{len(median.results):06d}.safetensors"
+    ]
+
+
+def test_the_test_images_are_read_after_everything_else_and_once(
+    at: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[int] = []
+    load = mnist.load_test
+    search = begin(at)
+    monkeypatch.setattr(mnist, "load_test", lambda source: reads.append(len(search.history.trials)) or load(source))
+    play(search, most=5)
+    search.end("interrupted")
+    assert reads == []
+    search.close()
+    search = ConfirmationSearch.resume(at.confirmation(1))
+    search.begin()
+    finish(search)
+    assert reads == [len(search.history.trials)]
+    again = confirm(load_experiment("x", at.root.parent), 3, 4, False, Where(), print, lambda *_: None)
+    assert again.tested == read(at).tested
+    assert len(reads) == again.tests_read == 1
+
+
+def test_another_confirmation_draws_other_seeds_and_its_reading_is_counted(at: Paths) -> None:
+    first, second = begin(at), None
+    finish(first)
+    second = begin(at, number=2)
+    finish(second)
+    assert not {t.seed for t in first.history.trials} & {t.seed for t in second.history.trials}
+    assert confirmations(load_experiment("x", at.root.parent)) == [1, 2]
+    assert confirmation_summary(read(at))["test"]["times_read"] == 2
+    assert any("read 2 times for this search" in line for line in answer(read(at)))
+
+
+def test_an_interrupted_confirmation_ends_as_an_uninterrupted_one(at: Paths, tmp_path: Path) -> None:
+    finish(begin(at, number=2))
+    whole = [(t.config, t.results[-1]["valid_accuracy"]) for t in read(at).experiment.history.trials]
+    search = begin(at, number=3)
+    for _ in range(40):
+        play(search, by_lr_of_confirmation_2, most=1)
+        search.close()
+        search = ConfirmationSearch.resume(at.confirmation(3))
+        search.begin()
+    finish(search, by_lr_of_confirmation_2)
+    assert [t.config for t in search.history.trials] == [config for config, _ in whole]
+
+
+def by_lr_of_confirmation_2(config: dict[str, Any], seed: int) -> float:
+    """As good as in the other confirmation, though the seeds differ."""
+    return by_lr(config, 0)
+
+
+def test_the_cheapest_of_those_that_cannot_be_told_apart_wins(at: Paths) -> None:
+    def alike(config: dict[str, Any], seed: int) -> float:
+        return 0.9 + zlib.crc32(f"{config['lr']}{seed}".encode()) % 100 / 10_000
+
+    finish(begin(at), alike)
+    confirmation = read(at)
+    assert [s.state for s in confirmation.findings.standings] == ["tie"] * 3
+    assert confirmation.winner is not None and confirmation.winner.trial == 2  # one epoch; the others take two
+    assert any(
+        "trials 3, 2, 1 cannot be told apart; this is the cheapest of them" in line for line in answer(confirmation)
+    )
+
+
+def test_a_seed_that_fails_is_counted_and_left_out_of_the_mean(at: Paths) -> None:
+    search = begin(at, top=1, seeds=5)
+    bad = Seeds.of(search.spec).measuring[1]
+    finish(search, lambda config, seed: None if seed == bad else 0.95 + seed % 7 / 1000)
+    confirmation = read(at)
+    measured = confirmation.findings.measured
+    assert (measured.failed, len(measured.succeeded)) == (1, 4)
+    assert measured.mean == pytest.approx(np.mean([0.95 + r.seed % 7 / 1000 for r in measured.succeeded]))
+    assert any("1 of 5 seeds failed" in line for line in answer(confirmation))
+
+
+def test_when_all_seeds_fail_nothing_is_tested_and_it_is_said(at: Paths) -> None:
+    finish(begin(at, top=1, seeds=3), lambda config, seed: None)
+    confirmation = read(at)
+    assert confirmation.finished and confirmation.tested is None
+    assert answer(confirmation)[0].startswith("All 3 seeds of the winner failed: diverged")
+
+
+def test_optimism_is_the_searchs_value_against_the_same_config_over_fresh_seeds(at: Paths) -> None:
+    finish(begin(at), lambda config, seed: 0.9 + seed % 10 / 10_000)
+    confirmation = read(at)
+    i = [c.trial for c in confirmation.findings.candidates].index(3)
+    mean = confirmation.findings.mean_accuracy(i)
+    assert mean is not None and confirmation.optimism == pytest.approx(0.93 - mean)
+
+
+def test_a_worker_may_begin_a_round_before_the_one_before_is_judged_but_never_measures_an_undecided_race(
+    at: Paths,
+) -> None:
+    search = begin(at, top=2, seeds=2)
+    begun = []
+    while search.ready:
+        begun.append(search.next_attempt().trial)
+    seeds = Seeds.of(search.spec)
+    assert len(begun) == 2 * len(seeds.rounds)
+    assert {run.seed for run in begun} == set(seeds.rounds)
+    assert not search.all_begun
+    search.close()
+
+
+def test_data_without_test_images_are_confirmed_without_a_test(at: Paths, small_data: Path) -> None:
+    search = begin(at, top=1)
+    search.source = str(small_data)
+    finish(search)
+    assert read(at).tested is None
+    assert "The data have no test images, so nothing was tested." in answer(read(at))
+
+
+def test_an_unfinished_confirmation_of_another_size_is_not_gone_on_with(at: Paths) -> None:
+    search = begin(at)
+    search.end("interrupted")
+    search.close()
+    with pytest.raises(TuneAppError, match=r"--top 3 --seeds 4 was begun and not finished; allowed: .*--again"):
+        confirm(load_experiment("x", at.root.parent), 2, 9, False, Where(), print, lambda *_: None)
+
+
+def test_a_search_without_result_cannot_be_confirmed(tmp_path: Path) -> None:
+    search = Search.create(spec_of("y"), paths(tmp_path, "y"))
+    search.begin()
+    search.end("interrupted")
+    search.close()
+    with pytest.raises(TuneAppError, match="y: has no result to confirm"):
+        confirm(load_experiment("y", tmp_path), 5, 10, False, Where(), print, lambda *_: None)
+
+
+def test_an_experiment_that_is_being_confirmed_is_not_removed(at: Paths) -> None:
+    search = begin(at)
+    with pytest.raises(TuneAppError, match="is being confirmed right now"):
+        remove_experiment("x", at.root.parent)
+    search.close()
+    remove_experiment("x", at.root.parent)
+    assert not at.root.exists()

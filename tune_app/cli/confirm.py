@@ -1,0 +1,56 @@
+"""tune-app confirm."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tune_app.cli.options import as_json, confirm_options, experiments_dir, print_json, quiet, where_options
+
+if TYPE_CHECKING:
+    from tune_app.tuning.cluster import Where
+
+NOTHING_SUCCEEDED, INTERRUPTED = 1, 130
+
+
+@click.command()
+@click.argument("name")
+@confirm_options
+@click.option("--again", is_flag=True, help="Confirm once more, with other seeds: the test images are read again.")
+@where_options
+@experiments_dir
+@quiet
+@as_json
+@click.pass_context
+def confirm(
+    ctx: click.Context,
+    /,
+    name: str,
+    top: int,
+    seeds: int,
+    again: bool,
+    where: "Where",
+    experiments_dir: Path,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Train the best configs of NAME again with fresh seeds, name the winner and what it is worth.
+
+    The best configs race over paired seeds; what is clearly worse drops out, and of those that cannot be told
+    apart the cheapest wins. Further seeds measure the winner. Then the test images are read, once. Asking again
+    shows what was found; a confirmation that was interrupted goes on.
+
+    Example: tune-app confirm quick-20261124-101500
+    """
+    from tune_app import api
+    from tune_app.output.confirmation import confirmation_summary, print_confirmation
+
+    confirmation = api.confirm(name, top, seeds, again, experiments_dir, where, quiet)
+    if as_json:
+        print_json(confirmation_summary(confirmation))
+    else:
+        print_confirmation(confirmation)
+    if not confirmation.finished:
+        ctx.exit(INTERRUPTED)
+    if confirmation.findings.measured.mean is None:
+        ctx.exit(NOTHING_SUCCEEDED)

@@ -1,0 +1,143 @@
+"""What a confirmation found, for programs and for people."""
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tune_app.experiment.confirmation import Confirmation, confirming
+from tune_app.experiment.race import ROUNDS
+from tune_app.output.terminal import print_renderable
+from tune_app.output.view import config_words, duration
+
+OUTCOMES = {
+    "racing": "still in the race",
+    "out": "out: clearly worse than the leader",
+    "behind": "behind, though not clearly worse",
+    "tie": "cannot be told apart from the leader",
+}
+
+
+def confirmation_summary(confirmation: Confirmation) -> dict[str, Any]:
+    """Everything that was found. Accuracies and intervals from 0 to 1; seconds are those of training one run."""
+    findings, tested = confirmation.findings, confirmation.tested
+    measured, winner = findings.measured, confirmation.winner
+    return {
+        "name": confirmation.of.name,
+        "confirmation": confirming(findings.history.spec).number,
+        "state": confirmation.experiment.state,
+        "winner": None
+        if winner is None
+        else {
+            **winner.model_dump(),
+            "valid_accuracy": measured.mean,
+            "interval": measured.interval,
+            "seeds": len(measured.runs),
+            "failed": measured.failed,
+            "valid_accuracies": [run.results[-1]["valid_accuracy"] for run in measured.succeeded],
+        },
+        "test": None
+        if tested is None
+        else {
+            "accuracy": tested["correct"] / tested["images"],
+            "interval": confirmation.test_interval,
+            "images": tested["images"],
+            "seed": findings.history.trials[tested["trial"]].seed,
+            "times_read": confirmation.tests_read,
+        },
+        "optimism": confirmation.optimism,
+        "candidates": [
+            {
+                **candidate.model_dump(),
+                "outcome": "winner" if i == findings.winner else standing.state,
+                "rounds": len(standing.errors),
+                "p": standing.p,
+                "mean_accuracy": findings.mean_accuracy(i),
+                "seconds": findings.seconds(i),
+            }
+            for i, (candidate, standing) in enumerate(zip(findings.candidates, findings.standings, strict=True))
+        ],
+    }
+
+
+def print_confirmation(confirmation: Confirmation) -> None:
+    """Print it for people."""
+    print_renderable(confirmation_view(confirmation))
+
+
+def confirmation_view(confirmation: Confirmation) -> RenderableType:
+    """The answer first, then how each config came through."""
+    return Group(Text("\n".join(answer(confirmation))), candidates_table(confirmation))
+
+
+def answer(confirmation: Confirmation) -> list[str]:
+    """What was found, in sentences."""
+    name, findings = confirmation.of.name, confirmation.findings
+    lines = []
+    if not confirmation.finished:
+        lines.append(f"The confirmation was interrupted. Go on: tune-app confirm {name}")
+    winner, measured = confirmation.winner, findings.measured
+    if winner is None or not measured.runs:
+        return lines
+    mean, interval = measured.mean, measured.interval
+    if mean is None:
+        lines.append(f"All {measured.failed} seeds of the winner failed: {measured.runs[0].reason}")
+    elif interval is None:
+        lines.append(f"Confirmed: valid accuracy {mean:.4f} with one seed, so without an interval")
+    else:
+        lines.append(
+            f"Confirmed: valid accuracy {mean:.4f}, 95 % interval {interval[0]:.4f} to {interval[1]:.4f},"
+            f" over {len(measured.succeeded)} fresh seeds"
+        )
+    lines.append(f"  {config_words(winner.config)}; {winner.epochs:g} epochs (trial {winner.trial})")
+    if mean is not None:
+        least, most = (run.results[-1]["valid_accuracy"] for run in (measured.succeeded[0], measured.succeeded[-1]))
+        lines.append(f"  from {least:.4f} to {most:.4f}; {measured.failed} of {len(measured.runs)} seeds failed")
+    tie = [c.trial for c, s in zip(findings.candidates, findings.standings, strict=True) if s.state == "tie"]
+    if len(tie) > 1:
+        lines.append(f"  trials {', '.join(map(str, tie))} cannot be told apart; this is the cheapest of them")
+    tested, interval = confirmation.tested, confirmation.test_interval
+    if tested and interval:
+        times = "once" if confirmation.tests_read == 1 else f"{confirmation.tests_read} times for this search"
+        lines.append(
+            f"Test accuracy: {tested['correct'] / tested['images']:.4f}, 95 % interval {interval[0]:.4f} to"
+            f" {interval[1]:.4f}, on {tested['images']:,} images, read {times}"
+        )
+    elif confirmation.finished and mean is not None:
+        lines.append("The data have no test images, so nothing was tested.")
+    best, optimism = confirmation.of.history.best, confirmation.optimism
+    if best and optimism is not None:
+        difference = f"{abs(optimism):.4f} {'above' if optimism > 0 else 'below'}"
+        lines.append(
+            f"The search's best, {best['valid_accuracy']:.4f} (trial {best['trial']}), was {difference} the mean of"
+            " the same config over fresh seeds"
+        )
+    trials = confirmation.of.history.trials
+    if best and best["trial"] not in {candidate.trial for candidate in findings.candidates}:
+        lines.append(f"The search has gone on since, to {len(trials)} trials: --again confirms its best of now.")
+    if confirmation.finished and mean is not None:
+        lines.append(f"Export it: tune-app export {name}")
+    return lines
+
+
+def candidates_table(confirmation: Confirmation) -> RenderableType:
+    """How each config came through the race, and what it costs."""
+    findings = confirmation.findings
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("trial", "search", "rounds", "mean", "epochs", "parameters", "time"):
+        table.add_column(column, justify="right")
+    table.add_column("outcome")
+    for i, (candidate, standing) in enumerate(zip(findings.candidates, findings.standings, strict=True)):
+        mean, took = findings.mean_accuracy(i), findings.seconds(i)
+        table.add_row(
+            str(candidate.trial),
+            f"{candidate.value:.4f}",
+            f"{len(standing.errors)} of {ROUNDS}",
+            "" if mean is None else f"{mean:.4f}",
+            f"{candidate.epochs:g}",
+            f"{candidate.parameters:,}",
+            "" if took is None else duration(took),
+            "wins" if i == findings.winner else OUTCOMES[standing.state],
+        )
+    return table

@@ -1,0 +1,223 @@
+"""Confirm the winner of a search: train its best configs again with fresh seeds, and read the test images once.
+
+The runs are trials of an experiment within the experiment, so all that holds for a search holds for them: they are
+recorded before they are acted on, and a confirmation that was interrupted goes on where it was.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from tune_app.errors import TuneAppError
+from tune_app.experiment.confirmation import (
+    Confirmation,
+    Findings,
+    Seeds,
+    candidates_of,
+    confirmations,
+    confirming,
+    load_confirmation,
+)
+from tune_app.experiment.history import Experiment, Trial
+from tune_app.experiment.race import ROUNDS
+from tune_app.experiment.spec import Candidate, Confirming, Spec
+from tune_app.experiment.states import digest, read_state
+from tune_app.machine import versions
+from tune_app.tuning.cluster import Where
+from tune_app.tuning.driver import (
+    Show,
+    load_data_and_ray,
+    require_free,
+    require_same_data,
+    require_same_versions,
+    search_on_cluster,
+)
+from tune_app.tuning.scheduler import Decision
+from tune_app.tuning.search import Search
+from tune_app.tuning.signals import terminable
+
+
+class ConfirmationSearch(Search):
+    """A search whose trials are the runs of a confirmation."""
+
+    source: str | None = None
+    """Where the test images are, as `mnist.load` takes it."""
+
+    @property
+    def findings(self) -> Findings:
+        """What the runs say so far."""
+        return Findings(self.history)
+
+    @property
+    def num_trials(self) -> int:
+        """The runs so far and those that there may still be."""
+        findings = self.findings
+        if findings.winner is None:
+            racing = sum(standing.state == "racing" for standing in findings.standings)
+            left = racing * ROUNDS - sum(
+                len(runs)
+                for runs, standing in zip(findings.runs, findings.standings, strict=True)
+                if standing.state == "racing"
+            )
+            return len(self.history.trials) + left + confirming(self.spec).seeds
+        return len(self.history.trials) + confirming(self.spec).seeds - len(findings.measured.runs)
+
+    @property
+    def all_begun(self) -> bool:
+        """Whether the race is decided and all runs that measure the winner have begun."""
+        findings = self.findings
+        return (
+            not self.waiting
+            and findings.winner is not None
+            and len(findings.measured.runs) >= confirming(self.spec).seeds
+        )
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a run to begin: at the end of the race, its last runs are waited for."""
+        return bool(self.waiting) or self.next_run() is not None
+
+    def next_run(self) -> tuple[Candidate, int] | None:
+        """The next config and seed: of the earliest round that lacks one, then of those that measure the winner.
+
+        A round begins before the one before has been judged, so that no worker waits; a run too many is a run
+        that does not count.
+        """
+        findings, seeds = self.findings, Seeds.of(self.spec)
+        if findings.winner is not None:
+            begun = len(findings.measured.runs)
+            return (
+                (findings.candidates[findings.winner], seeds.measuring[begun])
+                if begun < len(seeds.measuring)
+                else None
+            )
+        racing = [i for i, standing in enumerate(findings.standings) if standing.state == "racing"]
+        for number, seed in enumerate(seeds.rounds):
+            for i in racing:
+                if number not in findings.runs[i]:
+                    return findings.candidates[i], seed
+        return None
+
+    def ask(self) -> Trial:
+        """The next run."""
+        run = self.next_run()
+        assert run is not None  # it is `ready`
+        number = len(self.history.trials)
+        self.write("asked", trial=number, config=run[0].config, seed=run[1], ask_seconds=0.0)
+        return self.history.trials[number]
+
+    def epochs(self, trial: Trial) -> float:
+        """As far as the search chose."""
+        return next(c.epochs for c in confirming(self.spec).candidates if c.config == trial.config)
+
+    def decide(self, trial: Trial, result: Mapping[str, Any]) -> Decision:
+        """Nothing is stopped early."""
+        return Decision(stop=result["epoch"] >= self.epochs(trial))
+
+    def kept(self, number: int) -> int | None:
+        """The last state of a run that measures the winner, of which one is exported: then of that one alone."""
+        trial, tested = self.history.trials[number], self.history.tested
+        needed = number == tested["trial"] if tested else trial.seed in Seeds.of(self.spec).measuring
+        return trial.results[-1]["k"] if needed and trial.results else None
+
+    def end(self, reason: str) -> None:
+        """Read the test images if everything else is done, once; then write why it ended."""
+        if reason == "completed" and self.history.tested is None:
+            self.test()
+        super().end(reason)
+
+    def test(self) -> None:
+        """Try the weights of the seed with the median valid accuracy on the test images, if there are any."""
+        from tune_app.tutorial import mnist
+        from tune_app.tutorial.training import evaluate
+
+        median = self.findings.measured.median
+        images = mnist.load_test(self.source) if median else None
+        if median is None or images is None:
+            return
+        last = median.results[-1]
+        state = read_state(self.paths, last)
+        weights = safetensors.numpy.load(state)
+        _, accuracy = evaluate(median.config, weights, images)
+        self.write(
+            "tested",
+            trial=median.number,
+            images=len(images.x),
+            correct=round(accuracy * len(images.x)),
+            data=images.digests,
+            state=digest(state),
+        )
+        for run in self.findings.measured.runs:
+            self.states.keep_only(run.number, (self.kept(run.number),))
+
+
+def confirm(
+    experiment: Experiment,
+    top: int,
+    seeds: int,
+    again: bool,
+    where: Where,
+    announce: Callable[[str], None],
+    show: Show,
+) -> Confirmation:
+    """Confirm the winner of a search, or go on with a confirmation that was interrupted, and return it.
+
+    One that is finished is returned as it is, unless it is to be done `again`, with other seeds. Raises
+    `TuneAppError` where the search is going on or has no result, for an unfinished confirmation of another size,
+    and where the data or versions are not those of the search.
+    """
+    require_free(experiment)
+    name, history = experiment.name, experiment.history
+    before = load_confirmation(experiment)
+    if before and before.finished and not again:
+        return before
+    require_same_versions(experiment)
+    candidates = candidates_of(history, top)
+    if not candidates:
+        raise TuneAppError(f"{name}: has no result to confirm")
+    number = confirmations(experiment)[-1] + 1 if before else 1
+    if before and not before.finished:
+        require_free(before.experiment)
+        begun = confirming(before.experiment.history.spec)
+        if (begun.candidates, begun.seeds) != (candidates, seeds) and not again:
+            how = f"--top {len(begun.candidates)} --seeds {begun.seeds}"
+            raise TuneAppError(
+                f"{name}: a confirmation with {how} was begun and not finished; allowed: {how}, or --again"
+            )
+        if not again:
+            number = begun.number
+    at = experiment.paths.confirmation(number)
+    with terminable():
+        source = where.data or history.spec.data.source
+        data = load_data_and_ray(source, history.spec.settings, where)
+        require_same_data(experiment, data)
+        spec = spec_of(history.spec, Confirming(number=number, candidates=candidates, seeds=seeds))
+
+        def make() -> Search:
+            search = ConfirmationSearch.resume(at) if at.record.exists() else ConfirmationSearch.create(spec, at)
+            search.source = source
+            return search
+
+        title = f"{name}: confirmation {number}"
+        search_on_cluster(make, spec, title, f"tune-app confirm {name}", data, where, announce, show)
+    confirmation = load_confirmation(experiment)
+    assert confirmation is not None
+    return confirmation
+
+
+def spec_of(search: Spec, what: Confirming) -> Spec:
+    """The spec of a confirmation: the search's data, seed and resources, and nothing that would end it early."""
+    settings = search.settings.model_copy(
+        update={
+            "num_samples": len(what.candidates) * ROUNDS + what.seeds,
+            "max_epochs": int(np.ceil(max(candidate.epochs for candidate in what.candidates))),
+            "early_stopping": False,
+            "sampler": "random",  # nothing is proposed
+            "target": None,
+            "time_budget": None,
+        }
+    )
+    update = {"name": f"confirmation-{what.number}", "settings": settings, "versions": versions()}
+    return search.model_copy(update={**update, "enqueued": (), "confirming": what})
