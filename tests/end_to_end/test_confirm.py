@@ -1,0 +1,168 @@
+"""Confirming the winner of a search, with real workers, on a slice of MNIST that has test images."""
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.conftest import SHIPPED
+from tests.end_to_end.conftest import Running, tune_app, wait_for
+from tune_app.experiment.record import read_entries
+from tune_app.tutorial import mnist
+
+SPACE = """
+space: {level: {choice: [linear, cnn]}, lr: {loguniform: [0.05, 0.5]}, bs: 32}
+search: {num_samples: 6, max_epochs: 4, results_per_epoch: 2, grace_period: 1, sampler: random, seed: 3}
+"""
+CONFIRM = ("confirm", "x", "--top", "3", "--seeds", "4", "--no-dashboard", "--json")
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data of three splits and a search of them, x."""
+    folder = tmp_path_factory.mktemp("searched")
+    table = pq.read_table(SHIPPED)
+    parts = [
+        table.filter(pa.compute.equal(table["split"], name)).slice(0, n)
+        for name, n in (("train", 2000), ("valid", 500), ("test", 400))
+    ]
+    pq.write_table(pa.concat_tables(parts), folder / "data.parquet")
+    (folder / "space.yaml").write_text(SPACE)
+    done = tune_app(folder, "search", "space.yaml", "--name", "x", "--data", "data.parquet", "--no-dashboard")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def folder(searched: Path, tmp_path: Path) -> Path:
+    """A copy of it for one test."""
+    shutil.copytree(searched, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def outcome(answer: dict[str, object]) -> object:
+    """What an interruption must not change: not when runs ended, and not those that did not count."""
+    candidates = [{**c, "seconds": None} for c in answer["candidates"]]  # type: ignore[attr-defined]
+    return {**answer, "candidates": candidates}
+
+
+def test_a_confirmation_that_is_killed_ends_as_one_that_is_not(
+    folder: Path, start: Callable[..., Running], tmp_path: Path
+) -> None:
+    record = folder / "experiments" / "x" / "confirmation-1" / "record.jsonl"
+    killed = start(*CONFIRM)
+    wait_for(lambda: record.exists() and record.read_text().count('"kind":"result"') >= 6, "there are 6 results")
+    os.kill(killed.process.pid, signal.SIGKILL)
+    killed.end()
+    acknowledged = record.read_bytes()
+    interrupted = start(*CONFIRM)
+    n = acknowledged.count(b'"kind":"result"')
+    wait_for(lambda: record.read_text().count('"kind":"result"') >= n + 6, "there are 6 more")
+    os.kill(interrupted.process.pid, signal.SIGINT)
+    code, out, _ = interrupted.end()
+    assert code == 130
+    assert json.loads(out)["state"] == "interrupted"
+    done = tune_app(folder, *CONFIRM)
+    assert done.returncode == 0, done.stderr
+    torn = acknowledged[: acknowledged.rfind(b"\n") + 1]
+    assert record.read_bytes().startswith(torn)
+    check_runs(record)
+
+    record.parent.rename(tmp_path / "first")
+    whole = tune_app(folder, *CONFIRM)
+    assert outcome(json.loads(whole.stdout)) == outcome(json.loads(done.stdout))
+
+
+def check_runs(record: Path) -> None:
+    """Every run that was begun ended, as far as the search chose, with no gap."""
+    entries = list(read_entries(record))
+    epochs = {str(c["config"]): c["epochs"] for c in entries[0]["spec"]["confirming"]["candidates"]}
+    asked = {e["trial"]: e for e in entries if e["kind"] == "asked"}
+    for number, run in asked.items():
+        results = [e for e in entries if e["kind"] == "result" and e["trial"] == number]
+        assert [r["k"] for r in results] == list(range(1, len(results) + 1))
+        assert results[-1]["epoch"] == epochs[str(run["config"])]
+        assert [r["decision"] for r in results] == ["continue"] * (len(results) - 1) + ["stop"]
+    assert sorted(e["trial"] for e in entries if e["kind"] == "ended") == sorted(asked)
+
+
+def test_the_answer_says_what_the_winner_is_worth_on_images_that_no_search_saw(folder: Path) -> None:
+    done = tune_app(folder, *CONFIRM)
+    answer = json.loads(done.stdout)
+    winner, test = answer["winner"], answer["test"]
+    assert winner["interval"][0] <= winner["valid_accuracy"] <= winner["interval"][1]
+    assert test["images"] == 400
+    assert test["interval"][0] < test["accuracy"] < test["interval"][1]
+    assert abs(test["accuracy"] - winner["valid_accuracy"]) < 0.1
+    again = tune_app(folder, *CONFIRM)
+    assert again.stdout == done.stdout
+    words = tune_app(folder, "confirm", "x").stdout
+    assert f"valid accuracy {winner['valid_accuracy']:.4f}" in words
+    assert "on 400 images, read once" in words
+
+    # The weights that were tested are kept, and come out the same when they are tried again.
+    from safetensors.numpy import load_file
+
+    from tune_app.tutorial.training import evaluate
+
+    (state,) = (folder / "experiments" / "x" / "confirmation-1" / "states").iterdir()
+    images = mnist.load_test(str(folder / "data.parquet"))
+    assert images is not None
+    assert evaluate(winner["config"], load_file(state), images)[1] == test["accuracy"]
+
+
+def test_the_search_itself_reads_no_test_image(searched: Path, folder: Path) -> None:
+    # With the test images' labels changed, nothing of the search changes, and the confirmation's test does.
+    table = pq.read_table(folder / "data.parquet")
+    labels = [
+        9 if split == "test" else label
+        for split, label in zip(*(table[c].to_pylist() for c in ("split", "label")), strict=True)
+    ]
+    table = table.set_column(table.column_names.index("label"), "label", pa.array(labels, table["label"].type))
+    pq.write_table(table, folder / "data.parquet")
+    answer = json.loads(tune_app(folder, *CONFIRM).stdout)
+    assert answer["test"]["accuracy"] < 0.3
+    assert answer["winner"]["valid_accuracy"] > 0.6
+
+
+def test_a_search_can_be_confirmed_at_once(folder: Path) -> None:
+    done = tune_app(
+        folder,
+        "search",
+        "quick",
+        "--name",
+        "y",
+        "--num-samples",
+        "2",
+        "--max-epochs",
+        "1",
+        "--grace-period",
+        "1",
+        "--data",
+        "data.parquet",
+        "--no-dashboard",
+        "--confirm",
+        "--quiet",
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("2 trials")
+    assert any(line.startswith("Confirmed: valid accuracy") and "over 10 fresh seeds" in line for line in lines)
+    assert any(line.startswith("Test accuracy: ") for line in lines)
+
+
+def test_a_search_with_other_data_is_not_confirmed(folder: Path, small_data: Path) -> None:
+    refused = tune_app(folder, "confirm", "x", "--data", small_data.parent / "none.parquet")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    table = pq.read_table(folder / "data.parquet")
+    pq.write_table(table.slice(1), folder / "data.parquet")
+    refused = tune_app(folder, "confirm", "x", "--no-dashboard")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("Error: x: the data are not those it began with: digest ")
+    assert not (folder / "experiments" / "x" / "confirmation-1").exists()

@@ -1,0 +1,93 @@
+"""Whole searches on measured learning curves: what the shipped space and its settings find, without training."""
+
+import heapq
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from tests.curves import Curve, nearest, read_curves
+from tests.test_search import WORKER, result_of
+from tune_app.experiment.history import STOPPED, History
+from tune_app.experiment.space import load_space
+from tune_app.experiment.spec import DataSource, Spec, paths
+from tune_app.machine import versions
+from tune_app.tuning.search import Attempt, Search
+from tune_app.tutorial.levels import LEVELS
+
+DATA = DataSource(source=None, digest="d", train=50_000, valid=10_000)
+PARAMETERS = {"logistic": 7_850, "cnn": 3_930}
+
+
+@pytest.fixture(scope="session")
+def curves() -> list[Curve]:
+    return read_curves()
+
+
+@dataclass(order=True)
+class Step:
+    """The next result of a trial that a worker trains."""
+
+    time: float
+    order: int
+    attempt: Attempt
+    curve: Curve
+    k: int
+
+
+def simulate(folder: Path, curves: list[Curve], workers: int = 2, **settings: object) -> History:
+    """Search the shipped space on the curves: each config takes the values and the time of the nearest one."""
+    source = load_space("tutorial", settings)
+    spec = Spec(name="x", space=source.content, settings=source.settings, data=DATA, versions=versions())
+    search = Search.create(spec, paths(folder, "x"))
+    search.begin()
+    steps: list[Step] = []
+    begun = 0
+
+    def begin(now: float) -> None:
+        nonlocal begun
+        if search.all_begun:
+            return
+        attempt = search.next_attempt()
+        search.started(attempt.trial.number, WORKER)
+        curve = nearest(curves, LEVELS[str(attempt.trial.config["level"])].family, attempt.trial.config)
+        heapq.heappush(steps, Step(now + curve.seconds, begun, attempt, curve, 1))
+        begun += 1
+
+    for _ in range(workers):
+        begin(0.0)
+    while steps:
+        step = heapq.heappop(steps)
+        trial = step.attempt.trial
+        result = result_of(
+            step.k,
+            float(step.curve.accuracy[step.k - 1]),
+            source.settings.results_per_epoch,
+            parameters=PARAMETERS[step.curve.family],
+        )
+        decision = search.judge(trial.number, result)
+        search.report(trial.number, result, decision)
+        if decision.stop:
+            begin(step.time)
+        else:
+            heapq.heappush(
+                steps, Step(step.time + step.curve.seconds, step.order, step.attempt, step.curve, step.k + 1)
+            )
+    search.end("completed")
+    search.close()
+    return search.history
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_default_search_ends_with_a_cnn_though_the_logistic_levels_lead_at_first(
+    tmp_path: Path, curves: list[Curve], seed: int
+) -> None:
+    history = simulate(tmp_path, curves, seed=seed)
+    assert history.best is not None
+    assert history.trials[history.best["trial"]].family == "cnn"
+    assert history.best["valid_accuracy"] > 0.94
+    assert history.count(STOPPED) >= len(history.trials) / 2
+    # At the first rung most CNNs are behind: one ladder for both families would stop them.
+    first = {family: median(rungs[1]) for family, rungs in history.rungs.items()}
+    assert first["cnn"] < first["logistic"]
