@@ -236,9 +236,7 @@ def test_values_of_another_kind_are_refused_with_their_key(tmp_path, small, key,
 def test_a_manifest_without_the_digest_of_a_file_is_refused(tmp_path, small):
     path = write(tmp_path, CONFIG, manifest_of([0.5], small)).with_name("manifest.json")
     path.write_text(sealed({**json.loads(path.read_text()), "files": {}}))
-    with pytest.raises(
-        TuneAppError, match=r"manifest\.json: not as tune-app export writes it: no digest of config"
-    ):
+    with pytest.raises(TuneAppError, match=r"manifest\.json: not as tune-app export writes it: no digest of conf"):
         read_exported(path.with_name("config.yaml"))
 
 

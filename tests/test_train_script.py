@@ -10,8 +10,9 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from tests.bundles import config_of
 from tune_app.tutorial import training
-from tune_app.tutorial.levels import LEVELS, Config, complete
+from tune_app.tutorial.levels import LEVELS, complete
 from tune_app.tutorial.mnist import Mnist, load
 from tune_app.tutorial.script import train_script
 
@@ -30,12 +31,6 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def small(small_data: Path) -> Mnist:
     return load(str(small_data))
-
-
-def config_of(level: str) -> Config:
-    """Values other than the tutorial's: batches that do not divide the images, momentum, weight decay, a width."""
-    found: Config = {"lr": 0.07, "bs": 48, "momentum": 0.8, "weight_decay": 1e-4, "width": 2}
-    return complete({"level": level} | {name: found[name] for name in LEVELS[level].defaults})
 
 
 def run_script(folder: Path, text: str, data: Path) -> subprocess.CompletedProcess[str]:

@@ -12,8 +12,8 @@ import pytest
 
 from tests.end_to_end.conftest import Running, alive, descendants, left_in, temporary, tune_app, wait_for
 from tune_app.experiment.history import load_experiment
-from tune_app.tutorial.bundle import FILES, MANIFEST
 from tune_app.experiment.record import read_entries
+from tune_app.tutorial.bundle import FILES, MANIFEST
 from tune_app.tutorial.levels import TUTORIAL_CONFIG
 
 SPACE = """

@@ -51,7 +51,7 @@ class Verification:
     @property
     def exactly(self) -> bool:
         """Whether every accuracy is the same float."""
-        return self.found == self.recorded
+        return bool(self.recorded) and self.found == self.recorded
 
     @property
     def comes_back(self) -> bool:
