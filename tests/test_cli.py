@@ -53,6 +53,8 @@ def test_every_command_has_help_with_an_example() -> None:
         "dashboard",
         "export",
         "train",
+        "verify",
+        "predict",
         "levels",
         "validate",
     }

@@ -8,14 +8,9 @@ import yaml
 
 from tune_app.errors import TuneAppError
 from tune_app.machine import cpu_model, versions
-from tune_app.tutorial.exported import (
-    ExportedConfig,
-    differences,
-    read_exported,
-    read_manifest,
-    train_exported,
-    verdict,
-)
+from tune_app.tutorial.bundle import CONFIG as CONFIG_FILE
+from tune_app.tutorial.bundle import FILES, digest, read_manifest, sealed
+from tune_app.tutorial.exported import ExportedConfig, differences, read_exported, train_exported, verdict
 from tune_app.tutorial.levels import LEVELS, complete
 from tune_app.tutorial.mnist import Mnist, Split, load
 
@@ -44,12 +39,17 @@ CONFIG: dict[str, object] = {
 
 
 def write(folder: Path, config: object, manifest: object = None) -> Path:
+    """A config.yaml, with a manifest as the rest of its bundle; a manifest that is text is written as it is."""
     folder.mkdir(exist_ok=True)
-    path = folder / "config.yaml"
+    path = folder / CONFIG_FILE
     path.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
-    if manifest is not None:
-        text = manifest if isinstance(manifest, str) else json.dumps(manifest)
-        (folder / "manifest.json").write_text(text)
+    if isinstance(manifest, str):
+        (folder / "manifest.json").write_text(manifest)
+    elif isinstance(manifest, dict):
+        for name in set(FILES) - {CONFIG_FILE}:
+            (folder / name).write_text(name)
+        files = {name: digest((folder / name).read_bytes()) for name in FILES}
+        (folder / "manifest.json").write_text(sealed({**manifest, "files": files}))
     return path
 
 
@@ -64,6 +64,10 @@ def manifest_of(accuracies: list[float], data: Mnist) -> dict[str, object]:
         "cpu": cpu_model(),
         "device": "cpu",
         "versions": versions(),
+        "metrics": {"valid_accuracy": 0.5, "valid_loss": 1.0, "train_loss": 1.0},
+        "space": {"level": "fit"},
+        "settings": {},
+        "written_by": "tune_app",
     }
 
 
@@ -88,7 +92,7 @@ def test_an_exported_config_is_read_as_it_was_written(tmp_path):
     assert exported.settings.model_dump() == CONFIG
     assert exported.config == CONFIG["config"]
     assert exported.path == tmp_path / "config.yaml"
-    assert exported.manifest is None
+    assert exported.recorded is None
 
 
 def test_all_but_the_config_may_be_left_out(tmp_path):
@@ -100,8 +104,10 @@ def test_all_but_the_config_may_be_left_out(tmp_path):
 
 
 def test_the_manifest_beside_the_config_is_read(tmp_path, small):
-    manifest = manifest_of([0.5], small)
-    assert read_exported(write(tmp_path, CONFIG, manifest)).manifest == manifest
+    recorded = read_exported(write(tmp_path, CONFIG, manifest_of([0.5], small))).recorded
+    assert recorded is not None
+    assert recorded.valid_accuracies == [0.5]
+    assert recorded.config == CONFIG["config"]
 
 
 def test_a_missing_file_is_refused_with_its_path(tmp_path):
@@ -191,16 +197,12 @@ def test_every_setting_that_an_export_writes_is_known():
 # ---- reading a manifest --------------------------------------------------------------------------------
 
 
-def test_no_manifest_is_none(tmp_path):
-    assert read_manifest(tmp_path / "manifest.json") is None
-
-
-@pytest.mark.parametrize("content", ["", "{", "\ufeff{}", '{"config": '])
+@pytest.mark.parametrize("content", ["", "{", '{"config": ', "[" * 100_000])
 def test_a_manifest_that_is_no_json_is_refused_with_its_path(tmp_path, content):
     path = write(tmp_path, CONFIG, content)
     with pytest.raises(TuneAppError) as error:
         read_exported(path)
-    assert str(error.value).startswith(f"{tmp_path / 'manifest.json'}: cannot be read: ")
+    assert str(error.value).startswith(f"{tmp_path / 'manifest.json'}: not JSON: ")
 
 
 @pytest.mark.parametrize(
@@ -216,13 +218,26 @@ def test_a_manifest_that_lacks_something_is_refused_with_what_it_lacks(tmp_path,
 
 @pytest.mark.parametrize("content", ["[]", "null", "3", '{"versions": {}}'])
 def test_json_of_another_kind_is_refused(tmp_path, content):
-    with pytest.raises(TuneAppError, match="not as tune-app export writes it: no config, seed, epochs,"):
+    with pytest.raises(TuneAppError, match="not as tune-app export writes it: no sha256"):
         read_exported(write(tmp_path, CONFIG, content))
 
 
-def test_versions_of_another_kind_are_refused(tmp_path, small):
-    with pytest.raises(TuneAppError, match="not as tune-app export writes it: no versions"):
-        read_exported(write(tmp_path, CONFIG, {**manifest_of([0.5], small), "versions": "1.0"}))
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("versions", "1.0"), ("valid_accuracies", "all"), ("seed", "7"), ("metrics", {}), ("files", [])],
+)
+def test_values_of_another_kind_are_refused_with_their_key(tmp_path, small, key, value):
+    path = write(tmp_path, CONFIG, manifest_of([0.5], small)).with_name("manifest.json")
+    path.write_text(sealed({**json.loads(path.read_text()), key: value}))
+    with pytest.raises(TuneAppError, match=f"manifest.json: not as tune-app export writes it: (no )?{key}"):
+        read_manifest(path)
+
+
+def test_a_manifest_without_the_digest_of_a_file_is_refused(tmp_path, small):
+    path = write(tmp_path, CONFIG, manifest_of([0.5], small)).with_name("manifest.json")
+    path.write_text(sealed({**json.loads(path.read_text()), "files": {}}))
+    with pytest.raises(TuneAppError, match=r"manifest\.json: not as tune-app export writes it: no digest of conf"):
+        read_exported(path.with_name("config.yaml"))
 
 
 # ---- training again ------------------------------------------------------------------------------------

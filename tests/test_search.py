@@ -67,9 +67,9 @@ def search(at: Paths) -> Iterator[Search]:
     search.close()
 
 
-def ask_and_start(search: Search) -> int:
+def ask_and_start(search: Search, worker: dict[str, Any] = WORKER) -> int:
     number = search.ask().number
-    search.started(number, WORKER)
+    search.started(number, worker)
     return number
 
 

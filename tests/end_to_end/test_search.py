@@ -13,6 +13,7 @@ import pytest
 from tests.end_to_end.conftest import Running, alive, descendants, left_in, temporary, tune_app, wait_for
 from tune_app.experiment.history import load_experiment
 from tune_app.experiment.record import read_entries
+from tune_app.tutorial.bundle import FILES, MANIFEST
 from tune_app.tutorial.levels import TUTORIAL_CONFIG
 
 SPACE = """
@@ -130,11 +131,7 @@ def test_list_shows_the_experiment_with_its_size(folder: Path) -> None:
 def test_the_exported_config_trains_again_to_the_same_floats(folder: Path, small_data: Path) -> None:
     done = tune_app(folder, "export", "x", "-o", "best")
     assert done.returncode == 0, done.stderr
-    assert sorted(p.name for p in (folder / "best").iterdir()) == [
-        "config.yaml",
-        "manifest.json",
-        "weights.safetensors",
-    ]
+    assert {p.name for p in (folder / "best").iterdir()} == {*FILES, MANIFEST}
     experiment = load_experiment("x", folder / "experiments")
     best = experiment.history.best
     assert best is not None
@@ -145,9 +142,12 @@ def test_the_exported_config_trains_again_to_the_same_floats(folder: Path, small
     assert "The same valid accuracies as in the search." in tune_app(folder, "train", "best/config.yaml").stdout
     other = tune_app(folder, "train", "best/config.yaml", "--data", small_data.with_name("other.parquet"))
     assert (other.returncode, other.stdout) == (1, "")
+    verified = json.loads(tune_app(folder, "verify", "best", "--json").stdout)
+    assert (verified["exactly"], verified["valid_accuracies"]) == (True, expected)
     config = folder / "best" / "config.yaml"
-    config.write_text(config.read_text().replace("threads: 1", "threads: 2"))
-    assert "different: threads: 1 in the search, 2 now" in tune_app(folder, "train", config).stdout
+    edited = config.with_name("two-threads.yaml")
+    edited.write_text(config.read_text().replace("threads: 1", "threads: 2"))
+    assert "different: threads: 1 in the search, 2 now" in tune_app(folder, "train", edited).stdout
 
 
 def test_the_exported_weights_have_the_recorded_accuracy(folder: Path, small_data: Path) -> None:

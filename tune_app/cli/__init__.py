@@ -2,6 +2,7 @@
 
 import click
 
+from tune_app.cli.bundle import predict, verify
 from tune_app.cli.confirm import confirm
 from tune_app.cli.dashboard import dashboard
 from tune_app.cli.experiments import export, list_experiments, remove, status
@@ -50,6 +51,8 @@ for command in (
     dashboard,
     export,
     train,
+    verify,
+    predict,
     levels,
     validate,
 ):

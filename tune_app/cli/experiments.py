@@ -76,12 +76,13 @@ def status(name: str | None, trial: int | None, experiments_dir: Path, as_json: 
 @experiments_dir
 @as_json
 def export(name: str, output: Path | None, experiments_dir: Path, as_json: bool) -> None:
-    """Write the best config of NAME for reuse: config.yaml, weights.safetensors and manifest.json.
+    """Write the best config of NAME as a folder for reuse: config, weights, train.py, model card and manifest.
 
     Example: tune-app export quick-20261124-101500 -o best
     """
     from tune_app.experiment.history import load_experiment
     from tune_app.output.export import export_best
+    from tune_app.tutorial.bundle import FILES, MANIFEST
 
     experiment = load_experiment(name, experiments_dir)
     folder = output or Path(f"{name}-best")
@@ -89,5 +90,5 @@ def export(name: str, output: Path | None, experiments_dir: Path, as_json: bool)
     if as_json:
         print_json({"folder": str(folder), **manifest})
     else:
-        click.echo(f"wrote {folder}: config.yaml, weights.safetensors, manifest.json")
-        click.echo(f"Train it again: tune-app train {folder / 'config.yaml'}")
+        click.echo(f"wrote {folder}: {', '.join([*FILES, MANIFEST])}")
+        click.echo(f"Train it again: tune-app verify {folder}")

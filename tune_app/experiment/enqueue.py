@@ -7,6 +7,7 @@ from pathlib import Path
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import load_experiment
 from tune_app.experiment.space import SearchSpace
+from tune_app.tutorial.bundle import manifest_beside
 from tune_app.tutorial.levels import Config, complete
 from tune_app.yaml_file import read_yaml
 
@@ -48,7 +49,8 @@ def distinct(configs: Iterable[Config]) -> list[Config]:
 
 
 def read_config(path: Path) -> Config:
-    """The config in a config.yaml as `tune-app export` writes it."""
+    """The config in a config.yaml as `tune-app export` writes it; in a bundle, one that is still as it was."""
+    manifest_beside(path)
     content = read_yaml(path)
     config = content.get("config") if isinstance(content, dict) else None
     if not isinstance(config, dict):

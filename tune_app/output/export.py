@@ -1,9 +1,9 @@
-"""Export the best config of an experiment for reuse: settings, weights, and what they were made with."""
+"""Export what a search found for reuse: settings, weights, a script that trains them, and how they were made."""
 
-import hashlib
 import json
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,57 +14,103 @@ from safetensors.numpy import load, save
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import FAILED, Experiment, Trial
 from tune_app.experiment.states import read_state
-from tune_app.machine import umask
+from tune_app.machine import umask, versions
+from tune_app.output.card import model_card
+from tune_app.tutorial.bundle import CARD, CONFIG, CONFIG_JSON, MANIFEST, SCRIPT, WEIGHTS, digest, sealed
+from tune_app.tutorial.script import train_script
 
-CONFIG, WEIGHTS, MANIFEST = "config.yaml", "weights.safetensors", "manifest.json"
 
-
-def export_best(experiment: Experiment, folder: Path) -> dict[str, Any]:
-    """Make `folder` with config.yaml, weights.safetensors and manifest.json; return the manifest.
-
-    The folder appears as a whole or not at all. Raises `TuneAppError` where there is no result yet, the
-    folder exists, or the weights are damaged.
+@dataclass(frozen=True)
+class Winner:
+    """What is exported. `settings`: all that its training needs (see `config_of`); `weights`: a safetensors file;
+    `metrics`: see `bundle.Metrics`; `conditions`: what came out on the way, and where (see `conditions`).
     """
+
+    trial: int
+    settings: dict[str, Any]
+    weights: bytes
+    metrics: dict[str, Any]
+    conditions: dict[str, Any]
+
+
+def winner(experiment: Experiment) -> Winner:
+    """The best result of the search. Raises `TuneAppError` where there is none, or its weights are damaged."""
     best = experiment.history.best
     if best is None:
         raise TuneAppError(f"experiment {experiment.name} has no result yet")
-    if folder.exists():
-        raise TuneAppError(f"{folder}: exists already, allowed: another folder with -o")
     try:
         state = load(read_state(experiment.paths, best))
     except SafetensorError as error:
         raise TuneAppError(
             f"experiment {experiment.name}: the kept state is no safetensors file: {error}"
         ) from None
-    weights = save({name.removeprefix("model."): w for name, w in state.items() if name.startswith("model.")})
     trial = experiment.trial(best["trial"])
-    config = config_of(experiment, trial, best["epoch"])
-    manifest = {
-        "experiment": experiment.name,
-        "trial": trial.number,
-        **config,
-        "metrics": {name: best[name] for name in ("valid_accuracy", "valid_loss", "train_loss")},
-        **conditions(experiment, trial, best["epoch"]),
-        "weights_sha256": hashlib.sha256(weights).hexdigest(),
-    }
-    comment = (
-        f"# The best config of {experiment.name}: valid accuracy {best['valid_accuracy']:.4f}"
-        f" at epoch {best['epoch']:g} (trial {trial.number}).\n# Train it again: tune-app train {CONFIG}\n"
+    return Winner(
+        trial=trial.number,
+        settings=config_of(experiment, trial, best["epoch"]),
+        weights=save({name.removeprefix("model."): w for name, w in state.items() if name.startswith("model.")}),
+        metrics={name: best[name] for name in ("valid_accuracy", "valid_loss", "train_loss")},
+        conditions=conditions(experiment, trial, best["epoch"]),
     )
+
+
+def export_best(experiment: Experiment, folder: Path) -> dict[str, Any]:
+    """Make `folder`, the bundle of the experiment's winner; return its manifest.
+
+    The folder appears as a whole or not at all. Raises `TuneAppError` where there is no result yet, the
+    folder exists, or the weights are damaged.
+    """
+    if folder.exists():
+        raise TuneAppError(f"{folder}: exists already, allowed: another folder with -o")
+    found = winner(experiment)
+    about = {
+        "experiment": experiment.name,
+        "trial": found.trial,
+        **found.settings,
+        "metrics": found.metrics,
+        **found.conditions,
+        "space": experiment.history.spec.space,
+        "settings": experiment.history.spec.settings.model_dump(),
+        "written_by": f"tune_app {versions()['tune_app']}",
+    }
+    settings = found.settings
+    comment = (
+        f"# The best config of {experiment.name}: valid accuracy {found.metrics['valid_accuracy']:.4f}"
+        f" at epoch {settings['epochs']:g} (trial {found.trial}).\n# Train it again: tune-app train {CONFIG}\n"
+    )
+    script = train_script(
+        settings["config"],
+        settings["seed"],
+        settings["epochs"],
+        settings["results_per_epoch"],
+        settings["threads"],
+    )
+    files = {
+        CONFIG: (comment + yaml.safe_dump(settings, sort_keys=False)).encode(),
+        CONFIG_JSON: (json.dumps(settings, indent=2) + "\n").encode(),
+        WEIGHTS: found.weights,
+        SCRIPT: script.encode(),
+        CARD: model_card(experiment, about).encode(),
+    }
+    manifest = {**about, "files": {name: digest(content) for name, content in files.items()}}
+    write_folder(folder, {**files, MANIFEST: sealed(manifest).encode()})
+    return manifest
+
+
+def write_folder(folder: Path, files: dict[str, bytes]) -> None:
+    """Make a folder with these files, as a whole or not at all."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
-            (part / CONFIG).write_text(comment + yaml.safe_dump(config, sort_keys=False))
-            (part / WEIGHTS).write_bytes(weights)
-            (part / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+            for name, content in files.items():
+                (part / name).write_bytes(content)
             part.chmod(0o777 & ~umask())  # mkdtemp made it for the owner alone
             part.rename(folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
         raise TuneAppError(f"{folder}: cannot be written: {error.strerror}") from None
-    return manifest
 
 
 def config_of(experiment: Experiment, trial: Trial, epochs: float) -> dict[str, Any]:
@@ -95,7 +141,7 @@ def conditions(experiment: Experiment, trial: Trial, epochs: float) -> dict[str,
 
 
 def trial_again(experiment: Experiment, number: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """The config of a trial and, if a worker began with it, its manifest, to train it in the foreground."""
+    """The config of a trial and, if a worker began with it, what came out, to train it in the foreground."""
     trial = experiment.trial(number)
     failed = trial.state == FAILED or not trial.results
     epochs = float(experiment.history.spec.settings.max_epochs) if failed else trial.epoch

@@ -1,25 +1,22 @@
-"""Train an exported config again, outside Tune, and say whether it comes out the same."""
+"""An exported config: read it, train it again outside Tune, and say whether it comes out the same."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tune_app.errors import TuneAppError, choices
 from tune_app.machine import cpu_model, versions
 from tune_app.tutorial import mnist
+from tune_app.tutorial.bundle import Recorded, manifest_beside
 from tune_app.tutorial.levels import Config, complete
-from tune_app.tutorial.training import Result, fit, prepare
+from tune_app.yaml_file import read_yaml
 
-COMPARED = (
-    *("config", "seed", "epochs", "results_per_epoch", "threads"),
-    *("cpu", "device", "data_digest", "versions", "valid_accuracies"),
-)
-"""What a manifest must hold to say whether a training came out the same."""
+if TYPE_CHECKING:  # torch takes a second to import, and only training needs it
+    from tune_app.tutorial.training import Result
+
 DECISIVE = ("python", "torch", "numpy")
 """Versions that can change a training's numbers."""
 
@@ -39,18 +36,24 @@ class ExportedConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Exported:
-    """A config to train, and the manifest beside it, if there is one."""
+    """A config to train, and what is recorded of it, if anything is."""
 
     path: Path
     settings: ExportedConfig
     config: Config
-    manifest: dict[str, Any] | None
+    recorded: Recorded | None
 
 
 def read_exported(path: Path) -> Exported:
-    """Read config.yaml; `TuneAppError` names the key that is wrong."""
-    from tune_app.yaml_file import read_yaml
+    """Read config.yaml, or one like it; a manifest beside it says what its training must give.
 
+    Raises `TuneAppError` that names the key that is wrong, and the file of the bundle that is not the exported one.
+    """
+    return exported_from(path, manifest_beside(path))
+
+
+def exported_from(path: Path, recorded: Recorded | None) -> Exported:
+    """The config in the file `path`."""
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise TuneAppError(f"{path}: is {content!r:.60}, allowed: a mapping with config, seed, epochs")
@@ -69,32 +72,22 @@ def read_exported(path: Path) -> Exported:
         config = complete(settings.config)
     except TuneAppError as error:
         raise TuneAppError(f"{path}: config: {error}") from None
-    return Exported(path, settings, config, read_manifest(path.parent / "manifest.json"))
+    return Exported(path, settings, config, recorded)
 
 
-def as_exported(path: Path, content: dict[str, Any], manifest: dict[str, Any] | None) -> Exported:
+def as_exported(path: Path, content: dict[str, Any], recorded: dict[str, Any] | None) -> Exported:
     """The same of a trial whose experiment is not exported; `path` names it in messages."""
     settings = ExportedConfig.model_validate(content)
-    return Exported(path, settings, complete(settings.config), manifest)
+    found = Recorded.model_validate(recorded) if recorded else None
+    return Exported(path, settings, complete(settings.config), found)
 
 
-def read_manifest(path: Path) -> dict[str, Any] | None:
-    """The manifest beside a config, None where there is none."""
-    if not path.exists():
-        return None
-    try:
-        manifest = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise TuneAppError(f"{path}: cannot be read: {error}") from None
-    content = manifest if isinstance(manifest, dict) else {}
-    lacks = [key for key in COMPARED if key not in content]
-    if lacks or not isinstance(content["versions"], dict):
-        raise TuneAppError(f"{path}: not as tune-app export writes it: no {', '.join(lacks or ['versions'])}")
-    return content
-
-
-def train_exported(exported: Exported, images: mnist.Mnist) -> Iterator[Result]:
+def train_exported(exported: Exported, images: mnist.Mnist) -> Iterator["Result"]:
     """Train up to the exported epoch, one result after the other."""
+    import torch
+
+    from tune_app.tutorial.training import fit, prepare
+
     if round(exported.settings.epochs * exported.settings.results_per_epoch) < 1:
         raise TuneAppError(f"{exported.path}: epochs is {exported.settings.epochs:g}, less than the first result")
     torch.set_num_threads(exported.settings.threads)
@@ -104,27 +97,27 @@ def train_exported(exported: Exported, images: mnist.Mnist) -> Iterator[Result]:
 
 def differences(exported: Exported, images: mnist.Mnist) -> list[str]:
     """What is not as it was in the search, in words; empty: the numbers must come out the same."""
-    then = exported.manifest
+    then = exported.recorded
     if then is None:
         return ["there is no manifest to compare with"]
     settings = exported.settings
-    pairs = [
-        ("config", then["config"], exported.config),
-        ("seed", then["seed"], settings.seed),
-        ("epochs", then["epochs"], settings.epochs),
-        ("results_per_epoch", then["results_per_epoch"], settings.results_per_epoch),
-        ("threads", then["threads"], settings.threads),
-        ("CPU model", then["cpu"], cpu_model()),
-        ("device", then["device"], "cpu"),
-        ("data digest", then["data_digest"], images.digest()),
-        *((name, then["versions"].get(name), versions()[name]) for name in DECISIVE),
+    pairs: list[tuple[str, object, object]] = [
+        ("config", then.config, exported.config),
+        ("seed", then.seed, settings.seed),
+        ("epochs", then.epochs, settings.epochs),
+        ("results_per_epoch", then.results_per_epoch, settings.results_per_epoch),
+        ("threads", then.threads, settings.threads),
+        ("CPU model", then.cpu, cpu_model()),
+        ("device", then.device, "cpu"),
+        ("data digest", then.data_digest, images.digest()),
+        *((name, then.versions.get(name), versions()[name]) for name in DECISIVE),
     ]
     return [f"{name}: {was} in the search, {now} now" for name, was, now in pairs if was != now]
 
 
 def verdict(exported: Exported, images: mnist.Mnist, accuracies: list[float]) -> dict[str, Any]:
     """Whether the valid accuracies equal the search's as full floats, and what differs."""
-    recorded = exported.manifest["valid_accuracies"] if exported.manifest else []
+    recorded = exported.recorded.valid_accuracies if exported.recorded else []
     return {
         "same": bool(recorded) and accuracies == recorded,
         "recorded": recorded,

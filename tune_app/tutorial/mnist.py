@@ -62,8 +62,17 @@ class Mnist:
 
     def digest(self) -> str:
         """One SHA-256 that names these images and labels in this order."""
-        parts = (*self.train.digests, *self.valid.digests)
-        return hashlib.sha256("".join(parts).encode()).hexdigest()
+        return joint_digest(*self.train.digests, *self.valid.digests)
+
+
+def joint_digest(*parts: str) -> str:
+    """The SHA-256 of SHA-256 digests."""
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def original_digest() -> str:
+    """The `digest` of MNIST itself."""
+    return joint_digest(*SPLIT_DIGESTS["train"], *SPLIT_DIGESTS["valid"])
 
 
 def load(source: str | None = None) -> Mnist:

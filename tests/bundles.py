@@ -1,0 +1,57 @@
+"""Bundles of real trainings: searched without Ray, exported as the command does it."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.test_search import WORKER, ask_and_start, spec_of
+from tune_app.experiment.history import load_experiment
+from tune_app.experiment.spec import DataSource, paths
+from tune_app.machine import cpu_model
+from tune_app.output.export import export_best
+from tune_app.tuning.search import Search
+from tune_app.tutorial import mnist, training
+from tune_app.tutorial.levels import LEVELS, Config, complete
+
+WORKER_HERE = {**WORKER, "cpu": cpu_model()}
+
+
+def config_of(level: str) -> Config:
+    """Values other than the tutorial's: batches that do not divide the images, momentum, weight decay, a width."""
+    found: Config = {"lr": 0.07, "bs": 48, "momentum": 0.8, "weight_decay": 1e-4, "width": 2}
+    return complete({"level": level} | {name: found[name] for name in LEVELS[level].defaults})
+
+
+def make_bundle(folder: Path, config: Config, data: Path | None, epochs: int, results_per_epoch: int) -> Path:
+    """Search one config on the images of `data` (None: MNIST) and export it; the bundle's folder."""
+    images = mnist.load(str(data) if data else None)
+    spec = spec_of("made", dict(config), max_epochs=epochs, results_per_epoch=results_per_epoch, num_samples=1)
+    source = DataSource(
+        source=str(data) if data else None,
+        digest=images.digest(),
+        train=len(images.train.y),
+        valid=len(images.valid.y),
+    )
+    search = Search.create(spec.model_copy(update={"data": source}), paths(folder / "experiments", "made"))
+    search.begin()
+    number = ask_and_start(search, WORKER_HERE)
+    trial = search.history.trials[number]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    lesson = training.prepare(trial.config, images, trial.seed, torch.device("cpu"))
+    for result in training.fit(lesson, epochs, results_per_epoch):
+        found: dict[str, Any] = {
+            **asdict(result),
+            "diverged": False,
+            "parameters": training.count_parameters(lesson),
+            "wait_seconds": 0.0,
+            "state": training.state(lesson),
+        }
+        search.report(number, found, search.judge(number, found))
+    torch.set_num_threads(threads)
+    search.end("completed")
+    search.close()
+    export_best(load_experiment("made", folder / "experiments"), folder / "best")
+    return folder / "best"

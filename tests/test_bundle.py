@@ -1,0 +1,372 @@
+"""An exported folder: what is in it, what damage is found, what verify runs and what it refuses to run."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from PIL import Image
+from safetensors.numpy import load_file
+
+from tests.bundles import config_of, make_bundle
+from tune_app.cli import main
+from tune_app.errors import TuneAppError
+from tune_app.experiment.history import load_experiment
+from tune_app.output.card import model_card
+from tune_app.tutorial import mnist, verify
+from tune_app.tutorial.bundle import CONFIG, FILES, MANIFEST, SCRIPT, digest, read_bundle, sealed
+from tune_app.tutorial.verify import Verification, load_data, run_script, runnable, verification
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> Path:
+    """A bundle of level fit."""
+    return make_bundle(tmp_path_factory.mktemp("made"), config_of("fit"), small_data, 2, 2)
+
+
+@pytest.fixture
+def bundle(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it that a test may damage, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(made, tmp_path / "best")
+    return Path("best")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def reseal(folder: Path, **changes: object) -> None:
+    """What a stranger can do: change files, and write a manifest that fits them."""
+    manifest = json.loads((folder / MANIFEST).read_text())
+    files = {name: digest((folder / name).read_bytes()) for name in FILES}
+    (folder / MANIFEST).write_text(sealed({**manifest, "files": files, **changes}))
+
+
+# ---- what is in it -------------------------------------------------------------------------------------
+
+
+def test_a_bundle_has_its_files_and_a_manifest_with_the_digest_of_each(bundle: Path) -> None:
+    assert {path.name for path in bundle.iterdir()} == {*FILES, MANIFEST}
+    manifest = read_bundle(bundle)
+    assert manifest.files == {name: digest((bundle / name).read_bytes()) for name in FILES}
+
+
+def test_the_manifest_says_with_what_on_what_and_from_which_space(bundle: Path) -> None:
+    manifest = json.loads((bundle / MANIFEST).read_text())
+    assert manifest["space"] == config_of("fit")
+    assert manifest["settings"]["num_samples"] == 1
+    assert manifest["settings"]["seed"] == 0
+    assert set(manifest["versions"]) == {"python", "tune_app", "torch", "ray", "optuna", "numpy"}
+    assert (manifest["threads"], manifest["device"]) == (1, "cpu")
+    assert manifest["written_by"].startswith("tune_app ")
+    assert manifest["metrics"]["valid_accuracy"] == manifest["valid_accuracies"][-1]
+
+
+def test_config_json_and_config_yaml_say_the_same(bundle: Path) -> None:
+    assert json.loads((bundle / "config.json").read_text()) == yaml.safe_load((bundle / CONFIG).read_text())
+
+
+def test_the_card_names_metrics_licence_and_who_made_the_data(made: Path, small_data: Path) -> None:
+    card = (made / "README.md").read_text()
+    manifest = read_bundle(made)
+    assert f"| valid accuracy | {manifest.metrics.valid_accuracy:.4f} |" in card
+    assert "Not MNIST itself: 2,000 images to train on and 500 to select by" in card
+    for words in (
+        "CC BY-SA 3.0",
+        "LeCun",
+        "Cortes",
+        "Burges",
+        "Intended use",
+        "python train.py",
+        "tune-app verify",
+    ):
+        assert words in card
+
+
+def test_the_card_gives_intervals_where_the_winner_was_confirmed(made: Path) -> None:
+    experiment = load_experiment("made", made.parent / "experiments")
+    about = read_bundle(made).model_dump()
+    about["metrics"] |= {
+        "valid_accuracy_interval": [0.91, 0.93],
+        "test_accuracy": 0.925,
+        "test_accuracy_interval": [0.92, 0.93],
+    }
+    card = model_card(experiment, about)
+    assert "(0.9100 to 0.9300) |" in card
+    assert "| test accuracy | 0.9250 (0.9200 to 0.9300) |" in card
+    assert "confirmed by training it with other seeds" in card
+
+
+def test_the_card_of_mnist_itself_says_so(made: Path) -> None:
+    experiment = load_experiment("made", made.parent / "experiments")
+    data = experiment.history.spec.data.model_copy(update={"digest": mnist.original_digest()})
+    experiment.history.spec = experiment.history.spec.model_copy(update={"data": data})
+    assert "Not MNIST itself" not in model_card(experiment, read_bundle(made).model_dump())
+    assert mnist.load().digest() == mnist.original_digest()
+
+
+def test_train_py_saves_the_exported_weights(bundle: Path, small_data: Path) -> None:
+    command = [sys.executable, "-I", "best/train.py", "--data", str(small_data), "-o", "again.safetensors"]
+    subprocess.run(command, check=True, capture_output=True)
+    again, exported = load_file("again.safetensors"), load_file(bundle / "weights.safetensors")
+    assert again.keys() == exported.keys()
+    assert all((again[name] == exported[name]).all() for name in again)
+
+
+# ---- damage --------------------------------------------------------------------------------------------
+
+READERS: dict[str, Callable[[Path], Result]] = {
+    "verify": lambda folder: run("verify", folder),
+    "predict": lambda folder: run("predict", folder, "image.png"),
+    "train": lambda folder: run("train", folder / CONFIG),
+}
+
+
+def refusal(reader: str, folder: Path) -> str:
+    """The one line, less "Error: ", with which a command refuses the bundle."""
+    Image.new("L", (28, 28)).save("image.png")
+    done = READERS[reader](folder)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr.removeprefix("Error: ").removesuffix("\n")
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("name", FILES)
+def test_a_flipped_bit_is_found_in_every_file_and_named_with_both_digests(
+    bundle: Path, reader: str, name: str
+) -> None:
+    content = bytearray((bundle / name).read_bytes())
+    before = digest(bytes(content))
+    content[len(content) // 2] ^= 1
+    (bundle / name).write_bytes(content)
+    line = refusal(reader, bundle)
+    assert line.startswith(
+        f"best/{name}: not the exported file: its SHA-256 is {digest(bytes(content))}, manifest.json says {before}"
+    )
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_named_with_its_digest(bundle: Path, name: str) -> None:
+    before = digest((bundle / name).read_bytes())
+    (bundle / name).unlink()
+    for reader in READERS:
+        line = refusal(reader, bundle)
+        assert line == f"best/{name}: is missing, manifest.json lists it with SHA-256 {before}"
+
+
+def test_a_file_of_another_bundle_is_named(bundle: Path, tmp_path: Path, small_data: Path) -> None:
+    other = make_bundle(tmp_path / "other", config_of("linear"), small_data, 1, 1)
+    for name in FILES:
+        content = (bundle / name).read_bytes()
+        shutil.copy(other / name, bundle / name)
+        for reader in READERS:
+            line = refusal(reader, bundle)
+            assert line.startswith(f"best/{name}: not the exported file: ")
+            assert digest(content) in line
+            assert digest((other / name).read_bytes()) in line
+        (bundle / name).write_bytes(content)
+
+
+def test_a_flipped_bit_anywhere_in_the_manifest_is_found(bundle: Path) -> None:
+    path = bundle / MANIFEST
+    content = path.read_bytes()
+    for at in range(len(content)):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :])
+        with pytest.raises(TuneAppError, match=f"^{path}: "):
+            read_bundle(bundle)
+
+
+def test_a_manifest_of_another_bundle_is_found(bundle: Path, tmp_path: Path, small_data: Path) -> None:
+    other = make_bundle(tmp_path / "other", config_of("linear"), small_data, 1, 1)
+    shutil.copy(other / MANIFEST, bundle / MANIFEST)
+    assert refusal("verify", bundle).startswith(f"best/{CONFIG}: not the exported file: ")
+
+
+def test_a_bundle_without_manifest_is_none(bundle: Path) -> None:
+    (bundle / MANIFEST).unlink()
+    assert refusal("verify", bundle) == "best/manifest.json: cannot be read: No such file or directory"
+    assert refusal("predict", bundle) == "best/manifest.json: cannot be read: No such file or directory"
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(bundle: Path) -> None:
+    (bundle / SCRIPT).unlink()
+    (bundle / SCRIPT).mkdir()
+    assert refusal("verify", bundle) == "best/train.py: is no file"
+
+
+def test_a_config_is_changed_in_a_copy_or_outside_its_bundle(bundle: Path, small_data: Path) -> None:
+    edited = (bundle / CONFIG).read_text().replace("lr: 0.07", "lr: 0.08")
+    for path in (bundle / "mine.yaml", Path("config.yaml")):
+        path.write_text(edited)
+        done = run("train", path)
+        assert done.exit_code == 0, done.stderr
+    (bundle / CONFIG).write_text(edited)
+    assert refusal("train", bundle).endswith("; allowed: changes in a copy under another name")
+
+
+def test_a_damaged_config_is_not_enqueued(bundle: Path) -> None:
+    (bundle / CONFIG).write_text((bundle / CONFIG).read_text().replace("lr: 0.07", "lr: 0.06"))
+    done = run("search", "quick", "--name", "new", "--enqueue", bundle / CONFIG)
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"Error: best/{CONFIG}: not the exported file: ")
+    assert not Path("experiments").exists()
+
+
+# ---- verify --------------------------------------------------------------------------------------------
+
+
+def test_verify_finds_the_recorded_floats_again(bundle: Path) -> None:
+    done = run("verify", bundle)
+    assert (done.exit_code, done.stderr) == (0, "")
+    *lines, last = done.stdout.splitlines()
+    recorded = read_bundle(bundle).valid_accuracies
+    assert [float(line.split()[-1]) for line in lines] == recorded
+    assert last == "The same valid accuracies as in the search."
+    content = json.loads(run("verify", bundle, "--json").stdout)
+    assert content == {
+        "comes_back": True,
+        "exactly": True,
+        "valid_accuracies": recorded,
+        "recorded": recorded,
+        "allowed": None,
+        "differences": [],
+    }
+
+
+def test_data_given_by_name_are_used_and_others_are_refused(bundle: Path, tmp_path: Path, small_data: Path) -> None:
+    shutil.copy(small_data, "same.parquet")
+    assert run("verify", bundle, "--data", "same.parquet").exit_code == 0
+    done = run("verify", bundle, "--data", mnist.SHIPPED)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"Error: {mnist.SHIPPED}: not the images of the search: their digest is ")
+    assert read_bundle(bundle).data_digest in done.stderr
+
+
+def test_other_accuracies_with_nothing_different_do_not_come_back(bundle: Path) -> None:
+    recorded = read_bundle(bundle).valid_accuracies
+    reseal(bundle, valid_accuracies=[*recorded[:-1], recorded[-1] + 0.002])
+    done = run("verify", bundle)
+    assert done.exit_code == 1
+    assert done.stderr == (
+        f"Error: best: the valid accuracies do not come back: result {len(recorded)} is {recorded[-1]},"
+        f" {recorded[-1] + 0.002} in the search; allowed: the same floats, since nothing else differs\n"
+    )
+
+
+def test_on_another_processor_the_last_accuracy_may_be_a_little_off(bundle: Path) -> None:
+    recorded = read_bundle(bundle).valid_accuracies
+    near, far = ([*recorded[:-1], recorded[-1] + more] for more in (0.015, 0.025))
+    reseal(bundle, valid_accuracies=near, cpu="Elbrus-8C")
+    done = run("verify", bundle)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-2] == (
+        f"The last valid accuracy is within {near[-1] - 0.02:.4f} to {near[-1] + 0.02:.4f}."
+    )
+    assert done.stdout.splitlines()[-1].startswith("  different: CPU model: Elbrus-8C in the search, ")
+    reseal(bundle, valid_accuracies=far)
+    done = run("verify", bundle)
+    assert done.exit_code == 1
+    assert done.stderr.endswith(f"; allowed: {far[-1] - 0.02:.4f} to {far[-1] + 0.02:.4f}\n")
+
+
+def test_the_interval_of_a_confirmation_is_what_is_allowed(bundle: Path, small_data: Path) -> None:
+    metrics = json.loads((bundle / MANIFEST).read_text())["metrics"]
+    reseal(bundle, metrics={**metrics, "valid_accuracy_interval": [0.2, 0.3]}, cpu="Elbrus-8C")
+    *others, _ = read_bundle(bundle).valid_accuracies
+    outcome = verification(runnable(bundle), mnist.load(str(small_data)), [*others, 0.25])
+    assert (outcome.comes_back, outcome.allowed) == (True, (0.2, 0.3))
+    assert not verification(runnable(bundle), mnist.load(str(small_data)), [*others, 0.31]).comes_back
+
+
+@pytest.mark.parametrize("found", [[], [0.5], [0.5, 0.6, 0.7]])
+def test_too_few_or_too_many_results_do_not_come_back(found: list[float]) -> None:
+    outcome = Verification([0.5, 0.7], found, ["threads: 1 in the search, 2 now"], (0.0, 1.0))
+    assert not outcome.comes_back
+    assert outcome.failure == f"{len(found)} results came out, the manifest has 2"
+
+
+def test_an_empty_manifest_does_not_come_back() -> None:
+    assert not Verification([], [], ["threads"], (0.0, 1.0)).comes_back
+
+
+# ---- a stranger's bundle -------------------------------------------------------------------------------
+
+
+def test_a_script_that_is_not_ours_is_not_run_whatever_its_digest(bundle: Path) -> None:
+    script = bundle / SCRIPT
+    script.write_text(script.read_text() + 'open("owned", "w").write("")\n')
+    reseal(bundle)
+    line = refusal("verify", bundle)
+    assert line.startswith("best/train.py: not run: it is not what tune_app ")
+    assert not Path("owned").exists()
+
+
+def test_a_bundle_of_another_version_is_refused_with_both_versions(bundle: Path) -> None:
+    (bundle / SCRIPT).write_text((bundle / SCRIPT).read_text() + "# as it was written then\n")
+    reseal(bundle, written_by="tune_app 0.0.9")
+    assert "and the bundle was written by tune_app 0.0.9; allowed: verify it with that version" in refusal(
+        "verify", bundle
+    )
+
+
+def test_a_config_cannot_bring_code_into_the_script(bundle: Path) -> None:
+    config = yaml.safe_load((bundle / CONFIG).read_text())
+    for key, value in (("level", "fit\nimport os"), ("lr", "__import__('os')"), ("bs\nimport os", 1)):
+        (bundle / CONFIG).write_text(yaml.safe_dump({**config, "config": {**config["config"], key: value}}))
+        reseal(bundle)
+        assert refusal("verify", bundle).startswith(f"best/{CONFIG}: config: ")
+
+
+def test_what_is_run_is_the_checked_text_and_not_the_file(bundle: Path, small_data: Path) -> None:
+    checked = runnable(bundle)
+    (bundle / SCRIPT).write_text('open("owned", "w").write("")\n')
+    found = [accuracy for _, accuracy in run_script(checked, mnist.load(str(small_data)))]
+    assert found == checked.manifest.valid_accuracies
+    assert not Path("owned").exists()
+
+
+def test_modules_beside_the_bundle_are_not_imported(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in (bundle, Path()):
+        (folder / "torch.py").write_text("raise SystemExit(9)\n")
+    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
+    assert run("verify", bundle).exit_code == 0
+
+
+@pytest.mark.parametrize("source", ["http://localhost:1/mnist", "tutorial"])
+def test_a_bundle_makes_nobody_download_anything(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    asked: list[str | None] = []
+    monkeypatch.setattr(verify.mnist, "load", asked.append)
+    config = yaml.safe_load((bundle / CONFIG).read_text())
+    (bundle / CONFIG).write_text(yaml.safe_dump({**config, "data": source}))
+    reseal(bundle)
+    with pytest.raises(TuneAppError, match=f"^best: trained on {source}; allowed: --data {source} to download it$"):
+        load_data(runnable(bundle), None)
+    assert asked == []
+
+
+def test_a_script_that_ends_badly_is_one_line(bundle: Path, small_data: Path) -> None:
+    checked = runnable(bundle)
+    broken = verify.Bundle(checked.folder, checked.manifest, checked.exported, "raise ValueError('no memory')")
+    with pytest.raises(TuneAppError, match=r"^best/train.py: exit code 1: ValueError: no memory$"):
+        list(run_script(broken, mnist.load(str(small_data))))
+
+
+def test_a_script_sees_no_test_images(bundle: Path, small_data: Path) -> None:
+    checked = runnable(bundle)
+    program = (
+        "import pyarrow.parquet as pq, sys\n"
+        "for name in pq.read_table(sys.argv[2])['split'].unique().to_pylist():\n"
+        "    print('epoch 1 valid accuracy', len(name))"
+    )
+    spy = verify.Bundle(checked.folder, checked.manifest, checked.exported, program)
+    assert [length for _, length in run_script(spy, mnist.load(str(small_data)))] == [len("train"), len("valid")]

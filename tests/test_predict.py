@@ -1,0 +1,284 @@
+"""tune-app predict: which files are images, what is refused and with which words, and that the digits are right."""
+
+import gzip
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from safetensors.numpy import load_file, save_file
+
+from tests.bundles import config_of, make_bundle
+from tests.test_bundle import reseal
+from tune_app.cli import main
+from tune_app.errors import TuneAppError
+from tune_app.tutorial import mnist
+from tune_app.tutorial.bundle import WEIGHTS, read_bundle
+from tune_app.tutorial.images import read_images
+from tune_app.tutorial.levels import LEVELS
+from tune_app.tutorial.predict import probabilities
+
+
+@pytest.fixture(scope="module")
+def data(small_data: Path) -> mnist.Mnist:
+    return mnist.load(str(small_data))
+
+
+@pytest.fixture(scope="module")
+def best(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("made"), config_of("fit"), small_data, 2, 2)
+
+
+@pytest.fixture
+def digits(data: mnist.Mnist) -> NDArray[np.uint8]:
+    """(3, 28, 28)."""
+    return data.valid.x[:3].reshape(3, 28, 28)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Files are named as a person in their folder names them."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["predict", *map(str, arguments)])
+
+
+def png(image: Image.Image, name: str = "x.png") -> Path:
+    image.save(name)
+    return Path(name)
+
+
+def npy(array: NDArray[Any], name: str = "x.npy") -> Path:
+    np.save(name, array)
+    return Path(name)
+
+
+def idx(images: NDArray[np.uint8], name: str = "x-idx3-ubyte") -> Path:
+    content = struct.pack(">4B3I", 0, 0, 8, 3, *images.shape) + images.tobytes()
+    Path(name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    return Path(name)
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(TuneAppError) as error:
+        read_images(path)
+    assert "\n" not in str(error.value)
+    assert str(error.value).startswith(f"{path}: ")
+    return str(error.value).removeprefix(f"{path}: ")
+
+
+# ---- the digits ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_exported_weights_reach_the_exported_accuracy_exactly(
+    tmp_path: Path, data: mnist.Mnist, small_data: Path, level: str
+) -> None:
+    best = make_bundle(tmp_path, config_of(level), small_data, 2, 1)
+    found = probabilities(best, data.valid.x)
+    assert found.shape == (500, 10)
+    assert np.allclose(found.sum(axis=1), 1, atol=1e-5)
+    hits = int((found.argmax(axis=1) == data.valid.y).sum())
+    assert hits / 500 == read_bundle(best).metrics.valid_accuracy
+
+
+def test_images_of_many_files_are_named_and_classified_in_their_order(
+    best: Path, data: mnist.Mnist, digits: NDArray[np.uint8]
+) -> None:
+    files = [png(Image.fromarray(digits[2])), npy(digits), idx(digits[1:])]
+    found = json.loads(run(best, *files, "--json").output)
+    names = ["x.png", "x.npy[0]", "x.npy[1]", "x.npy[2]", "x-idx3-ubyte[0]", "x-idx3-ubyte[1]"]
+    assert [image["image"] for image in found] == names
+    expected = probabilities(best, data.valid.x[:3])
+    for image, number in zip(found, (2, 0, 1, 2, 1, 2), strict=True):
+        assert image["class"] == expected[number].argmax()
+        assert image["probability"] == pytest.approx(expected[number].max(), abs=1e-6)
+        assert image["top"][0] == {"class": image["class"], "probability": image["probability"]}
+        values = [one["probability"] for one in image["top"]]
+        assert len(values) == 3
+        assert values == sorted(values, reverse=True)
+
+
+def test_people_get_a_line_for_each_image(best: Path, digits: NDArray[np.uint8]) -> None:
+    done = run(best, png(Image.fromarray(digits[0])))
+    assert done.exit_code == 0
+    assert done.stderr == ""
+    assert done.stdout.startswith("x.png: 3 0.")
+    assert done.stdout.count("\n") == 1
+
+
+def test_one_bad_image_among_good_ones_and_nothing_is_classified(best: Path, digits: NDArray[np.uint8]) -> None:
+    done = run(best, png(Image.fromarray(digits[0])), "missing.png")
+    assert (done.exit_code, done.stdout, done.stderr) == (1, "", "Error: missing.png: no such file\n")
+
+
+def test_a_dark_digit_on_white_is_classified_as_given_with_a_warning(best: Path, digits: NDArray[np.uint8]) -> None:
+    dark = png(ImageOps.invert(Image.fromarray(digits[0])))
+    done = run(best, dark)
+    assert done.exit_code == 0
+    assert done.stderr == (
+        "Warning: x.png: the border is bright, MNIST's are dark: if the digit is dark, try with --invert\n"
+    )
+    right = run(best, dark, "--invert", "--json")
+    assert right.stderr == ""
+    assert json.loads(right.stdout)[0]["class"] == 3
+    many = run(best, npy(np.concatenate([255 - digits, digits])))
+    assert many.stderr.startswith("Warning: x.npy: 3 of 6 borders are bright")
+    wrong = run(best, png(Image.fromarray(digits[0])), "--invert")
+    assert wrong.stderr.endswith("try without --invert\n")
+
+
+def test_weights_of_another_model_are_refused(best: Path, tmp_path: Path, digits: NDArray[np.uint8]) -> None:
+    weights = load_file(best / WEIGHTS)
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in best.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    save_file({"lin.weight": weights["lin.weight"][:5], "lin.bias": weights["lin.bias"]}, copy / WEIGHTS)
+    reseal(copy)
+    done = run(copy, npy(digits))
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"Error: {copy / WEIGHTS}: holds {{'lin.")
+    (copy / WEIGHTS).write_bytes(b"no weights")
+    reseal(copy)
+    done = run(copy, npy(digits))
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"Error: {copy / WEIGHTS}: not a safetensors file: ")
+
+
+# ---- files that are images -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P", "RGBA", "LA"])
+def test_a_png_of_any_mode_gives_its_grey_pixels(digits: NDArray[np.uint8], mode: str) -> None:
+    image = Image.fromarray(digits[0])
+    image = image.convert("RGB").convert(mode) if mode == "LA" else image.convert(mode)
+    assert (read_images(png(image)) == digits[0].reshape(1, 784)).all()
+
+
+def test_a_png_of_black_and_white_is_0_and_255(digits: NDArray[np.uint8]) -> None:
+    found = read_images(png(Image.fromarray(digits[0] > 99)))
+    assert (found.reshape(28, 28) == np.where(digits[0] > 99, 255, 0)).all()
+
+
+def test_the_suffix_says_nothing_and_the_first_bytes_all(digits: NDArray[np.uint8]) -> None:
+    Path("picture").write_bytes(png(Image.fromarray(digits[0])).read_bytes())
+    assert (read_images(Path("picture")) == digits[0].reshape(1, 784)).all()
+
+
+@pytest.mark.parametrize("name", ["images-idx3-ubyte", "images-idx3-ubyte.gz"])
+def test_idx_files_are_read_packed_or_not(digits: NDArray[np.uint8], name: str) -> None:
+    assert (read_images(idx(digits, name)) == digits.reshape(3, 784)).all()
+
+
+@pytest.mark.parametrize("shape", [(3, 28, 28), (3, 784)])
+def test_arrays_of_images_or_rows_are_read(digits: NDArray[np.uint8], shape: tuple[int, ...]) -> None:
+    assert (read_images(npy(digits.reshape(shape))) == digits.reshape(3, 784)).all()
+    assert (read_images(npy(digits.reshape(shape)[0])) == digits[0].reshape(1, 784)).all()
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("parts", [255, 256])
+def test_floats_are_shares_of_255_or_of_256_as_in_the_tutorials_file(
+    digits: NDArray[np.uint8], kind: type, parts: int
+) -> None:
+    assert (read_images(npy((digits / parts).astype(kind))) == digits.reshape(3, 784)).all()
+
+
+# ---- and those that are not ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(28, 27), (27, 28), (1, 1), (280, 280), (5000, 5000)])
+def test_a_png_of_another_size_is_refused_with_both_sizes(size: tuple[int, int]) -> None:
+    path = png(Image.new("L", size))
+    assert refusal(path) == f"images of {size[0]}x{size[1]} pixels, allowed: 28x28"
+
+
+def test_images_of_another_size_in_other_files_are_refused() -> None:
+    assert refusal(npy(np.zeros((2, 32, 30), np.uint8))) == "images of 30x32 pixels, allowed: 28x28"
+    assert refusal(idx(np.zeros((2, 32, 30), np.uint8))) == "images of 30x32 pixels, allowed: 28x28"
+
+
+def test_transparent_and_16_bit_pixels_are_refused(digits: NDArray[np.uint8]) -> None:
+    image = Image.fromarray(digits[0]).convert("RGBA")
+    image.putalpha(Image.fromarray(digits[0]))
+    assert refusal(png(image)) == "has transparent pixels, allowed: an image on a background"
+    assert refusal(png(Image.fromarray(digits[0].astype(np.uint16) * 256))) == "16 bits a pixel, allowed: 8"
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros((28, 28), np.int64), "values are int64, allowed: uint8 from 0 to 255, floats from 0 to 1"),
+        (np.zeros((28, 28), bool), "values are bool, allowed: "),
+        (np.zeros((28, 28), "U1"), "values are <U1, allowed: "),
+        (np.full((28, 28), 255.0), "floats from 255 to 255, allowed: uint8 from 0 to 255, floats from 0 to 1"),
+        (np.full((28, 28), -0.5), "floats from -0.5 to -0.5, allowed: "),
+        (np.full((28, 28), np.nan), "floats from nan to nan, allowed: "),
+        (np.zeros((0, 28, 28), np.uint8), ""),
+        (np.zeros((2, 1, 28, 28), np.uint8), "an array of shape (2, 1, 28, 28), allowed: (n, 28, 28), (28, 28) or"),
+        (np.zeros((), np.uint8), "an array of shape (), allowed: "),
+        (np.array([[{}]], object), "not a .npy file that can be read: "),
+    ],
+)
+def test_an_array_that_holds_no_images_is_refused(array: NDArray[Any], words: str) -> None:
+    assert refusal(npy(array)).startswith(words)
+
+
+def test_an_array_cannot_run_code(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (Path("owned"),))
+
+    assert refusal(npy(np.array([Evil()], object))).startswith("not a .npy file that can be read: ")
+    assert not Path("owned").exists()
+
+
+def test_a_header_that_promises_too_much_is_refused_without_reading() -> None:
+    path = npy(np.zeros((1, 28, 28), np.uint8))
+    path.write_bytes(path.read_bytes().replace(b"(1, 28, 28), }  ", b"(1" + b"0" * 12 + b", 28, 28), }"))
+    assert refusal(path).startswith("not a .npy file that can be read: ")
+
+
+@pytest.mark.parametrize("cut", [9, 40, 150])
+@pytest.mark.parametrize("kind", ["png", "npy", "idx", "gz"])
+def test_a_file_that_was_cut_off_is_refused(digits: NDArray[np.uint8], kind: str, cut: int) -> None:
+    path = {
+        "png": lambda: png(Image.fromarray(digits[0])),
+        "npy": lambda: npy(digits),
+        "idx": lambda: idx(digits),
+        "gz": lambda: idx(digits, "x.gz"),
+    }[kind]()
+    path.write_bytes(path.read_bytes()[:cut])
+    assert refusal(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"GIF89a", b"\xff\xd8\xff\xe0 JPEG", b"hello", b"\x00\x00\x08\x01\x00"])
+def test_other_files_are_refused_with_what_is_allowed(content: bytes) -> None:
+    Path("x").write_bytes(content)
+    assert refusal(Path("x")) == "not an image file that is known here, allowed: PNG, IDX (also .gz), .npy"
+
+
+def test_a_folder_is_no_image(tmp_path: Path) -> None:
+    assert refusal(tmp_path) == "is no file"
+
+
+def test_a_png_with_a_flipped_bit_is_read_or_refused_and_nothing_else(digits: NDArray[np.uint8]) -> None:
+    content = png(Image.fromarray(digits[0])).read_bytes()
+    refused = 0
+    for at in range(8, len(content)):
+        Path("x.png").write_bytes(content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :])
+        try:
+            assert read_images(Path("x.png")).shape == (1, 784)
+        except TuneAppError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > len(content) / 2

@@ -1,0 +1,97 @@
+"""train.py, the plain script of each level: it must give the numbers that the app's own code gives."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from tests.bundles import config_of
+from tune_app.tutorial import training
+from tune_app.tutorial.levels import LEVELS, complete
+from tune_app.tutorial.mnist import Mnist, load
+from tune_app.tutorial.script import train_script
+
+RUFF = [str(Path(sys.executable).parent / "ruff"), "--quiet"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As in the scripts."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def small(small_data: Path) -> Mnist:
+    return load(str(small_data))
+
+
+def run_script(folder: Path, text: str, data: Path) -> subprocess.CompletedProcess[str]:
+    """Run the script in isolation: it sees neither this checkout nor PYTHONPATH."""
+    (folder / "train.py").write_text(text)
+    command = [sys.executable, "-I", "train.py", "--data", str(data), "-o", "weights.safetensors"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_script_gives_the_accuracies_and_weights_of_the_level_to_the_last_bit(
+    tmp_path: Path, small: Mnist, small_data: Path, level: str
+) -> None:
+    lesson = training.prepare(config_of(level), small, 120941839, torch.device("cpu"))
+    expected = [(result.epoch, result.valid_accuracy) for result in training.fit(lesson, 5 / 3, 3)]
+    done = run_script(tmp_path, train_script(config_of(level), 120941839, 5 / 3, 3, 1), small_data)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = [line.split() for line in done.stdout.splitlines()]
+    assert [float(words[-1]) for words in found] == [accuracy for _, accuracy in expected]
+    assert [words[1] for words in found] == [f"{epoch:g}" for epoch, _ in expected]
+    weights = load_file(tmp_path / "weights.safetensors")
+    assert set(weights) == set(lesson.parameters)
+    for name, parameter in lesson.parameters.items():
+        assert (weights[name] == parameter.detach().numpy()).all()
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_script_imports_nothing_but_torch_numpy_safetensors_pyarrow_and_the_standard_library(level: str) -> None:
+    allowed = {"torch", "numpy", "safetensors", "pyarrow"} | sys.stdlib_module_names
+    modules = set()
+    for node in ast.walk(ast.parse(train_script(config_of(level), 1, 1, 1, 1))):
+        if isinstance(node, ast.Import):
+            modules |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            modules.add(str(node.module))
+    assert {module.partition(".")[0] for module in modules} <= allowed
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_script_has_the_constants_of_its_level_and_no_others(level: str) -> None:
+    config = config_of(level)
+    text = train_script(config, 7, 3.5, 2, 1)
+    constants = {
+        node.targets[0].id: node.value.value
+        for node in ast.parse(text).body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+    }
+    rest = {"seed": 7, "epochs": 3.5, "results_per_epoch": 2, "threads": 1}
+    assert constants == {name: value for name, value in config.items() if name != "level"} | rest
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_script_is_formatted_and_linted_like_the_app(tmp_path: Path, level: str) -> None:
+    path = tmp_path / "train.py"
+    path.write_text(train_script(config_of(level), 1, 2, 4, 1))
+    settings = ["--config", str(Path(__file__).parent.parent / "pyproject.toml")]
+    for command in (["check", *settings], ["format", "--diff", *settings]):
+        done = subprocess.run([*RUFF, *command, str(path)], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_float_is_written_in_full() -> None:
+    config = complete({"level": "fit", "lr": 0.1 + 0.2})
+    assert "\nlr = 0.30000000000000004\n" in train_script(config, 0, 1, 1, 1)

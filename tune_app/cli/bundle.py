@@ -1,0 +1,94 @@
+"""tune-app verify and predict: what an exported folder is good for."""
+
+from pathlib import Path
+
+import click
+
+from tune_app.cli.options import as_json, print_json
+
+MOST_LIKELY = 3
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--data", help="A Parquet file, a folder or URL with IDX files, or: tutorial.  [default: as in the search]"
+)
+@as_json
+def verify(folder: Path, data: str | None, as_json: bool) -> None:
+    """Run the train.py of an exported FOLDER on its own, and say whether the valid accuracies come back.
+
+    To the last bit with the same versions, threads and CPU model; otherwise the last one within the manifest's
+    interval, or 0.02. A train.py that is not what tune_app writes is not run. The test images are not read.
+
+    Example: tune-app verify best
+    """
+    from tune_app.errors import TuneAppError
+    from tune_app.tutorial.verify import load_data, run_script, runnable, verification
+
+    bundle = runnable(folder)
+    images = load_data(bundle, data)
+    accuracies = []
+    for epoch, accuracy in run_script(bundle, images):
+        accuracies.append(accuracy)
+        if not as_json:
+            click.echo(f"epoch {epoch:<6g} valid accuracy {accuracy}")
+    outcome = verification(bundle, images, accuracies)
+    low, high = outcome.allowed
+    if as_json:
+        print_json(
+            {
+                "comes_back": outcome.comes_back,
+                "exactly": outcome.exactly,
+                "valid_accuracies": outcome.found,
+                "recorded": outcome.recorded,
+                "allowed": None if outcome.exactly or not outcome.differences else [low, high],
+                "differences": outcome.differences,
+            }
+        )
+    elif outcome.exactly:
+        click.echo("The same valid accuracies as in the search.")
+    elif outcome.comes_back:
+        click.echo(f"The last valid accuracy is within {low:.4f} to {high:.4f}.")
+    if not as_json:
+        for difference in outcome.differences:
+            click.echo(f"  different: {difference}")
+    if not outcome.comes_back:
+        raise TuneAppError(f"{folder}: {outcome.failure}")
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
+@click.option("--invert", is_flag=True, help="The images are dark on bright: turn them round first.")
+@as_json
+def predict(folder: Path, images: tuple[Path, ...], invert: bool, as_json: bool) -> None:
+    """Tell the digits in images of 28x28 pixels, bright on dark, by the weights of an exported FOLDER.
+
+    An IMAGE is a PNG file, an IDX file (also .gz) or a .npy array, with one image or many.
+
+    Example: tune-app predict best digit.png
+    """
+    import numpy as np
+
+    from tune_app.tutorial.images import dark_on_bright, read_images
+    from tune_app.tutorial.predict import most_likely, probabilities
+
+    read = [255 - read_images(path) if invert else read_images(path) for path in images]
+    for path, batch in zip(images, read, strict=True):
+        if inverted := int(dark_on_bright(batch).sum()):
+            which = "the border is bright" if len(batch) == 1 else f"{inverted} of {len(batch)} borders are bright"
+            hint = "without --invert" if invert else "with --invert"
+            click.echo(f"Warning: {path}: {which}, MNIST's are dark: if the digit is dark, try {hint}", err=True)
+    names = [
+        str(path) if len(batch) == 1 else f"{path}[{i}]"
+        for path, batch in zip(images, read, strict=True)
+        for i in range(len(batch))
+    ]
+    likely = most_likely(probabilities(folder, np.concatenate(read)), MOST_LIKELY)
+    if as_json:
+        print_json([{"image": name, **top[0], "top": top} for name, top in zip(names, likely, strict=True)])
+        return
+    for name, (first, *others) in zip(names, likely, strict=True):
+        rest = ", ".join(f"{other['class']} {other['probability']:.4f}" for other in others)
+        click.echo(f"{name}: {first['class']} {first['probability']:.4f}, then {rest}")

@@ -1,0 +1,163 @@
+"""Run a bundle's train.py in a process of its own, and say whether the recorded numbers come back.
+
+Nothing in a bundle is trusted: its train.py runs only if it is, byte for byte, what this version of tune_app
+writes for its config.yaml, and what runs is that text.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tune_app.errors import TuneAppError
+from tune_app.machine import versions
+from tune_app.tutorial import mnist
+from tune_app.tutorial.bundle import CONFIG, SCRIPT, Manifest, read, read_bundle
+from tune_app.tutorial.exported import Exported, differences, exported_from
+from tune_app.tutorial.script import train_script
+
+TOLERANCE = 0.02
+"""How far the last valid accuracy may be off where the numbers cannot be the same and no interval is known:
+about what another seed changes."""
+RESULT = re.compile(r"epoch (\S+) +valid accuracy (\S+)\n")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that may be run: its digests fit, and its script is ours."""
+
+    folder: Path
+    manifest: Manifest
+    exported: Exported
+    script: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was recorded, what came back, and what differs from the search; if nothing does, all must be equal."""
+
+    recorded: list[float]
+    found: list[float]
+    differences: list[str]
+    allowed: tuple[float, float]
+    """Where the last accuracy may lie if something differs."""
+
+    @property
+    def exactly(self) -> bool:
+        """Whether every accuracy is the same float."""
+        return bool(self.recorded) and self.found == self.recorded
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether the numbers are those of the bundle, as exactly as can be expected."""
+        low, high = self.allowed
+        near = len(self.found) == len(self.recorded) > 0 and low <= self.found[-1] <= high
+        return self.exactly or (bool(self.differences) and near)
+
+    @property
+    def failure(self) -> str:
+        """Why they are not."""
+        if len(self.found) != len(self.recorded) or not self.recorded:
+            return f"{len(self.found)} results came out, the manifest has {len(self.recorded)}"
+        low, high = self.allowed
+        allowed = f"{low:.4f} to {high:.4f}" if self.differences else "the same floats, since nothing else differs"
+        at = next(i for i, pair in enumerate(zip(self.found, self.recorded, strict=True)) if len(set(pair)) > 1)
+        at = -1 if self.differences else at
+        return (
+            f"the valid accuracies do not come back: result {at % len(self.found) + 1} is {self.found[at]},"
+            f" {self.recorded[at]} in the search; allowed: {allowed}"
+        )
+
+
+def runnable(folder: Path) -> Bundle:
+    """Check a bundle; `TuneAppError` for one that is damaged or whose script is not ours."""
+    manifest = read_bundle(folder)
+    exported = exported_from(folder / CONFIG, manifest)
+    settings = exported.settings
+    script = train_script(
+        exported.config, settings.seed, settings.epochs, settings.results_per_epoch, settings.threads
+    )
+    if read(folder / SCRIPT) != script.encode():
+        ours = f"tune_app {versions()['tune_app']}"
+        raise TuneAppError(
+            f"{folder / SCRIPT}: not run: it is not what {ours} writes for {CONFIG}, and the bundle was written by"
+            f" {manifest.written_by:.40}; allowed: verify it with that version, or read it and run it yourself"
+        )
+    return Bundle(folder, manifest, exported, script)
+
+
+def load_data(bundle: Bundle, source: str | None) -> mnist.Mnist:
+    """The images that the bundle was trained on, from `source` or from where the search had them.
+
+    A bundle from elsewhere opens no connection: a URL is asked for only if a person names it.
+    """
+    named = bundle.exported.settings.data
+    if source is None and named is not None and (named == "tutorial" or "://" in named):
+        raise TuneAppError(f"{bundle.folder}: trained on {named:.200}; allowed: --data {named:.200} to download it")
+    images = mnist.load(source or named)
+    if images.digest() != bundle.manifest.data_digest:
+        raise TuneAppError(
+            f"{source or named or mnist.SHIPPED}: not the images of the search: their digest is {images.digest()},"
+            f" the manifest says {bundle.manifest.data_digest}; allowed: --data with those images"
+        )
+    return images
+
+
+def run_script(bundle: Bundle, images: mnist.Mnist) -> Iterator[tuple[float, float]]:
+    """Train by the bundle's script; epoch and valid accuracy of each result, as it comes."""
+    with tempfile.TemporaryDirectory(prefix="tune_app-") as folder:
+        script, data, errors = (Path(folder) / name for name in (SCRIPT, "mnist.parquet", "stderr"))
+        script.write_text(bundle.script, encoding="utf-8")
+        write_parquet(images, data)
+        with errors.open("w") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-I", str(script), "--data", str(data)],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            )
+        try:
+            for line in process.stdout or ():
+                if result := RESULT.fullmatch(line):
+                    yield float(result[1]), float(result[2])
+            if process.wait():
+                said = errors.read_text(errors="replace").strip().splitlines() or ["without a word"]
+                raise TuneAppError(f"{bundle.folder / SCRIPT}: exit code {process.returncode}: {said[-1]:.200}")
+        finally:
+            process.kill()
+            process.wait()
+
+
+def write_parquet(images: mnist.Mnist, path: Path) -> None:
+    """The images that a script may read, wherever they come from: train and valid, no others."""
+    splits = (("train", images.train), ("valid", images.valid))
+    tables = [
+        pa.table(
+            {
+                "split": pa.array([name] * len(split.y)),
+                "image": pa.FixedSizeBinaryArray.from_buffers(
+                    pa.binary(mnist.IMAGE), len(split.x), [None, pa.py_buffer(split.x)]
+                ),
+                "label": split.y,
+            }
+        )
+        for name, split in splits
+    ]
+    pq.write_table(pa.concat_tables(tables), path, compression="none")
+
+
+def verification(bundle: Bundle, images: mnist.Mnist, found: list[float]) -> Verification:
+    """Compare with what is recorded."""
+    recorded = bundle.manifest.valid_accuracies
+    interval = bundle.manifest.metrics.valid_accuracy_interval
+    last = recorded[-1] if recorded else 0.0
+    low, high = interval or (last - TOLERANCE, last + TOLERANCE)
+    return Verification(recorded, found, differences(bundle.exported, images), (low, high))
