@@ -116,6 +116,15 @@ def test_the_answer_says_what_the_winner_is_worth_on_images_that_no_search_saw(f
     assert images is not None
     assert evaluate(winner["config"], load_file(state), images)[1] == test["accuracy"]
 
+    # They are what is exported, and the bundle's own script comes to the same numbers.
+    exported = json.loads(tune_app(folder, "export", "x", "-o", "best", "--json").stdout)
+    assert exported["metrics"]["test_accuracy"] == test["accuracy"]
+    assert exported["metrics"]["mean_valid_accuracy_interval"] == winner["interval"]
+    assert exported["seed"] == test["seed"]
+    assert exported["metrics"]["valid_accuracy"] == exported["valid_accuracies"][-1]
+    verified = json.loads(tune_app(folder, "verify", "best", "--json").stdout)
+    assert verified["exactly"]
+
 
 def test_the_search_itself_reads_no_test_image(searched: Path, folder: Path) -> None:
     # With the test images' labels changed, nothing of the search changes, and the confirmation's test does.

@@ -6,6 +6,7 @@ Each run goes as far as the search chose, and counts with its value there, not w
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ from tune_app.experiment.race import ROUNDS, Standing, race
 from tune_app.experiment.record import Entry
 from tune_app.experiment.settings import METRICS
 from tune_app.experiment.spec import Candidate, Confirming, Spec, derive_seed
-from tune_app.experiment.statistics import mean_interval, proportion_interval
+from tune_app.experiment.statistics import mean_interval, next_interval, proportion_interval
 from tune_app.tutorial.levels import Config
 
 GUESSING = {"valid_accuracy": 0.9, "valid_loss": math.log(10)}
@@ -92,10 +93,18 @@ class Measured:
     @property
     def interval(self) -> tuple[float, float] | None:
         """Its 95 % interval by Student's t, from two seeds on."""
-        values = [accuracy(run) for run in self.succeeded]
-        if len(values) < 2:
+        return self.bounded(mean_interval)
+
+    @property
+    def next_interval(self) -> tuple[float, float] | None:
+        """The interval that the valid accuracy of another seed lies in with 95 % confidence."""
+        return self.bounded(next_interval)
+
+    def bounded(self, interval: Callable[[Sequence[float]], tuple[float, float]]) -> tuple[float, float] | None:
+        """An interval of accuracies, None below two seeds."""
+        if len(self.succeeded) < 2:
             return None
-        low, high = mean_interval(values)
+        low, high = interval([accuracy(run) for run in self.succeeded])
         return max(0.0, low), min(1.0, high)
 
     @property

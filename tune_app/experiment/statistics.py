@@ -28,6 +28,13 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     return mean - half, mean + half
 
 
+def next_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The interval that a further value lies in with 95 % confidence, after n >= 2 values, by Student's t."""
+    n, mean = len(values), float(np.mean(values))
+    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * float(np.std(values, ddof=1)) * math.sqrt(1 + 1 / n)
+    return mean - half, mean + half
+
+
 def proportion_interval(hits: int, n: int) -> tuple[float, float]:
     """The interval that holds the proportion behind `hits` of `n` with 95 % confidence.
 

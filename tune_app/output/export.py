@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from tune_app.errors import TuneAppError
+from tune_app.experiment.confirmation import Confirmation, load_confirmation
 from tune_app.experiment.history import FAILED, Experiment, Trial
 from tune_app.experiment.states import read_state
 from tune_app.machine import umask, versions
@@ -34,24 +35,47 @@ class Winner:
 
 
 def winner(experiment: Experiment) -> Winner:
-    """The best result of the search. Raises `TuneAppError` where there is none, or its weights are damaged."""
-    best = experiment.history.best
-    if best is None:
-        raise TuneAppError(f"experiment {experiment.name} has no result yet")
+    """The best result of the search; where it was confirmed, the winner's seed with the median valid accuracy.
+
+    Raises `TuneAppError` where there is no result yet, or the weights are damaged.
+    """
+    confirmation = load_confirmation(experiment)
+    median = confirmation.findings.measured.median if confirmation and confirmation.finished else None
+    if confirmation and confirmation.winner and median:
+        kept, result, number = confirmation.experiment, median.results[-1], confirmation.winner.trial
+        found = confirmed_metrics(confirmation)
+    else:
+        best = experiment.history.best
+        if best is None:
+            raise TuneAppError(f"experiment {experiment.name} has no result yet")
+        kept, result, number, found = experiment, best, best["trial"], {}
     try:
-        state = load(read_state(experiment.paths, best))
+        state = load(read_state(kept.paths, result))
     except SafetensorError as error:
         raise TuneAppError(
             f"experiment {experiment.name}: the kept state is no safetensors file: {error}"
         ) from None
-    trial = experiment.trial(best["trial"])
+    trial = kept.trial(result["trial"])
     return Winner(
-        trial=trial.number,
-        settings=config_of(experiment, trial, best["epoch"]),
+        trial=number,
+        settings=config_of(kept, trial, result["epoch"]),
         weights=save({name.removeprefix("model."): w for name, w in state.items() if name.startswith("model.")}),
-        metrics={name: best[name] for name in ("valid_accuracy", "valid_loss", "train_loss")},
-        conditions=conditions(experiment, trial, best["epoch"]),
+        metrics={name: result[name] for name in ("valid_accuracy", "valid_loss", "train_loss")} | found,
+        conditions=conditions(kept, trial, result["epoch"]),
     )
+
+
+def confirmed_metrics(confirmation: Confirmation) -> dict[str, Any]:
+    """What a confirmation adds to the metrics of its winner's weights; see `bundle.Metrics`."""
+    measured, tested = confirmation.findings.measured, confirmation.tested
+    found = {
+        "valid_accuracy_interval": measured.next_interval,
+        "mean_valid_accuracy": measured.mean,
+        "mean_valid_accuracy_interval": measured.interval,
+        "test_accuracy": tested["correct"] / tested["images"] if tested else None,
+        "test_accuracy_interval": confirmation.test_interval,
+    }
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items() if value}
 
 
 def export_best(experiment: Experiment, folder: Path) -> dict[str, Any]:
