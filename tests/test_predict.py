@@ -3,6 +3,7 @@
 import gzip
 import json
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,16 @@ def test_floats_are_shares_of_255_or_of_256_as_in_the_tutorials_file(
 def test_a_png_of_another_size_is_refused_with_both_sizes(size: tuple[int, int]) -> None:
     path = png(Image.new("L", size))
     assert refusal(path) == f"images of {size[0]}x{size[1]} pixels, allowed: 28x28"
+
+
+@pytest.mark.parametrize("side", [12_000, 60_000])
+def test_a_png_that_promises_too_many_pixels_is_one_line(side: int, recwarn: pytest.WarningsRecorder) -> None:
+    path = png(Image.new("L", (28, 28)))
+    header = struct.pack(">4sIIBBBBB", b"IHDR", side, side, 8, 0, 0, 0, 0)
+    content = path.read_bytes()
+    path.write_bytes(content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:])
+    assert refusal(path).startswith("not a PNG file that can be read: Image size (")
+    assert not recwarn.list
 
 
 def test_images_of_another_size_in_other_files_are_refused() -> None:

@@ -22,6 +22,7 @@ def test_the_wheel_holds_mnist_its_licence_and_the_spaces_and_runs_anywhere(tmp_
         names = set(content.namelist())
         content.extractall(tmp_path / "site")
     assert {"tune_app/tutorial/mnist.parquet", "tune_app/tutorial/MNIST-LICENSE"} <= names
+    assert {"tune_app/tutorial/plain/cnn.py", "tune_app/tutorial/plain/pieces/found.py"} <= names
     assert {"tune_app/search_spaces/tutorial.yaml", "tune_app/search_spaces/space.schema.json"} <= names
     shutil.rmtree(source)
     program = (

@@ -11,9 +11,9 @@ from tune_app.tutorial.mnist import original_digest
 CARD = """\
 # Handwritten digits: level "{level}" of "What is torch.nn really?"
 
-A {family} that tells which digit, 0 to 9, a grey image of 28x28 pixels shows: the section "{section}" of
-[the tutorial](https://pytorch.org/tutorials/beginner/nn_tutorial.html), with the best config of {trials} trials
-that tune_app searched (experiment {experiment}, trial {trial}).
+A {family} that tells which digit, 0 to 9, a grey image of 28x28 pixels shows:
+the section "{section}" of [the tutorial](https://pytorch.org/tutorials/beginner/nn_tutorial.html), with
+the best config of {trials} trials that tune_app searched (experiment {experiment}, trial {trial}).
 
     {words}; seed {seed}, {epochs:g} epochs
 

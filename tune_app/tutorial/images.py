@@ -1,5 +1,6 @@
 """Images to classify from files: PNG, IDX as MNIST was published in, or NumPy's .npy."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,12 @@ from tune_app.tutorial.mnist import IMAGE, MOST_IMAGES
 
 SIDE = 28
 BRIGHT = 128
+"""The mean of a border of which one thinks that the image is dark on bright."""
+UNREADABLE = (
+    *(UnidentifiedImageError, OSError, SyntaxError, ValueError),
+    *(Image.DecompressionBombError, Image.DecompressionBombWarning),
+)
+"""What Pillow raises for a file that is damaged, or larger than anyone means."""
 
 
 def read_images(path: Path) -> NDArray[np.uint8]:
@@ -46,7 +53,10 @@ def read_images(path: Path) -> NDArray[np.uint8]:
 def read_png(path: Path) -> NDArray[np.uint8]:
     """(1, 28, 28). Colours become the grey of their brightness; what shows through a hole nobody knows."""
     try:
-        with Image.open(path, formats=["PNG"]) as image:
+        with (
+            warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
+            Image.open(path, formats=["PNG"]) as image,
+        ):
             check_size(path, image.height, image.width)
             if image.mode.startswith(("I", "F")):
                 raise TuneAppError(f"{path}: 16 bits a pixel, allowed: 8")
@@ -55,8 +65,8 @@ def read_png(path: Path) -> NDArray[np.uint8]:
                 if rgba.getchannel("A").getextrema() != (255, 255):
                     raise TuneAppError(f"{path}: has transparent pixels, allowed: an image on a background")
                 return np.asarray(rgba.convert("RGB").convert("L"))[None]
-            return np.asarray(image.convert("RGB").convert("L") if image.mode == "P" else image.convert("L"))[None]
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            return np.asarray(image.convert("L"))[None]
+    except UNREADABLE as error:
         raise TuneAppError(f"{path}: not a PNG file that can be read: {error}") from None
 
 

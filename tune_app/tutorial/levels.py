@@ -2,7 +2,7 @@
 
 This module knows names and numbers only, so that a search space can be checked without loading torch;
 the code of every level stands in `logistic.py` or `cnn.py`, its family's module, under the same name. A new
-level is one row here and its function there.
+level is one row here, its function there, and its script in `plain/` for those who take an export.
 """
 
 import math
