@@ -20,8 +20,9 @@ from tune_app.experiment.spec import DataSource, Paths, Spec, paths
 from tune_app.experiment.states import read_state
 from tune_app.machine import versions
 from tune_app.tuning.search import Search
+from tune_app.tuning.stopwatch import Stopwatch
 
-WORKER = {"node": "here", "pid": 1, "cpu": "a CPU", "threads": 1, "device": "cpu"}
+WORKER = {"node": "here", "pid": 1, "cpu": "a CPU", "threads": 1, "device": "cpu", "start_seconds": 2.0}
 
 
 def spec_of(name: str, space: dict[str, Any] | None = None, **settings: Any) -> Spec:
@@ -44,6 +45,7 @@ def result_of(k: int, value: float, results_per_epoch: int = 1, **more: Any) -> 
         "images": 50_000 // results_per_epoch,
         "train_seconds": 0.2,
         "valid_seconds": 0.1,
+        "start_seconds": 0.02,
         "wait_seconds": 0.01,
         "parameters": 7850,
         "diverged": False,
@@ -118,6 +120,44 @@ def test_at_a_result_the_state_is_kept_before_the_record_says_so(search: Search,
     search.report(number, result, decision)
     assert order == ["state", "result"]
     assert at.record.read_bytes().startswith(before)
+
+
+def test_the_record_tells_what_the_driver_spent_its_time_on(
+    search: Search, at: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("tune_app.tuning.stopwatch.time.perf_counter", lambda: now[0])
+    search.stopwatch = Stopwatch()
+    ask, append = search.sampler.ask, search.record.append
+    monkeypatch.setattr(search.sampler, "ask", lambda number: (now.insert(0, now[0] + 5), ask(number))[1])
+    monkeypatch.setattr(search.record, "append", lambda entry: (now.insert(0, now[0] + 1), append(entry))[1])
+    number = ask_and_start(search)
+    with search.stopwatch.on("tune"):
+        now.insert(0, now[0] + 7)
+        give(search, number, 0.5, 0.6)
+    search.end("completed")
+    asked, _, first, second, end = list(read_entries(at.record))[-5:]
+    assert asked["ask_seconds"] == 5
+    written = [entry["write_seconds"] for entry in (first, second, end)]
+    assert written == [2, 1, 1], "of a result: what was written since the one before, itself not yet"
+    assert [entry["tune_seconds"] for entry in (first, second, end)] == [7, 0, 0]
+
+
+def test_a_state_that_a_killed_process_left_behind_goes_when_the_trial_is_computed_again(at: Paths) -> None:
+    search = Search.create(spec_of("x"), at)
+    search.begin()
+    give(search, ask_and_start(search), 0.9, 0.8, 0.7, 0.6)
+    search.close()
+    at.state(0, 2).write_bytes(at.state(0, 3).read_bytes())
+    for k in (3, 4):
+        at.state(0, k).unlink()
+    search = Search.resume(at)
+    search.begin()
+    assert search.next_attempt().after == 0
+    search.started(0, WORKER)
+    give_one(search, 0, 1, 0.9)
+    assert [path.name for path in at.states.iterdir()] == [at.state(0, 1).name]
+    search.close()
 
 
 def test_an_entry_is_on_disk_before_it_is_acted_on(
