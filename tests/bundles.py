@@ -46,6 +46,7 @@ def make_bundle(folder: Path, config: Config, data: Path | None, epochs: int, re
             **asdict(result),
             "diverged": False,
             "parameters": training.count_parameters(lesson),
+            "start_seconds": 0.0,
             "wait_seconds": 0.0,
             "state": training.state(lesson),
         }

@@ -50,6 +50,8 @@ def confirm(
         print_json(confirmation_summary(confirmation))
     else:
         print_confirmation(confirmation)
+        if confirmation.tested:
+            click.echo(f"Export it: tune-app export {name}")
     if not confirmation.finished:
         ctx.exit(INTERRUPTED)
     if confirmation.findings.measured.mean is None:

@@ -116,8 +116,6 @@ def answer(confirmation: Confirmation) -> list[str]:
     trials = confirmation.of.history.trials
     if best and best["trial"] not in {candidate.trial for candidate in findings.candidates}:
         lines.append(f"The search has gone on since, to {len(trials)} trials: --again confirms its best of now.")
-    if confirmation.finished and mean is not None:
-        lines.append(f"Export it: tune-app export {name}")
     return lines
 
 

@@ -1,6 +1,8 @@
 """What a search found, as text for a pull request."""
 
+from tune_app.experiment.confirmation import load_confirmation
 from tune_app.experiment.history import Experiment
+from tune_app.output.confirmation import answer
 from tune_app.output.repeat import repetition
 from tune_app.output.summary import seconds
 from tune_app.output.view import comparison, config_words, counts, duration
@@ -20,6 +22,8 @@ def report_markdown(experiment: Experiment) -> str:
             f"**Valid accuracy {best['valid_accuracy']:.4f}** at epoch {best['epoch']:g} of trial {best['trial']}:"
             f" {config_words(experiment.trial(best['trial']).config)}. {comparison(experiment)}".rstrip()
         ]
+    if confirmation := load_confirmation(experiment):
+        lines += ["", *(f"- {line.strip()}" for line in answer(confirmation))]
     lines += ["", f"{counts(experiment)}; {duration(seconds(experiment))}.", ""]
     if best:
         lines += ["| trial | valid accuracy | epoch | state | config |", "|--:|--:|--:|--|--|"]

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime
 
+from tune_app.experiment.confirmation import load_confirmation
 from tune_app.experiment.history import FAILED, Experiment, Trial
 from tune_app.output.repeat import repetition
 from tune_app.output.report.chart_sections import (
@@ -19,6 +20,7 @@ from tune_app.output.report.chart_sections import (
     slices,
     where_the_time_went,
 )
+from tune_app.output.report.confirmation_section import confirmation
 from tune_app.output.report.elements import (
     Html,
     Section,
@@ -46,21 +48,28 @@ def answer(experiment: Experiment) -> Section:
         search += " It is still running: this is how far it is."
     if best is None:
         return Section("Answer", [paragraph("There is no result yet.", "lead"), paragraph(search)])
+    confirmed = load_confirmation(experiment)
+    winner, mean = (confirmed.winner, confirmed.findings.measured.mean) if confirmed else (None, None)
     trial = experiment.trial(best["trial"])
     before = [result for result in trial.results if result["k"] <= best["k"]]
     took = sum(result["train_seconds"] + result["valid_seconds"] for result in before)
+    claimed = (
+        f"Trial {trial.number} at epoch {best['epoch']:g}, valid loss {best['valid_loss']:.4f},"
+        f" {best['parameters']} parameters; {took:.1f} s of training and validating led to it."
+    )
+    if confirmed and winner and mean is not None:
+        config = winner.config
+        measured = confirmed.findings.measured
+        sure = f", {measured.interval[0]:.4f} to {measured.interval[1]:.4f} at 95 %" if measured.interval else ""
+        number, what = mean, f"valid accuracy{sure}, over {len(measured.succeeded)} fresh seeds"
+        claimed = f"The search's best result was {best['valid_accuracy']:.4f}. {claimed}"
+    else:
+        config, number, what = trial.config, best["valid_accuracy"], "valid accuracy, of one run"
+    values = [(name, f"{value:.6g}" if isinstance(value, float) else str(value)) for name, value in config.items()]
     parts = [
-        Html(f'<p class="lead"><strong>{best["valid_accuracy"]:.4f}</strong> valid accuracy</p>'),
-        definitions(
-            [
-                (name, f"{value:.6g}" if isinstance(value, float) else str(value))
-                for name, value in trial.config.items()
-            ]
-        ),
-        paragraph(
-            f"Trial {trial.number} at epoch {best['epoch']:g}, valid loss {best['valid_loss']:.4f},"
-            f" {best['parameters']} parameters; {took:.1f} s of training and validating led to it."
-        ),
+        Html(f'<p class="lead"><strong>{number:.4f}</strong> {what}</p>'),
+        definitions(values),
+        paragraph(claimed),
     ]
     if compared := comparison(experiment):
         parts.append(paragraph(compared))
@@ -153,6 +162,7 @@ def repeat(experiment: Experiment) -> Section:
 
 SECTIONS: tuple[Callable[[Experiment], Section | None], ...] = (
     answer,
+    confirmation,
     optimisation_history,
     learning_curves,
     rungs,

@@ -1,0 +1,88 @@
+"""What the winner is worth: the confirmation, if there is one."""
+
+import plotly.graph_objects as go
+
+from tune_app.experiment.confirmation import Confirmation, accuracy, load_confirmation
+from tune_app.experiment.history import FAILED, Experiment
+from tune_app.output.confirmation import OUTCOMES, answer
+from tune_app.output.report.charts import BLUE, GREY, ORANGE, styled
+from tune_app.output.report.elements import Cell, Chart, Html, Section, Table, paragraph
+
+
+def confirmation(experiment: Experiment) -> Section | None:
+    """Every run of the race and of the measurement, and what came of each config."""
+    found = load_confirmation(experiment)
+    if found is None:
+        return None
+    lines = [line.strip() for line in answer(found)]
+    rows = run_rows(found)
+    caption = "A point for each run: grey in the race, blue where it measures the winner; orange its mean at 95 %."
+    parts: list[Html | Table | Chart] = [*map(paragraph, lines), Table(*candidates(found))]
+    if rows:
+        numbers = Table(("trial", "run", "seed", "purpose", "valid accuracy"), rows)
+        parts.append(Chart("confirmation", figure(found), caption, numbers))
+    return Section("Confirmation", parts)
+
+
+def candidates(found: Confirmation) -> tuple[tuple[str, ...], list[tuple[Cell, ...]]]:
+    """How each config came through the race, and what it costs."""
+    findings = found.findings
+    columns = ("trial", "search", "rounds", "mean", "epochs", "parameters", "seconds", "outcome")
+    rows: list[tuple[Cell, ...]] = []
+    for i, (candidate, standing) in enumerate(zip(findings.candidates, findings.standings, strict=True)):
+        outcome = "wins" if i == findings.winner else OUTCOMES[standing.state]
+        cost = (candidate.epochs, candidate.parameters, findings.seconds(i))
+        rows.append(
+            (candidate.trial, candidate.value, len(standing.errors), findings.mean_accuracy(i), *cost, outcome)
+        )
+    return columns, rows
+
+
+def run_rows(found: Confirmation) -> list[tuple[Cell, ...]]:
+    """The runs that have ended: of which config, with which seed, what for, and how good."""
+    findings = found.findings
+    trial_of = {str(candidate.config): candidate.trial for candidate in findings.candidates}
+    measuring = {run.number for run in findings.measured.runs}
+    return [
+        (
+            trial_of[str(run.config)],
+            run.number,
+            run.seed,
+            "measurement" if run.number in measuring else "race",
+            None if run.state == FAILED else accuracy(run),
+        )
+        for run in found.experiment.history.trials
+        if run.ended
+    ]
+
+
+def figure(found: Confirmation) -> go.Figure:
+    """A column for each config, a point for each run that did not fail."""
+    drawn = go.Figure()
+    rows = [row for row in run_rows(found) if row[-1] is not None]
+    for purpose, color in (("race", GREY), ("measurement", BLUE)):
+        chosen = [row for row in rows if row[3] == purpose]
+        drawn.add_scatter(
+            x=[f"trial {row[0]}" for row in chosen],
+            y=[row[-1] for row in chosen],
+            mode="markers",
+            name=purpose,
+            marker={"color": color, "size": 8, "opacity": 0.7},
+            text=[f"run {row[1]}, seed {row[2]}" for row in chosen],
+        )
+    mean, interval = found.findings.measured.mean, found.findings.measured.interval
+    if found.winner and mean is not None and interval:
+        drawn.add_scatter(
+            x=[f"trial {found.winner.trial}"],
+            y=[mean],
+            mode="markers",
+            name="mean and its interval",
+            marker={"color": ORANGE, "size": 10, "symbol": "line-ew-open"},
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": [interval[1] - mean],
+                "arrayminus": [mean - interval[0]],
+            },
+        )
+    return styled(drawn, 340, "", "valid accuracy")
