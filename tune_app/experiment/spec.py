@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from tune_app.errors import TuneAppError
+from tune_app.experiment.bucket import Bucket, server
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace, check_space
 from tune_app.tutorial.levels import Config
@@ -83,6 +84,8 @@ class Paths:
     """The files of one experiment; no other code spells their names."""
 
     root: Path
+    copy: Bucket | None = None
+    """Where the files are copied to, or were read from, if they do not live on one machine alone."""
 
     @property
     def record(self) -> Path:
@@ -99,6 +102,23 @@ class Paths:
         return self.states / f"{trial:05d}-{k:06d}.safetensors"
 
 
-def paths(experiments_dir: Path, name: str) -> Paths:
-    """The files of the experiment of that name."""
+def paths(experiments_dir: Path | Bucket, name: str) -> Paths:
+    """The files of the experiment of that name on this machine."""
+    if isinstance(experiments_dir, Bucket):
+        return Paths(beside(experiments_dir) / check_name(name), experiments_dir / name)
     return Paths(experiments_dir / check_name(name))
+
+
+def searched_here(at: Paths) -> Paths:
+    """The files of an experiment as this machine searches it, where `at` may be a copy for reading."""
+    if at.copy is None:
+        return at
+    place, _, name = at.copy.url.rpartition("/")
+    return paths(Bucket(place), name)
+
+
+def beside(bucket: Bucket) -> Path:
+    """The folder on this machine with the experiments that it searches and copies to a bucket."""
+    from tune_app.tutorial.download import cache_folder
+
+    return cache_folder() / "s3" / server() / bucket.path

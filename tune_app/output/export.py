@@ -13,7 +13,7 @@ from safetensors.numpy import load, save
 
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import FAILED, Experiment, Trial
-from tune_app.experiment.states import read_state
+from tune_app.experiment.mirror import kept_state
 from tune_app.machine import umask
 
 CONFIG, WEIGHTS, MANIFEST = "config.yaml", "weights.safetensors", "manifest.json"
@@ -31,7 +31,7 @@ def export_best(experiment: Experiment, folder: Path) -> dict[str, Any]:
     if folder.exists():
         raise TuneAppError(f"{folder}: exists already, allowed: another folder with -o")
     try:
-        state = load(read_state(experiment.paths, best))
+        state = load(kept_state(experiment.paths, best))
     except SafetensorError as error:
         raise TuneAppError(
             f"experiment {experiment.name}: the kept state is no safetensors file: {error}"

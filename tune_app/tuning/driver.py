@@ -3,16 +3,19 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import FAILED, FINISHED, Experiment, History, load_experiment
+from tune_app.experiment.mirror import refuse_existing_copy
 from tune_app.experiment.record import refuse_existing
 from tune_app.experiment.settings import Settings, check_settings
 from tune_app.experiment.space import SpaceSource
-from tune_app.experiment.spec import DataSource, Paths, Spec
+from tune_app.experiment.spec import DataSource, Paths, Spec, searched_here
 from tune_app.machine import versions
 from tune_app.tuning.cluster import Where, cluster, import_ray, watched
+from tune_app.tuning.mirroring import mirrored
 from tune_app.tuning.resources import share, this_machine, wait_for_resources
 from tune_app.tuning.search import Search
 from tune_app.tuning.signals import interruptible, terminable
@@ -44,6 +47,7 @@ def run(
     Raises `TuneAppError` for data, resources or a cluster that are not there. A first SIGINT or SIGTERM ends
     the search; its reason then is "interrupted".
     """
+    refuse_existing_copy(paths)
     refuse_existing(paths.root)
     with terminable():
         data = load_data_and_ray(where.data, source.settings, where)
@@ -128,7 +132,7 @@ def go_on(
     show: Show,
 ) -> Experiment:
     """Search what is left to do, with the same data and versions as before."""
-    spec, name, at = experiment.history.spec, experiment.name, experiment.paths
+    spec, name, at = experiment.history.spec, experiment.name, searched_here(experiment.paths)
     now = versions()
     changed = [f"{k} {was}, now {now[k]}" for k, was in spec.versions.items() if k in DECISIVE and now[k] != was]
     if changed:
@@ -194,7 +198,8 @@ def search_on_cluster(
     show: Show,
 ) -> Experiment:
     """Start or join Ray and run what there is to do until all is done or a reason to end comes up."""
-    with cluster(where, {"job_name": paths.root.name, "space_digest": spec.digest}) as connection:
+    labels = {"job_name": paths.root.name, "space_digest": spec.digest}
+    with mirrored(paths, announce) as copying, cluster(where, labels) as connection:
         if connection.dashboard:
             announce(f"Ray dashboard: {connection.dashboard}")
         from tune_app.tuning.bridge import run_trials
@@ -208,7 +213,7 @@ def search_on_cluster(
 
                 def reason() -> str | None:
                     best = search.history.best
-                    if interrupted.is_set():
+                    if interrupted.is_set() or copying.taken_over:
                         return "interrupted"
                     if best and settings.reaches_target(best[settings.metric]):
                         return "target"
@@ -234,7 +239,10 @@ def search_on_cluster(
             announce(f"The search has ended. The Ray dashboard stays open until Ctrl-C: {connection.dashboard}")
             with interruptible() as closed:
                 closed.wait()
-    return load_experiment(paths.root.name, paths.root.parent)
+    if copying.taken_over:
+        raise TuneAppError(copying.taken_over)
+    experiment = load_experiment(paths.root.name, paths.root.parent)
+    return replace(experiment, not_copied=copying.missing)
 
 
 def metrics_of(name: str) -> "Metrics":

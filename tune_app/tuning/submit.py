@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import logging
+import os
 import re
 import secrets
 import shutil
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tune_app.errors import TuneAppError
+from tune_app.experiment.bucket import Bucket
 from tune_app.experiment.record import refuse_existing
 from tune_app.experiment.space import find
 from tune_app.tuning import on_head
@@ -27,6 +29,8 @@ SECONDS_TO_STOP = 60
 SECONDS_TO_COME_UP, SECONDS_BETWEEN_TRIES = 60, 1
 OF_RAY = ("ray", "torch", "numpy")
 """What every node of the cluster has."""
+OF_THE_BUCKET = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION")
+"""Where a bucket is. Credentials are not sent: everyone who may see the job would see them."""
 
 
 def requirements() -> list[str]:
@@ -41,22 +45,26 @@ def submit(
     arguments: Sequence[str],
     name: str,
     labels: dict[str, str],
+    bucket: Bucket | None,
     pip: bool,
 ) -> str:
     """Send `tune-app search SPACE --name NAME ARGUMENTS` to the job server at `address`; the job's id.
 
-    `labels` are shown beside the job in the dashboard. `pip`: Ray installs on the nodes what they lack.
+    `labels` are shown beside the job in the dashboard. `bucket`: where the experiment is copied to.
+    `pip`: Ray installs on the nodes what they lack.
     """
     client = connect(address)
     job = f"tune_app-{name}-{secrets.token_hex(4)}"
     with package(space) as folder:
-        command = [*arguments, "--name", name, "--address", "auto", "--experiments-dir", "$EXPERIMENTS"]
+        place = str(bucket or "$EXPERIMENTS")
+        command = [*arguments, "--name", name, "--address", "auto", "--experiments-dir", place]
         runtime_env: dict[str, Any] = {
             "working_dir": str(folder),
             "env_vars": {
                 "RAY_JOB_STOP_WAIT_TIME_S": str(SECONDS_TO_STOP),
                 "PYTHONUNBUFFERED": "1",
                 "TUNE_APP_JOB": job,
+                **{name: os.environ[name] for name in OF_THE_BUCKET if bucket and name in os.environ},
             },
         }
         if pip:
