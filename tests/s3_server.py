@@ -1,14 +1,11 @@
-"""An S3 server on loopback with an empty bucket called test: python -m tests.s3_server [PORT]. Prints its URL."""
+"""An S3 server on loopback with an empty bucket called test: python -m tests.s3_server. Prints its URL."""
 
-import sys
 import threading
 import urllib.request
 
 from moto.server import ThreadedMotoServer
 
-server = ThreadedMotoServer(
-    ip_address="127.0.0.1", port=int(sys.argv[1]) if len(sys.argv) > 1 else 0, verbose=False
-)
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0 if len(sys.argv) > 1 else 0, verbose=False)
 server.start()
 host, port = server.get_host_and_port()
 url = f"http://{host}:{port}"

@@ -6,7 +6,7 @@ import socket
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,9 +106,9 @@ def cluster(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]:
                 ray.shutdown()
 
 
-def watched(connection: Connection, name: str) -> AbstractContextManager[None]:
-    """Within the block, this process ends with a clear word if the head of a joined cluster is gone."""
-    return lookout(connection.head, name) if connection.head else nullcontext()
+def watched(connection: Connection, name: str, finish: Callable[[], None]) -> AbstractContextManager[None]:
+    """Within the block, this process ends with a word and `finish` if the head of a joined cluster is gone."""
+    return lookout(connection.head, name, finish) if connection.head else nullcontext()
 
 
 def require_token_if_open(host: str) -> None:

@@ -208,7 +208,7 @@ def search_on_cluster(
         search = make_search()
         try:
             settings = search.spec.settings  # extended, perhaps
-            with interruptible() as interrupted, watched(connection, paths.root.name):
+            with interruptible() as interrupted, watched(connection, paths.root.name, copying.finish):
                 deadline = time.monotonic() + (settings.time_budget or math.inf)
 
                 def reason() -> str | None:

@@ -67,6 +67,8 @@ def take(at: Paths, copy: Bucket, me: Holder, descriptor: int, created: float) -
     claims.write(me.id, me.model_dump_json().encode())
     try:
         there = claims.objects()
+        if me.id not in there:
+            raise TuneAppError(f"{copy}: is being removed at this moment")
         now = there[me.id].written
         for name, claim in there.items():
             if name == me.id:

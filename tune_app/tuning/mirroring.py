@@ -46,10 +46,14 @@ LOOKS = 3
 
 @dataclass
 class Copying:
-    """How it goes with the copy. `taken_over`, `missing`: None, or what went wrong in one line."""
+    """How it goes with the copy. `taken_over`, `missing`: None, or what went wrong in one line.
+
+    `finish` copies once more and waits for it; nothing is copied after that.
+    """
 
     taken_over: str | None = None
     missing: str | None = None
+    finish: Callable[[], None] = lambda: None
 
 
 @contextmanager
@@ -74,15 +78,29 @@ def mirrored(at: Paths, announce: Callable[[str], None]) -> Iterator[Copying]:
             raise
         thread = threading.Thread(target=mirror.run, daemon=True, name="mirror")
         thread.start()
-        try:
-            yield copying
-        finally:
+
+        def finish() -> None:
+            if copying.taken_over:
+                return
+            copying.missing = mirror.behind("it was not waited for")
             mirror.over.set()
             thread.join(SECONDS_FOR_THE_LAST_COPY)
             if thread.is_alive():
                 copying.missing = mirror.behind("S3 does not answer")
-            if not at.record.exists() and not manifest.record:
-                let_go(at.copy, manifest)
+
+        copying.finish = finish
+        try:
+            yield copying
+            finish()
+        except BaseException:
+            try:
+                finish()
+            finally:
+                if not at.record.exists():
+                    let_go(at.copy, manifest)
+                elif copying.missing:
+                    announce(copying.missing)
+            raise
 
 
 def let_go(copy: Bucket, manifest: Manifest) -> None:
@@ -91,7 +109,8 @@ def let_go(copy: Bucket, manifest: Manifest) -> None:
         if manifest.record:
             write_manifest(copy, manifest.model_copy(update={"holder": None}))
         else:
-            copy.remove(MANIFEST)
+            copy.remove(MANIFEST)  # from then on it is none
+            copy.remove_all()
     except TuneAppError:  # then it is free when it has grown old
         pass
 
@@ -175,7 +194,7 @@ class Mirror:
                     self.announce(f"{self.copy}: is up to date again.")
                 told, self.copying.missing = False, None
             except TakenOver as error:
-                self.copying.taken_over = str(error)
+                self.copying.taken_over, self.copying.missing = str(error), None
             except TuneAppError as error:
                 if last:
                     self.copying.missing = self.behind(str(error))
@@ -260,11 +279,14 @@ class Mirror:
             lines = file.read()
         lines = lines[: lines.rfind(b"\n") + 1]
         for line in lines.splitlines():
-            entry = decode(line)
-            if self.history is None:
-                self.history = History(Spec.model_validate(entry["spec"]), entry["time"])
-            else:
-                self.history.apply(entry)
+            try:
+                entry = decode(line)
+                if self.history is None:
+                    self.history = History(Spec.model_validate(entry["spec"]), entry["time"])
+                else:
+                    self.history.apply(entry)
+            except (ValueError, KeyError, IndexError) as error:
+                raise TuneAppError(f"{self.local.record}: the record is damaged: {error}") from None
         copied = max(0, sum(s.bytes for s in self.closed) - self.read)  # before this process began
         self.open += lines[copied:]
         self.read += len(lines)
