@@ -2,6 +2,8 @@
 
 import logging
 import os
+import re
+import shutil
 import socket
 import stat
 import sys
@@ -36,6 +38,8 @@ TOKEN = Path(".ray", "auth_token")
 OBJECT_STORE_BYTES = 150_000_000
 """MNIST takes 47 MB. Explicit, so that Ray does not claim a third of the machine's memory."""
 SECONDS_TO_ANSWER = 10
+COMPLAINT = re.compile(r"\berror\b|\bfail|\bcannot\b|\bfatal\b", re.IGNORECASE)
+"""A line of Ray's logs that may say why it has not come up."""
 LONGEST_TEMPORARY = 29
 """Ray's sockets lie up to 64 characters below the directory made here, and Unix allows 107 in all."""
 
@@ -121,25 +125,51 @@ def require_token_if_open(host: str) -> None:
 
 
 def start(temporary: str, where: Where, metadata: Mapping[str, str]) -> str | None:
-    """Start a Ray of our own, reachable from this machine alone; where its dashboard is."""
+    """Start a Ray of our own, reachable from this machine alone; where its dashboard is.
+
+    Raises `TuneAppError` where it does not come up.
+    """
     import ray
     from ray.job_config import JobConfig
 
     machine = this_machine()[0]
     with only_here_and_what_is_used(where.dashboard, where.verbose):
-        context = ray.init(
-            address="local",
-            num_cpus=int(machine.cpus),
-            num_gpus=int(machine.gpus),
-            include_dashboard=where.dashboard,
-            dashboard_host=where.dashboard_host,
-            object_store_memory=OBJECT_STORE_BYTES,
-            log_to_driver=where.verbose,
-            configure_logging=where.verbose,
-            job_config=JobConfig(metadata=dict(metadata)),
-            _temp_dir=temporary,
-        )
+        try:
+            context = ray.init(
+                address="local",
+                num_cpus=int(machine.cpus),
+                num_gpus=int(machine.gpus),
+                include_dashboard=where.dashboard,
+                dashboard_host=where.dashboard_host,
+                object_store_memory=OBJECT_STORE_BYTES,
+                log_to_driver=where.verbose,
+                configure_logging=where.verbose,
+                job_config=JobConfig(metadata=dict(metadata)),
+                _temp_dir=temporary,
+            )
+        except Exception as error:  # Ray raises nothing more special
+            raise TuneAppError(why_not_started(error, Path(temporary))) from None
     return context.dashboard_url or None
+
+
+def why_not_started(error: Exception, temporary: Path) -> str:
+    """Why Ray has not come up, in one line; its logs, which go with `temporary`, are kept elsewhere and named."""
+    said = " ".join(str(error).split()).replace(str(temporary), "...") or type(error).__name__
+    words = [f"Ray does not start: {said[:300]}"]
+    written = [path for path in sorted(temporary.glob("session_*/logs/*.*")) if path.stat().st_size]
+    lines = [line.strip() for path in written for line in path.read_text(errors="replace").splitlines()]
+    complaints = [line for line in lines if COMPLAINT.search(line)]
+    if complaints:
+        words.append(f"its last complaint: {complaints[-1][:300]}")
+    if written:
+        kept = Path(tempfile.mkdtemp(prefix="tune-app-ray-logs-"))
+        for path in written:
+            shutil.copy(path, kept)
+        words.append(f"its logs: {kept}")
+    words.append(
+        f"allowed: a machine with memory, processes, and disk space in {temporary.parent} left, and all files of ray"
+    )
+    return "; ".join(words)
 
 
 @contextmanager
