@@ -167,7 +167,7 @@ def why_not_started(error: Exception, temporary: Path) -> str:
             shutil.copy(path, kept)
         words.append(f"its logs: {kept}")
     words.append(
-        f"allowed: a machine with memory, processes, and disk space in {temporary.parent} left, and all files of ray"
+        f"allowed: a machine with memory, processes, and disk space in {temporary.parent} left, and all of ray"
     )
     return "; ".join(words)
 
