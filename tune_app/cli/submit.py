@@ -18,7 +18,10 @@ MISTAKE, STOPPED = 1, 130
 @click.argument("space", default="tutorial")
 @click.option("--name", help="The experiment's name.  [default: space, date and time]")
 @settings_options
-@click.option("--data", help="Images as the head of the cluster finds them.  [default: MNIST in the package]")
+@click.option(
+    "--data",
+    help="A file or folder, sent along; a URL, or a path on the head.  [default: MNIST in the package]",
+)
 @click.option("--address", default="http://127.0.0.1:8265", show_default=True, help="The cluster's job server.")
 @click.option("--no-wait", is_flag=True, help="Do not follow the log nor fetch the experiment.")
 @click.option("--pip", is_flag=True, help="Let Ray install on the nodes what they lack.")
@@ -62,10 +65,8 @@ def submit(
     for key, value in settings.items():
         option = f"--{key.replace('_', '-')}"
         arguments += ["--no-early-stopping"] if key == "early_stopping" else [option, str(value)]
-    if data:
-        arguments += ["--data", data]
     labels = {"job_name": name, "space_digest": space_digest(source.content, source.settings)}
-    job = jobs.submit(address, space, arguments, name, labels, bucket, pip)
+    job = jobs.submit(address, space, arguments, name, labels, data, bucket, pip)
     click.echo(f"Submitted {name} as job {job}", err=True)
     if no_wait:
         click.echo(f"Its log: ray job logs {job} --address {address}", err=True)

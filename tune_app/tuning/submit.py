@@ -45,17 +45,20 @@ def submit(
     arguments: Sequence[str],
     name: str,
     labels: dict[str, str],
+    data: str | None,
     bucket: Bucket | None,
     pip: bool,
 ) -> str:
     """Send `tune-app search SPACE --name NAME ARGUMENTS` to the job server at `address`; the job's id.
 
-    `labels` are shown beside the job in the dashboard. `bucket`: where the experiment is copied to.
-    `pip`: Ray installs on the nodes what they lack.
+    `labels` are shown beside the job in the dashboard. `data`: as in `mnist.load`; what lies on this machine is
+    sent along. `bucket`: where the experiment is copied to. `pip`: Ray installs on the nodes what they lack.
     """
     client = connect(address)
     job = f"tune_app-{name}-{secrets.token_hex(4)}"
     with package(space) as folder:
+        if data:
+            arguments = [*arguments, "--data", send_along(data, folder)]
         place = str(bucket or "$EXPERIMENTS")
         command = [*arguments, "--name", name, "--address", "auto", "--experiments-dir", place]
         runtime_env: dict[str, Any] = {
@@ -72,6 +75,30 @@ def submit(
         source = find(space).name if Path(space).exists() else space
         send(client, address, job, entrypoint("search", source, *command), runtime_env, labels)
     return job
+
+
+def send_along(data: str, folder: Path) -> str:
+    """Put images that lie on this machine into `folder`; what they are called in the job.
+
+    Raises `TuneAppError` for more than a job should carry.
+    """
+    path = Path(data)
+    if data == "tutorial" or not path.exists():  # the original, a URL, or a path on the head
+        return data
+    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    size = sum(file.stat().st_size for file in files)
+    if size > on_head.MOST_BYTES:
+        raise TuneAppError(
+            f"--data {data}: {size / 1e6:.0f} MB, allowed: up to {on_head.MOST_BYTES / 1e6:.0f} MB, which are sent"
+            " along, a URL, or a path that only the head has"
+        )
+    there = folder / "data" / path.resolve().name
+    there.parent.mkdir()
+    if path.is_file():
+        shutil.copy(path, there)
+    else:
+        shutil.copytree(path, there)
+    return str(there.relative_to(folder))
 
 
 def send(
