@@ -15,6 +15,8 @@ FORBIDDEN = {
     "tune_app.experiment.space": {"ray", "torch", "optuna", "tune_app.tuning", "tune_app.output"},
     "tune_app.experiment.history": {"ray", "torch", "optuna", "tune_app.tuning", "tune_app.output"},
     "tune_app.experiment.states": {"ray", "torch", "optuna", "tune_app.tuning", "tune_app.output"},
+    "tune_app.experiment.mirror": {"ray", "torch", "optuna", "pyarrow", "tune_app.tuning", "tune_app.output"},
+    "tune_app.tuning.mirroring": {"ray", "torch", "pyarrow"},
     "tune_app.output.summary": {"ray", "torch", "optuna", "tune_app.tuning"},
     "tune_app.output.view": {"ray", "torch", "optuna", "tune_app.tuning"},
     "tune_app.output.export": {"ray", "torch", "optuna", "tune_app.tuning"},

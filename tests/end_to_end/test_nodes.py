@@ -149,6 +149,38 @@ def test_a_cluster_that_asks_for_a_token_is_joined_with_it_and_refuses_others_in
         assert status["trials"][0]["state"] == "completed"
 
 
+def test_a_token_on_a_cluster_that_knows_none_is_one_line_and_leaves_nothing(
+    tmp_path: Path, small_data: Path
+) -> None:
+    (tmp_path / "token").write_text("a" * 64)
+    with nodes(tmp_path, "--num-cpus", 1) as cluster:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "tune_app",
+                "search",
+                "quick",
+                "--data",
+                str(small_data),
+                "--address",
+                cluster.address,
+            ],
+            cwd=tmp_path,
+            env={**cluster.env, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"Error: --address {cluster.address}: the cluster knows no tokens, and its workers would die of this one;"
+        " allowed: RAY_AUTH_MODE=disabled\n"
+    )
+    assert not (tmp_path / "experiments").exists()
+
+
 def test_gpus_that_nodes_claim_are_shared_and_each_trial_sees_its_own(
     tmp_path: Path, small_data: Path, start: Callable[..., Running]
 ) -> None:

@@ -22,7 +22,8 @@ from tune_app.experiment.bucket import Bucket
 from tune_app.experiment.record import refuse_existing
 from tune_app.experiment.space import find
 from tune_app.tuning import on_head
-from tune_app.tuning.cluster import TOKEN, import_ray
+from tune_app.tuning.cluster import import_ray
+from tune_app.tuning.tokens import asks_for_token
 
 SECONDS_TO_STOP = 60
 """So long `ray job stop` waits for a search to end by itself."""
@@ -135,10 +136,7 @@ def connect(address: str) -> Any:
     try:
         return JobSubmissionClient(address)
     except AuthenticationError:
-        raise TuneAppError(
-            f"--address {address}: the cluster asks for its token; allowed: RAY_AUTH_MODE=token, with the token in"
-            f" ~/{TOKEN}, or in a file that RAY_AUTH_TOKEN_PATH names"
-        ) from None
+        raise TuneAppError(asks_for_token(address)) from None
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()
         raise TuneAppError(
