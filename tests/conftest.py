@@ -1,11 +1,19 @@
-"""What tests share: a slice of the real MNIST, and a Ray that asks for no token."""
+"""What tests share: a slice of the real MNIST, a Ray that asks for no token, and an S3 server."""
 
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tune_app.experiment.bucket import Bucket
+
+AWS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "a-secret-of-tests", "AWS_REGION": "us-east-1"}
 SHIPPED = Path(__file__).parent.parent / "tune_app" / "tutorial" / "mnist.parquet"
 
 
@@ -33,3 +41,32 @@ def no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.delenv("TUNE_APP_EXPERIMENTS_DIR", raising=False)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The URL of a real S3 server on loopback, with a bucket called test."""
+    with running_s3_server() as (url, _):
+        yield url
+
+
+@contextmanager
+def running_s3_server() -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """An S3 server's URL and process; the process ends with the block."""
+    command = [sys.executable, "-m", "tests.s3_server"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        url = server.stdout.readline().strip()
+        assert url, "the S3 server has not started"
+        try:
+            yield url, server
+        finally:
+            server.kill()
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """A folder of the test's own in a bucket, and the environment that leads there."""
+    for name, value in {**AWS, "AWS_ENDPOINT_URL": s3_server}.items():
+        monkeypatch.setenv(name, value)
+    return Bucket.at(f"s3://test/{secrets.token_hex(4)}")

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from tune_app.experiment.bucket import Bucket, place
 from tune_app.experiment.confirmation import Confirmation
 from tune_app.experiment.enqueue import enqueued_configs
-from tune_app.experiment.history import Experiment, load_experiment
+from tune_app.experiment.history import Experiment, experiment_names, load_experiment
 from tune_app.experiment.space import load_space
 from tune_app.experiment.spec import paths
 from tune_app.tuning.cluster import Where
@@ -21,7 +22,7 @@ def search(
     space: str | Path = "tutorial",
     name: str | None = None,
     settings: Mapping[str, object] | None = None,
-    experiments_dir: str | Path = "experiments",
+    experiments_dir: str | Path | Bucket = "experiments",
     where: Where = HERE,
     quiet: bool = False,
     resume: bool = False,
@@ -33,6 +34,7 @@ def search(
     `{"num_samples": 8, "time_budget": "2m"}`. resume: go on where a search of that name was interrupted, if
     there is one. enqueue: what to try first, exported config.yaml files or "NAME:5", an experiment's five best.
     where: other data than the package's MNIST, or a cluster, for example `Where(address="auto")`.
+    experiments_dir: a folder, or s3://BUCKET/FOLDER, where a copy is kept of what is searched here.
 
     Raises `TuneAppError` for whatever the command explains in one line.
     """
@@ -41,10 +43,11 @@ def search(
 
     source = load_space(str(space), settings)
     sources = [enqueue] if isinstance(enqueue, str) else enqueue
-    enqueued = enqueued_configs(sources, source.space, Path(experiments_dir))
-    at = paths(Path(experiments_dir), name if name is not None else name_now(source.name))
+    folder = place(experiments_dir)
+    enqueued = enqueued_configs(sources, source.space, folder)
+    at = paths(folder, name if name is not None else name_now(source.name))
     with progress(quiet) as shown:
-        if resume and at.record.exists():
+        if resume and name in experiment_names(folder):
             experiment = load_experiment(name, experiments_dir)
             driver.require_same(source, enqueued, experiment)
             return driver.resume(experiment, where, shown.announce, shown.show)
@@ -53,7 +56,7 @@ def search(
 
 def resume(
     name: str | None = None,
-    experiments_dir: str | Path = "experiments",
+    experiments_dir: str | Path | Bucket = "experiments",
     where: Where = HERE,
     quiet: bool = False,
 ) -> Experiment:
@@ -74,7 +77,7 @@ def resume(
 def extend(
     name: str,
     budget: Mapping[str, object],
-    experiments_dir: str | Path = "experiments",
+    experiments_dir: str | Path | Bucket = "experiments",
     where: Where = HERE,
     quiet: bool = False,
 ) -> Experiment:
@@ -97,7 +100,7 @@ def confirm(
     top: int = 5,
     seeds: int = 10,
     again: bool = False,
-    experiments_dir: str | Path = "experiments",
+    experiments_dir: str | Path | Bucket = "experiments",
     where: Where = HERE,
     quiet: bool = False,
 ) -> Confirmation:

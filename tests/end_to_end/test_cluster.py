@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
 
-from tests.end_to_end.conftest import COMMAND, environment, tune_app
+from tests.end_to_end.conftest import COMMAND, environment, left_in, needs_mounts, temporary, tune_app, wait_for
 from tune_app.experiment.history import load_experiment
 
 SPACE = "space: {level: linear}\nsearch: {num_samples: 2, max_epochs: 1}"
@@ -56,6 +57,27 @@ def test_an_address_where_nobody_answers_is_one_line_and_leaves_nothing(
     assert done.stderr.startswith(f"Error: --address {wrong}: ")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "experiments").exists()
+
+
+BROKEN = 'mount --bind /bin/false "$1" && shift && exec "$@"'
+
+
+@needs_mounts
+@pytest.mark.parametrize("program", ["raylet/raylet", "gcs/gcs_server"])
+def test_a_ray_that_does_not_come_up_is_one_line_with_its_logs_and_leaves_nothing(
+    tmp_path: Path, small_data: Path, program: str
+) -> None:
+    path = Path(ray.__file__).parent / "core" / "src" / "ray" / program
+    broken = ["unshare", "--mount", "sh", "-c", BROKEN, "broken", str(path), *COMMAND]
+    done = tune_app(tmp_path, "search", "quick", "--data", small_data, "--no-dashboard", command=broken)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert done.stderr.startswith("Error: Ray does not start: ")
+    assert "; allowed: a machine with memory, processes, and disk space in " in done.stderr
+    logs = [Path(part.removeprefix("its logs: ")) for part in done.stderr.split("; ") if "its logs: " in part]
+    assert all(list(folder.glob("gcs_server*")) for folder in logs)
+    assert len(logs) == (program == "raylet/raylet"), "without its first process it writes no log"
+    assert not (tmp_path / "experiments").exists()
+    wait_for(lambda: left_in(temporary(tmp_path)) == logs, "Ray's other files are gone")
 
 
 def test_by_default_ray_asks_for_a_token_that_only_its_owner_can_read(tmp_path: Path, small_data: Path) -> None:

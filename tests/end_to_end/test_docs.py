@@ -10,6 +10,7 @@ import pytest
 
 from tests.end_to_end.conftest import environment
 from tune_app.cli import main
+from tune_app.experiment.history import load_experiment
 from tune_app.experiment.settings import Settings
 from tune_app.tutorial.levels import HYPERPARAMETERS, LEVELS
 
@@ -76,6 +77,41 @@ def test_what_a_document_shows_happens(tmp_path: Path, document: Path) -> None:
                 )
                 assert done.returncode == (1 if shown and shown[0].startswith("Error") else 0), done.stderr
                 assert_shown(shown, done.stdout.splitlines())
+
+
+def test_three_commands_lead_from_nothing_to_a_config_that_was_found_on_two_nodes(tmp_path: Path) -> None:
+    block = next(block for _, block in BLOCK.findall((ROOT / "docs" / "cluster.md").read_text()))
+    start, search, export = block.splitlines()
+    (tmp_path / "scripts").symlink_to(ROOT / "scripts")
+    env = environment(tmp_path)
+    env |= {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "TUNE_APP_CLUSTER": f"{env['TMPDIR']}/c",
+    }
+    del env["RAY_AUTH_MODE"]
+
+    def run(command: str) -> str:
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=200, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    try:
+        printed = run(start)
+        (address,) = re.findall(r"^2 nodes with 1 CPUs each: (\S+)$", printed, re.MULTILINE)
+        assert f"RAY_AUTH_MODE=token tune-app search --address {address}\n" in printed
+        run(re.sub(r"--address \S+", f"--address {address}", search))
+        run(export)
+    finally:
+        run("scripts/cluster stop")
+    assert sorted(path.name for path in (tmp_path / "best").iterdir()) == [
+        "config.yaml",
+        "manifest.json",
+        "weights.safetensors",
+    ]
+    history = load_experiment("on-cluster", tmp_path / "experiments").history
+    assert len({attempt["pid"] for trial in history.trials for attempt in trial.attempts}) == 2
 
 
 def test_a_wrong_document_would_be_noticed() -> None:

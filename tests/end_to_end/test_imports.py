@@ -23,6 +23,8 @@ FORBIDDEN = {
     "tune_app.output.times": {"ray", "torch", "optuna", "tune_app.tuning"},
     "tune_app.output.markdown": {"ray", "torch", "optuna", "plotly", "tune_app.tuning"},
     "tune_app.output.report.page": {"ray", "torch", "tune_app.tuning"},
+    "tune_app.experiment.mirror": {"ray", "torch", "optuna", "pyarrow", "tune_app.tuning", "tune_app.output"},
+    "tune_app.tuning.mirroring": {"ray", "torch", "pyarrow"},
     "tune_app.output.summary": {"ray", "torch", "optuna", "tune_app.tuning"},
     "tune_app.output.view": {"ray", "torch", "optuna", "tune_app.tuning"},
     "tune_app.output.export": {"ray", "torch", "optuna", "tune_app.tuning"},

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -148,6 +149,38 @@ def test_a_cluster_that_asks_for_a_token_is_joined_with_it_and_refuses_others_in
         assert status["trials"][0]["state"] == "completed"
 
 
+def test_a_token_on_a_cluster_that_knows_none_is_one_line_and_leaves_nothing(
+    tmp_path: Path, small_data: Path
+) -> None:
+    (tmp_path / "token").write_text("a" * 64)
+    with nodes(tmp_path, "--num-cpus", 1) as cluster:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "tune_app",
+                "search",
+                "quick",
+                "--data",
+                str(small_data),
+                "--address",
+                cluster.address,
+            ],
+            cwd=tmp_path,
+            env={**cluster.env, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"Error: --address {cluster.address}: the cluster knows no tokens, and its workers would die of this one;"
+        " allowed: RAY_AUTH_MODE=disabled\n"
+    )
+    assert not (tmp_path / "experiments").exists()
+
+
 def test_gpus_that_nodes_claim_are_shared_and_each_trial_sees_its_own(
     tmp_path: Path, small_data: Path, start: Callable[..., Running]
 ) -> None:
@@ -172,3 +205,42 @@ def test_gpus_that_nodes_claim_are_shared_and_each_trial_sees_its_own(
         assert seen["gpus"] == 0.5
         assert seen["at_once"] == 4
         assert sorted(seen["visible"]) == ["0", "0", "1", "1"]
+
+
+STORED = """
+import json, sys, ray
+from ray._private.internal_api import node_stats
+ray.init(address=sys.argv[1], log_to_driver=False, configure_logging=False)
+nodes = [(node["NodeManagerAddress"], node["NodeManagerPort"]) for node in ray.nodes() if node["Alive"]]
+stats = [node_stats(*node, include_memory_info=False).store_stats for node in nodes]
+print(json.dumps([s.object_store_bytes_used for s in stats]))
+"""
+
+
+@needs_mounts
+def test_each_node_holds_mnist_once_as_bytes(tmp_path: Path, start: Callable[..., Running]) -> None:
+    (tmp_path / "space.yaml").write_text(
+        "space: {level: cnn, bs: 8, lr: 0.01}\nsearch: {num_samples: 4, max_epochs: 9, results_per_epoch: 90}"
+    )
+    with nodes(tmp_path, "--num-cpus", 2) as cluster:
+        cluster.start("--num-cpus", 2)
+        running = start("search", "space.yaml", "--name", "x", "--address", cluster.address)
+
+        def all_train() -> bool:
+            assert running.process.poll() is None, running.process.communicate()
+            if not (tmp_path / "experiments" / "x" / "record.jsonl").exists():
+                return False
+            trials = load_experiment("x", tmp_path / "experiments").history.trials
+            return len(trials) == 4 and all(trial.results for trial in trials)
+
+        wait_for(all_train, "two trials train on each of two nodes", 120)
+        command = [sys.executable, "-c", STORED, cluster.address]
+        done = subprocess.run(command, env=cluster.env, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        stored = json.loads(done.stdout.splitlines()[-1])
+        print(stored)
+        # 60,000 images of 784 bytes are 47.04 MB, their labels 0.06 MB.
+        assert len(stored) == 2
+        assert all(47_000_000 <= held <= 60_000_000 for held in stored), stored
+        running.process.send_signal(signal.SIGINT)
+        assert running.end(60)[0] == 130

@@ -1,6 +1,8 @@
 """tune-app submit on real clusters: the head has no tune_app, the workers nothing but torch, ray and numpy."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -8,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import AWS
 from tests.end_to_end.conftest import COMMAND, needs_mounts, tune_app, wait_for
 from tests.end_to_end.invariants import check
 from tests.end_to_end.nodes import Nodes, nodes, python_without
+from tune_app.experiment.bucket import Bucket
 from tune_app.experiment.history import load_experiment
 
 SPACE = """
@@ -113,3 +117,33 @@ def test_the_requirements_of_the_head_are_those_of_the_package_without_what_ray_
     lines = tune_app(tmp_path, "submit", "--print-requirements").stdout.splitlines()
     assert any(line.startswith("optuna") for line in lines)
     assert not any(line.startswith(("ray", "torch", "numpy", "pytest", "plotly", "pandas")) for line in lines)
+
+
+def test_images_on_this_machine_are_sent_along_and_the_experiment_is_copied_with_the_heads_credentials(
+    tmp_path: Path, small_data: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.yaml").write_text(SPACE)
+    shutil.copy(small_data, tmp_path / "images.parquet")
+    with (tmp_path / "large.parquet").open("wb") as large:
+        large.truncate(50_000_001)
+    for name in AWS:
+        monkeypatch.delenv(name)
+    endpoint = {name: os.environ[name] for name in ("AWS_ENDPOINT_URL",)}
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    with nodes(tmp_path, "--num-cpus", 1, **AWS) as cluster:
+        refused = submit(cluster, "mine.yaml", "--data", "large.parquet")
+        assert (refused.returncode, refused.stderr.count("\n")) == (1, 1), refused.stderr
+        assert refused.stderr.startswith("Error: --data large.parquet: 50 MB, allowed: up to 50 MB, which are sent")
+        unset = dict.fromkeys(AWS, "")
+        arguments = ("mine.yaml", "--name", "x", "--data", "images.parquet", "--experiments-dir", bucket)
+        done = submit(cluster, *arguments, **endpoint, **unset)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "Fetched" not in done.stderr
+        jobs = urllib.request.urlopen(f"{cluster.dashboard}/api/jobs/", timeout=10).read().decode()
+        assert AWS["AWS_SECRET_ACCESS_KEY"] not in jobs + done.stdout + done.stderr
+    for name, value in {**AWS, **endpoint}.items():
+        monkeypatch.setenv(name, value)
+    experiment = load_experiment("x", bucket.url)
+    assert experiment.state == "finished"
+    assert experiment.history.spec.data.source == "data/images.parquet"
+    assert experiment.history.spec.data.train == 2000

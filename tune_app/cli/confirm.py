@@ -8,9 +8,10 @@ import click
 from tune_app.cli.options import as_json, confirm_options, experiments_dir, print_json, quiet, where_options
 
 if TYPE_CHECKING:
+    from tune_app.experiment.bucket import Bucket
     from tune_app.tuning.cluster import Where
 
-NOTHING_SUCCEEDED, INTERRUPTED = 1, 130
+NOTHING_SUCCEEDED, NOT_COPIED, INTERRUPTED = 1, 1, 130
 
 
 @click.command()
@@ -30,7 +31,7 @@ def confirm(
     seeds: int,
     again: bool,
     where: "Where",
-    experiments_dir: Path,
+    experiments_dir: "Path | Bucket",
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -52,6 +53,9 @@ def confirm(
         print_confirmation(confirmation)
         if confirmation.tested:
             click.echo(f"Export it: tune-app export {name}")
+    if confirmation.experiment.not_copied:
+        click.echo(f"Error: {confirmation.experiment.not_copied}", err=True)
+        ctx.exit(NOT_COPIED)
     if not confirmation.finished:
         ctx.exit(INTERRUPTED)
     if confirmation.findings.measured.mean is None:

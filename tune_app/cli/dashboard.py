@@ -1,10 +1,14 @@
 """tune-app dashboard."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tune_app.cli.options import experiments_dir
+
+if TYPE_CHECKING:
+    from tune_app.experiment.bucket import Bucket
 
 
 @click.command()
@@ -17,7 +21,7 @@ from tune_app.cli.options import experiments_dir
     help="Listen there, on 127.0.0.1 alone; 0 is any free port.",
 )
 @experiments_dir
-def dashboard(name: str | None, port: int, experiments_dir: Path) -> None:
+def dashboard(name: str | None, port: int, experiments_dir: "Path | Bucket") -> None:
     """Show experiment NAME in Optuna's dashboard, also while it runs. Without NAME: the newest.
 
     Prints the URL when it can be opened. For reading only: what could change something is refused. Ctrl-C or

@@ -1,16 +1,20 @@
 """tune-app list, remove, status and export: what lies in the experiments directory."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tune_app.cli.options import as_json, experiments_dir, print_json
 
+if TYPE_CHECKING:
+    from tune_app.experiment.bucket import Bucket
+
 
 @click.command("list")
 @experiments_dir
 @as_json
-def list_experiments(experiments_dir: Path, as_json: bool) -> None:
+def list_experiments(experiments_dir: "Path | Bucket", as_json: bool) -> None:
     """List the experiments, the newest first, with their size on disk.
 
     Example: tune-app list
@@ -31,7 +35,7 @@ def list_experiments(experiments_dir: Path, as_json: bool) -> None:
 @click.command()
 @click.argument("name")
 @experiments_dir
-def remove(name: str, experiments_dir: Path) -> None:
+def remove(name: str, experiments_dir: "Path | Bucket") -> None:
     """Remove experiment NAME and everything that was kept of it.
 
     Example: tune-app remove quick-20261124-101500
@@ -47,7 +51,7 @@ def remove(name: str, experiments_dir: Path) -> None:
 @click.option("--trial", type=int, help="Show one trial: its config, results and decisions.")
 @experiments_dir
 @as_json
-def status(name: str | None, trial: int | None, experiments_dir: Path, as_json: bool) -> None:
+def status(name: str | None, trial: int | None, experiments_dir: "Path | Bucket", as_json: bool) -> None:
     """Show what ran and how it went, also while it runs. Without NAME: the newest experiment.
 
     Example: tune-app status --trial 3
@@ -75,7 +79,7 @@ def status(name: str | None, trial: int | None, experiments_dir: Path, as_json: 
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The folder to make.  [default: NAME-best]")
 @experiments_dir
 @as_json
-def export(name: str, output: Path | None, experiments_dir: Path, as_json: bool) -> None:
+def export(name: str, output: Path | None, experiments_dir: "Path | Bucket", as_json: bool) -> None:
     """Write the best config of NAME as a folder for reuse: config, weights, train.py, model card and manifest.
 
     Example: tune-app export quick-20261124-101500 -o best

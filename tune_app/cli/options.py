@@ -4,17 +4,32 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from tune_app.experiment.bucket import Bucket
+
+
+def directory(given: str) -> "Path | Bucket":
+    """A folder, or one in a bucket, whether it exists or not; `TuneAppError` for an s3:// URL that is none."""
+    from tune_app.experiment.bucket import place
+
+    found = place(given)
+    if isinstance(found, Path):
+        click.Path(file_okay=False).convert(found, None, None)
+    return found
+
+
 experiments_dir = click.option(
     "--experiments-dir",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=directory,
+    metavar="DIRECTORY",
     default="experiments",
     envvar="TUNE_APP_EXPERIMENTS_DIR",
     show_default=True,
-    help="Where experiments lie.",
+    help="Where experiments lie: a folder, or s3://BUCKET/FOLDER for a copy there.",
 )
 quiet = click.option("--quiet", is_flag=True, help="Print the outcome only.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")

@@ -1,10 +1,14 @@
 """tune-app report and results: what a search found, for others and for other programs."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tune_app.cli.options import experiments_dir
+
+if TYPE_CHECKING:
+    from tune_app.experiment.bucket import Bucket
 
 
 @click.command()
@@ -21,7 +25,7 @@ from tune_app.cli.options import experiments_dir
     help="A page with charts, or Markdown for a pull request, which is printed unless there is an -o.",
 )
 @experiments_dir
-def report(name: str | None, output: Path | None, kind: str, experiments_dir: Path) -> None:
+def report(name: str | None, output: Path | None, kind: str, experiments_dir: "Path | Bucket") -> None:
     """Explain experiment NAME in one file, also while it runs. Without NAME: the newest.
 
     The page needs no network: open it in a browser, send it, print it.
@@ -57,7 +61,7 @@ def report(name: str | None, output: Path | None, kind: str, experiments_dir: Pa
     help="The file to write: .parquet, .csv or .jsonl.  [default: NAME-results.parquet]",
 )
 @experiments_dir
-def results(name: str, output: Path | None, experiments_dir: Path) -> None:
+def results(name: str, output: Path | None, experiments_dir: "Path | Bucket") -> None:
     """Write all results of experiment NAME, one row per result, with config and decision.
 
     Example: tune-app results quick-20261124-101500 -o results.csv

@@ -10,10 +10,11 @@ from tune_app.cli.options import as_json, experiments_dir, print_json, quiet, se
 from tune_app.errors import TuneAppError
 
 if TYPE_CHECKING:
+    from tune_app.experiment.bucket import Bucket
     from tune_app.experiment.history import Experiment
     from tune_app.tuning.cluster import Where
 
-NOTHING_SUCCEEDED, SOME_FAILED, INTERRUPTED = 1, 3, 130
+NOTHING_SUCCEEDED, SOME_FAILED, NOT_COPIED, INTERRUPTED = 1, 3, 4, 130
 
 
 @click.command()
@@ -38,7 +39,7 @@ def search(
     confirm: bool,
     settings: dict[str, object],
     where: "Where",
-    experiments_dir: Path,
+    experiments_dir: "Path | Bucket",
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -47,7 +48,7 @@ def search(
     Example: tune-app search cnn --num-samples 8 --time-budget 2m
 
     Exit codes: 0 finished, 1 a mistake or no trial succeeded, 2 wrong usage, 3 finished with failed trials,
-    130 interrupted.
+    4 its copy in a bucket is not up to date, 130 interrupted.
     """
     from tune_app import api
 
@@ -73,7 +74,7 @@ def resume(
     /,
     name: str | None,
     where: "Where",
-    experiments_dir: Path,
+    experiments_dir: "Path | Bucket",
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -107,7 +108,7 @@ def extend(
     time_budget: str | None,
     max_epochs: int | None,
     where: "Where",
-    experiments_dir: Path,
+    experiments_dir: "Path | Bucket",
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -149,6 +150,9 @@ def finish(ctx: click.Context, experiment: "Experiment", as_json: bool) -> None:
         if confirmation:
             print_confirmation(confirmation)
     gc.freeze()  # it all ends with the process: looking through it once more would take 0.2 s
+    if experiment.not_copied:
+        click.echo(f"Error: {experiment.not_copied}", err=True)
+        ctx.exit(NOT_COPIED)
     end = experiment.history.end
     if (end and end["reason"] == "interrupted") or (confirmation and not confirmation.finished):
         ctx.exit(INTERRUPTED)

@@ -1,10 +1,14 @@
 """tune-app train."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tune_app.cli.options import as_json, experiments_dir, print_json
+
+if TYPE_CHECKING:
+    from tune_app.experiment.bucket import Bucket
 
 
 @click.command()
@@ -15,7 +19,9 @@ from tune_app.cli.options import as_json, experiments_dir, print_json
     "--data", help="A Parquet file, a folder or URL with IDX files, or: tutorial.  [default: as exported]"
 )
 @as_json
-def train(config: Path, trial: int | None, experiments_dir: Path, data: str | None, as_json: bool) -> None:
+def train(
+    config: Path, trial: int | None, experiments_dir: "Path | Bucket", data: str | None, as_json: bool
+) -> None:
     """Train an exported CONFIG.yaml without Ray, up to the exported epoch, and compare.
 
     With --trial, any trial of an experiment, up to where it came; one that failed fails here with its traceback.

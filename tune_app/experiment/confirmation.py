@@ -9,12 +9,19 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
 from tune_app.errors import TuneAppError
-from tune_app.experiment.history import FAILED, FINISHED, Experiment, History, Trial, load_experiment
+from tune_app.experiment.history import (
+    FAILED,
+    FINISHED,
+    Experiment,
+    History,
+    Trial,
+    experiment_names,
+    load_experiment,
+)
 from tune_app.experiment.race import ROUNDS, Standing, race
 from tune_app.experiment.record import Entry
 from tune_app.experiment.settings import METRICS
@@ -58,7 +65,7 @@ class Seeds:
         what = confirming(spec)
         seed = spec.settings.seed
         rounds = [derive_seed("race", seed, what.number, i) for i in range(ROUNDS)]
-        return cls(rounds, [derive_seed("measure", seed, what.number, i) for i in range(what.seeds)])
+        return cls(rounds, spec.measuring_seeds)
 
 
 def confirming(spec: Spec) -> Confirming:
@@ -244,21 +251,16 @@ class Confirmation:
 
 def confirmations(experiment: Experiment) -> list[int]:
     """The numbers of the confirmations of an experiment."""
-    records = experiment.paths.root.glob("confirmation-*/record.jsonl")
-    names = (record.parent.name.removeprefix("confirmation-") for record in records)
-    return sorted(int(name) for name in names if name.isdecimal())
+    names = experiment_names(experiment.paths.copy or experiment.paths.root)
+    numbers = (name.removeprefix("confirmation-") for name in names)
+    return sorted(int(number) for number in numbers if number.isdecimal())
 
 
 def load_confirmation(experiment: Experiment) -> Confirmation | None:
     """The newest confirmation of an experiment, None where there is none; `TuneAppError` if one is damaged."""
-    numbers = confirmations(experiment)
-    if not numbers:
+    place = experiment.paths.copy or experiment.paths.root
+    kept = [load_experiment(f"confirmation-{number}", place) for number in confirmations(experiment)]
+    if not kept:
         return None
-    kept = [load(experiment.paths.root, number) for number in numbers]
     read = sum(one.history.tested is not None for one in kept)
     return Confirmation(experiment, kept[-1], read)
-
-
-def load(root: Path, number: int) -> Experiment:
-    """A confirmation's runs."""
-    return load_experiment(f"confirmation-{number}", root)

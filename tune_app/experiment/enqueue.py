@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tune_app.errors import TuneAppError
+from tune_app.experiment.bucket import Bucket
 from tune_app.experiment.history import load_experiment
 from tune_app.experiment.space import SearchSpace
 from tune_app.tutorial.bundle import manifest_beside
@@ -14,7 +15,7 @@ from tune_app.yaml_file import read_yaml
 BEST_OF = re.compile(r"(?P<name>[A-Za-z0-9._-]+):(?P<number>[1-9]\d{0,3})")
 
 
-def enqueued_configs(sources: Sequence[str], space: SearchSpace, experiments_dir: Path) -> list[Config]:
+def enqueued_configs(sources: Sequence[str], space: SearchSpace, experiments_dir: Path | Bucket) -> list[Config]:
     """The configs that `sources` name, each once: NAME:5 (an experiment's five best) or an exported config.yaml.
 
     Raises `TuneAppError` for what is neither, and for a config that the space does not contain.

@@ -3,12 +3,18 @@
 The running search keeps its state in the same way, entry by entry, so what a reader sees is what it acts on.
 """
 
+import shutil
+import tempfile
+import time
+import weakref
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tune_app.errors import TuneAppError, choices
+from tune_app.experiment import mirror
+from tune_app.experiment.bucket import Bucket, place
 from tune_app.experiment.record import Entry, is_held, read_entries
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import NAME, Paths, Spec, paths
@@ -139,6 +145,18 @@ class History:
             result["trial"],
         )
 
+    def kept(self, number: int) -> Entry | None:
+        """The result of a trial whose state is kept after its end.
+
+        In a search the last with which it led; in a confirmation that of a run that measures the winner, until one
+        of these was tested: then of that one.
+        """
+        trial = self.trials[number]
+        if self.spec.confirming is None:
+            return trial.results[self.led[number] - 1] if number in self.led else None
+        needed = number == self.tested["trial"] if self.tested else trial.seed in self.spec.measuring_seeds
+        return trial.results[-1] if needed and trial.results else None
+
     def ranked(self) -> list[Trial]:
         """The trials with results, the one with the best result first."""
         best = {trial.number: self.rank(trial.best) for trial in self.trials if trial.best}
@@ -183,6 +201,8 @@ class Experiment:
     history: History
     held: bool
     """Whether a process is searching right now."""
+    not_copied: str | None = None
+    """What its bucket does not hold after a search, in one line."""
 
     @property
     def name(self) -> str:
@@ -223,12 +243,12 @@ class Experiment:
         return notebook_html(self)
 
 
-def load_experiment(name: str | None = None, experiments_dir: str | Path = "experiments") -> Experiment:
+def load_experiment(name: str | None = None, experiments_dir: str | Path | Bucket = "experiments") -> Experiment:
     """Read an experiment from its record; without a name the newest.
 
     Raises `TuneAppError` for a name that does not exist and for a damaged record.
     """
-    folder = Path(experiments_dir)
+    folder = place(experiments_dir)
     there = experiment_names(folder)
     if name is None:
         if not there:
@@ -239,11 +259,32 @@ def load_experiment(name: str | None = None, experiments_dir: str | Path = "expe
         raise TuneAppError(
             f"{folder}: no experiment {name}, {choices(name, there)}" if there else f"{folder}: no experiments yet"
         )
+    if at.copy is not None:
+        return downloaded(at, at.copy)
     return Experiment(at, replay(at.record), is_held(at.record))
 
 
-def experiment_names(folder: Path) -> list[str]:
-    """The experiments in a folder, the newest first."""
+def downloaded(at: Paths, copy: Bucket) -> Experiment:
+    """An experiment as a bucket has it: its record lies in a temporary folder as long as somebody reads it."""
+    folder = Path(tempfile.mkdtemp(prefix="tune-app-"))
+    try:
+        here = Paths(folder / at.root.name, copy)
+        here.root.mkdir()
+        seen = mirror.download_record(copy, here.record)
+        experiment = Experiment(here, replay(here.record), mirror.is_held(at, seen, time.time()))
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, TuneAppError):
+            raise TuneAppError(str(error).replace(str(folder / at.root.name), str(copy))) from None
+        raise
+    weakref.finalize(experiment, shutil.rmtree, folder, ignore_errors=True)
+    return experiment
+
+
+def experiment_names(folder: Path | Bucket) -> list[str]:
+    """The experiments in a folder or bucket, the newest first."""
+    if isinstance(folder, Bucket):
+        return mirror.names(folder)
     records = folder.glob("*/record.jsonl")
 
     def created(record: Path) -> float:

@@ -5,12 +5,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from tune_app.errors import TuneAppError
+from tune_app.experiment.bucket import Bucket, server
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace, check_space
 from tune_app.tutorial.levels import Config
@@ -73,6 +75,14 @@ class Spec(BaseModel):
         """The meaning of `space`."""
         return check_space(self.space, f"experiment {self.name}")
 
+    @cached_property
+    def measuring_seeds(self) -> list[int]:
+        """In a confirmation, the seeds that measure the winner."""
+        what = self.confirming
+        return (
+            [derive_seed("measure", self.settings.seed, what.number, i) for i in range(what.seeds)] if what else []
+        )
+
     @property
     def digest(self) -> str:
         """Names what is searched."""
@@ -110,6 +120,8 @@ class Paths:
     """The files of one experiment; no other code spells their names."""
 
     root: Path
+    copy: Bucket | None = None
+    """Where the files are copied to, or were read from, if they do not live on one machine alone."""
 
     @property
     def record(self) -> Path:
@@ -118,7 +130,8 @@ class Paths:
 
     def confirmation(self, number: int) -> "Paths":
         """The files of a confirmation of this experiment, which is kept as an experiment within it."""
-        return Paths(self.root / f"confirmation-{number}")
+        name = f"confirmation-{number}"
+        return Paths(self.root / name, self.copy / name if self.copy else None)
 
     @property
     def states(self) -> Path:
@@ -130,6 +143,23 @@ class Paths:
         return self.states / f"{trial:05d}-{k:06d}.safetensors"
 
 
-def paths(experiments_dir: Path, name: str) -> Paths:
-    """The files of the experiment of that name."""
+def paths(experiments_dir: Path | Bucket, name: str) -> Paths:
+    """The files of the experiment of that name on this machine."""
+    if isinstance(experiments_dir, Bucket):
+        return Paths(beside(experiments_dir) / check_name(name), experiments_dir / name)
     return Paths(experiments_dir / check_name(name))
+
+
+def searched_here(at: Paths) -> Paths:
+    """The files of an experiment as this machine searches it, where `at` may be a copy for reading."""
+    if at.copy is None:
+        return at
+    place, _, name = at.copy.url.rpartition("/")
+    return paths(Bucket(place), name)
+
+
+def beside(bucket: Bucket) -> Path:
+    """The folder on this machine with the experiments that it searches and copies to a bucket."""
+    from tune_app.tutorial.download import cache_folder
+
+    return cache_folder() / "s3" / server() / bucket.path

@@ -14,7 +14,7 @@ from safetensors.numpy import load, save
 from tune_app.errors import TuneAppError
 from tune_app.experiment.confirmation import Confirmation, load_confirmation
 from tune_app.experiment.history import FAILED, Experiment, Trial
-from tune_app.experiment.states import read_state
+from tune_app.experiment.mirror import kept_state
 from tune_app.machine import umask, versions
 from tune_app.output.card import model_card
 from tune_app.tutorial.bundle import CARD, CONFIG, CONFIG_JSON, MANIFEST, SCRIPT, WEIGHTS, digest, sealed
@@ -50,7 +50,7 @@ def winner(experiment: Experiment) -> Winner:
             raise TuneAppError(f"experiment {experiment.name} has no result yet")
         kept, result, number, found = experiment, best, best["trial"], {}
     try:
-        state = load(read_state(kept.paths, result))
+        state = load(kept_state(kept.paths, result))
     except SafetensorError as error:
         raise TuneAppError(
             f"experiment {experiment.name}: the kept state is no safetensors file: {error}"

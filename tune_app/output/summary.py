@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from tune_app.errors import TuneAppError
+from tune_app.experiment.bucket import Bucket
 from tune_app.experiment.history import Experiment, Trial, experiment_names, load_experiment
 from tune_app.experiment.record import Entry
-from tune_app.experiment.spec import paths
 from tune_app.tutorial.levels import TUTORIAL_CONFIG
 
 
@@ -77,11 +77,11 @@ def trial_detail(experiment: Experiment, trial: Trial) -> dict[str, Any]:
     }
 
 
-def listing(experiments_dir: Path) -> list[dict[str, Any]]:
-    """The experiments, the newest first, with size on disk in bytes; a damaged one says so."""
+def listing(experiments_dir: Path | Bucket) -> list[dict[str, Any]]:
+    """The experiments, the newest first, with their size in bytes; a damaged one says so."""
     rows = []
     for name in experiment_names(experiments_dir):
-        row: dict[str, Any] = {"name": name, "bytes": size(paths(experiments_dir, name).root)}
+        row: dict[str, Any] = {"name": name, "bytes": size(experiments_dir / name)}
         try:
             experiment = load_experiment(name, experiments_dir)
             best = experiment.history.best
@@ -103,6 +103,8 @@ def listing(experiments_dir: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def size(folder: Path) -> int:
-    """Bytes of the files in a folder."""
+def size(folder: Path | Bucket) -> int:
+    """Bytes of the files in a folder, or of the objects in a bucket's."""
+    if isinstance(folder, Bucket):
+        return sum(stored.bytes for stored in folder.objects(recursive=True).values())
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())

@@ -2,12 +2,13 @@
 
 import logging
 import os
+import re
+import shutil
 import socket
-import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +19,15 @@ from tune_app.tuning.lookout import lookout
 from tune_app.tuning.reaper import marked, reaper
 from tune_app.tuning.resources import this_machine
 from tune_app.tuning.signals import undisturbed
+from tune_app.tuning.tokens import (
+    LOOPBACK,
+    TOKEN,
+    asks_for_token,
+    authenticates,
+    knows_no_tokens,
+    protect_token,
+    require_token_if_open,
+)
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -30,12 +40,11 @@ ENVIRONMENT = {
     "RAY_enable_worker_prestart": "0",
     "RAY_prestart_worker_first_driver": "0",
 }
-LOOPBACK = "127.0.0.1"
-TOKEN = Path(".ray", "auth_token")
-"""Where in the home directory Ray keeps the token that its services ask for, unless told otherwise."""
 OBJECT_STORE_BYTES = 150_000_000
 """MNIST takes 47 MB. Explicit, so that Ray does not claim a third of the machine's memory."""
 SECONDS_TO_ANSWER = 10
+COMPLAINT = re.compile(r"\berror\b|\bfail|\bcannot\b|\bfatal\b", re.IGNORECASE)
+"""A line of Ray's logs that may say why it has not come up."""
 LONGEST_TEMPORARY = 29
 """Ray's sockets lie up to 64 characters below the directory made here, and Unix allows 107 in all."""
 
@@ -106,40 +115,57 @@ def cluster(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]:
                 ray.shutdown()
 
 
-def watched(connection: Connection, again: str) -> AbstractContextManager[None]:
-    """Within the block, this process ends with a clear word if the head of a joined cluster is gone."""
-    return lookout(connection.head, again) if connection.head else nullcontext()
-
-
-def require_token_if_open(host: str) -> None:
-    """Raise `TuneAppError` where the dashboard could be reached from elsewhere without a token."""
-    if host not in (LOOPBACK, "localhost", "::1") and os.environ.get("RAY_AUTH_MODE") == "disabled":
-        raise TuneAppError(
-            f"--dashboard-host {host}: without a token, anyone who reaches it could run programs here; allowed:"
-            " RAY_AUTH_MODE=token, or 127.0.0.1 and from elsewhere: ssh -L 8265:localhost:8265"
-        )
+def watched(connection: Connection, again: str, finish: Callable[[], None]) -> AbstractContextManager[None]:
+    """Within the block, this process ends with a word and `finish` if the head of a joined cluster is gone."""
+    return lookout(connection.head, again, finish) if connection.head else nullcontext()
 
 
 def start(temporary: str, where: Where, metadata: Mapping[str, str]) -> str | None:
-    """Start a Ray of our own, reachable from this machine alone; where its dashboard is."""
+    """Start a Ray of our own, reachable from this machine alone; where its dashboard is.
+
+    Raises `TuneAppError` where it does not come up.
+    """
     import ray
     from ray.job_config import JobConfig
 
     machine = this_machine()[0]
     with only_here_and_what_is_used(where.dashboard, where.verbose):
-        context = ray.init(
-            address="local",
-            num_cpus=int(machine.cpus),
-            num_gpus=int(machine.gpus),
-            include_dashboard=where.dashboard,
-            dashboard_host=where.dashboard_host,
-            object_store_memory=OBJECT_STORE_BYTES,
-            log_to_driver=where.verbose,
-            configure_logging=where.verbose,
-            job_config=JobConfig(metadata=dict(metadata)),
-            _temp_dir=temporary,
-        )
+        try:
+            context = ray.init(
+                address="local",
+                num_cpus=int(machine.cpus),
+                num_gpus=int(machine.gpus),
+                include_dashboard=where.dashboard,
+                dashboard_host=where.dashboard_host,
+                object_store_memory=OBJECT_STORE_BYTES,
+                log_to_driver=where.verbose,
+                configure_logging=where.verbose,
+                job_config=JobConfig(metadata=dict(metadata)),
+                _temp_dir=temporary,
+            )
+        except Exception as error:  # Ray raises nothing more special
+            raise TuneAppError(why_not_started(error, Path(temporary))) from None
     return context.dashboard_url or None
+
+
+def why_not_started(error: Exception, temporary: Path) -> str:
+    """Why Ray has not come up, in one line; its logs, which go with `temporary`, are kept elsewhere and named."""
+    said = " ".join(str(error).split()).replace(str(temporary), "...") or type(error).__name__
+    words = [f"Ray does not start: {said[:300]}"]
+    written = [path for path in sorted(temporary.glob("session_*/logs/*.*")) if path.stat().st_size]
+    lines = [line.strip() for path in written for line in path.read_text(errors="replace").splitlines()]
+    complaints = [line for line in lines if COMPLAINT.search(line)]
+    if complaints:
+        words.append(f"its last complaint: {complaints[-1][:300]}")
+    if written:
+        kept = Path(tempfile.mkdtemp(prefix="tune-app-ray-logs-"))
+        for path in written:
+            shutil.copy(path, kept)
+        words.append(f"its logs: {kept}")
+    words.append(
+        f"allowed: a machine with memory, processes, and disk space in {temporary.parent} left, and all of ray"
+    )
+    return "; ".join(words)
 
 
 @contextmanager
@@ -193,14 +219,18 @@ def join(where: Where, metadata: Mapping[str, str]) -> Connection:
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             said.seek(0)
             if b"InvalidAuthToken" in said.read():
-                raise TuneAppError(
-                    f"--address {address}: the cluster asks for its token; allowed: RAY_AUTH_MODE=token, with the"
-                    f" token in ~/{TOKEN}, or in a file that RAY_AUTH_TOKEN_PATH names"
-                ) from None
+                raise TuneAppError(asks_for_token(address)) from None
             lines = str(error).strip().splitlines()
             raise TuneAppError(f"--address {address}: cannot be joined: {lines[0] if lines else error!r}") from None
+    head = ray.get_runtime_context().gcs_address
+    if authenticates() and knows_no_tokens(head):
+        ray.shutdown()
+        raise TuneAppError(
+            f"--address {address}: the cluster knows no tokens, and its workers would die of this one; allowed:"
+            " RAY_AUTH_MODE=disabled"
+        )
     url = context.dashboard_url if where.dashboard else None
-    return Connection(dashboard_words(url) if url else None, ray.get_runtime_context().gcs_address)
+    return Connection(dashboard_words(url) if url else None, head)
 
 
 @contextmanager
@@ -229,17 +259,9 @@ def require_answer(address: str) -> None:
         raise TuneAppError(f"--address {address}: no Ray cluster answers: {error}") from None
 
 
-def protect_token() -> None:
-    """Let nobody else read Ray's token, which Ray writes with the person's umask."""
-    token = Path.home() / TOKEN
-    with suppress(OSError):  # not there, or not ours
-        if stat.S_IMODE(token.stat().st_mode) & 0o077:
-            token.chmod(0o600)
-
-
 def dashboard_words(url: str) -> str:
     """Where the dashboard is, and where the token is that it asks for."""
-    token = f" (it asks for the token in ~/{TOKEN})" if os.environ.get("RAY_AUTH_MODE") == "token" else ""
+    token = f" (it asks for the token in ~/{TOKEN})" if authenticates() else ""
     return f"http://{url}{token}"
 
 

@@ -5,6 +5,7 @@ recorded before they are acted on, and a confirmation that was interrupted goes 
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from tune_app.experiment.confirmation import (
 )
 from tune_app.experiment.history import Experiment, Trial
 from tune_app.experiment.race import ROUNDS
-from tune_app.experiment.spec import Candidate, Confirming, Spec
+from tune_app.experiment.spec import Candidate, Confirming, Spec, searched_here
 from tune_app.experiment.states import digest, read_state
 from tune_app.machine import versions
 from tune_app.tuning.cluster import Where
@@ -116,12 +117,6 @@ class ConfirmationSearch(Search):
         """Nothing is stopped early."""
         return Decision(stop=result["epoch"] >= self.epochs(trial))
 
-    def kept(self, number: int) -> int | None:
-        """The last state of a run that measures the winner, of which one is exported: then of that one alone."""
-        trial, tested = self.history.trials[number], self.history.tested
-        needed = number == tested["trial"] if tested else trial.seed in Seeds.of(self.spec).measuring
-        return trial.results[-1]["k"] if needed and trial.results else None
-
     def end(self, reason: str) -> None:
         """Read the test images if everything else is done, once; then write why it ended."""
         if reason == "completed" and self.history.tested is None:
@@ -188,7 +183,7 @@ def confirm(
             )
         if not again:
             number = begun.number
-    at = experiment.paths.confirmation(number)
+    at = searched_here(experiment.paths).confirmation(number)
     with terminable():
         source = where.data or history.spec.data.source
         data = load_data_and_ray(source, history.spec.settings, where)
@@ -200,11 +195,10 @@ def confirm(
             search.source = source
             return search
 
-        title = f"{name}: confirmation {number}"
-        search_on_cluster(make, spec, title, f"tune-app confirm {name}", data, where, announce, show)
+        runs = search_on_cluster(make, spec, at, data, where, announce, show)
     confirmation = load_confirmation(experiment)
     assert confirmation is not None
-    return confirmation
+    return replace(confirmation, experiment=runs)
 
 
 def spec_of(search: Spec, what: Confirming) -> Spec:

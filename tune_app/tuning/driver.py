@@ -3,16 +3,19 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import FAILED, FINISHED, Experiment, History, load_experiment
+from tune_app.experiment.mirror import refuse_existing_copy
 from tune_app.experiment.record import refuse_existing
 from tune_app.experiment.settings import Settings, check_settings
 from tune_app.experiment.space import SpaceSource
-from tune_app.experiment.spec import DataSource, Paths, Spec
+from tune_app.experiment.spec import DataSource, Paths, Spec, searched_here
 from tune_app.machine import versions
 from tune_app.tuning.cluster import Where, cluster, import_ray, watched
+from tune_app.tuning.mirroring import mirrored
 from tune_app.tuning.resources import share, this_machine, wait_for_resources
 from tune_app.tuning.search import Search
 from tune_app.tuning.signals import interruptible, terminable
@@ -44,6 +47,7 @@ def run(
     Raises `TuneAppError` for data, resources or a cluster that are not there. A first SIGINT or SIGTERM ends
     the search; its reason then is "interrupted".
     """
+    refuse_existing_copy(paths)
     refuse_existing(paths.root)
     with terminable():
         data = load_data_and_ray(where.data, source.settings, where)
@@ -59,10 +63,7 @@ def run(
             enqueued=tuple(enqueued),
         )
         check_batches(source, spec)
-        name = paths.root.name
-        again = f"tune-app resume {name}"
-        search_on_cluster(lambda: Search.create(spec, paths), spec, name, again, data, where, announce, show)
-    return load_experiment(name, paths.root.parent)
+        return search_on_cluster(lambda: Search.create(spec, paths), spec, paths, data, where, announce, show)
 
 
 def resume(experiment: Experiment, where: Where, announce: Callable[[str], None], show: Show) -> Experiment:
@@ -131,15 +132,12 @@ def go_on(
     show: Show,
 ) -> Experiment:
     """Search what is left to do, with the same data and versions as before."""
-    spec, at = experiment.history.spec, experiment.paths
+    spec, at = experiment.history.spec, searched_here(experiment.paths)
     require_same_versions(experiment)
     with terminable():
         data = load_data_and_ray(where.data or spec.data.source, spec.settings, where)
         require_same_data(experiment, data)
-        name = experiment.name
-        again = f"tune-app resume {name}"
-        search_on_cluster(lambda: Search.resume(at, extension), spec, name, again, data, where, announce, show)
-    return load_experiment(name, at.root.parent)
+        return search_on_cluster(lambda: Search.resume(at, extension), spec, at, data, where, announce, show)
 
 
 def require_same_versions(experiment: Experiment) -> None:
@@ -206,18 +204,16 @@ def check_batches(source: SpaceSource, spec: Spec) -> None:
 def search_on_cluster(
     make_search: Callable[[], Search],
     spec: Spec,
-    name: str,
-    again: str,
+    at: Paths,
     data: "Mnist",
     where: Where,
     announce: Callable[[str], None],
     show: Show,
-) -> None:
-    """Start or join Ray and run what there is to do until all is done or a reason to end comes up.
-
-    `name`: how the dashboard shows it. `again`: the command that goes on with it.
-    """
-    with cluster(where, {"job_name": name, "space_digest": spec.digest}) as connection:
+) -> Experiment:
+    """Start or join Ray and run what there is to do until all is done or a reason to end comes up."""
+    title, again = called(spec, at)
+    labels = {"job_name": title, "space_digest": spec.digest}
+    with mirrored(at, announce) as copying, cluster(where, labels) as connection:
         if connection.dashboard:
             announce(f"Ray dashboard: {connection.dashboard}")
         from tune_app.tuning.bridge import run_trials
@@ -226,12 +222,12 @@ def search_on_cluster(
         search = make_search()
         try:
             settings = search.spec.settings  # extended, perhaps
-            with interruptible() as interrupted, watched(connection, again):
+            with interruptible() as interrupted, watched(connection, again, copying.finish):
                 deadline = time.monotonic() + (settings.time_budget or math.inf)
 
                 def reason() -> str | None:
                     best = search.history.best
-                    if interrupted.is_set():
+                    if interrupted.is_set() or copying.taken_over:
                         return "interrupted"
                     if best and settings.reaches_target(best[settings.metric]):
                         return "target"
@@ -240,7 +236,7 @@ def search_on_cluster(
                     return "time budget" if time.monotonic() > deadline else None
 
                 search.begin()
-                metrics = metrics_of(name) if connection.dashboard else None
+                metrics = metrics_of(title) if connection.dashboard else None
 
                 def shown() -> None:
                     show(search.history, search.num_trials)
@@ -257,6 +253,18 @@ def search_on_cluster(
             announce(f"The search has ended. The Ray dashboard stays open until Ctrl-C: {connection.dashboard}")
             with interruptible() as closed:
                 closed.wait()
+    if copying.taken_over:
+        raise TuneAppError(copying.taken_over)
+    experiment = load_experiment(at.root.name, at.root.parent)
+    return replace(experiment, not_copied=copying.missing)
+
+
+def called(spec: Spec, at: Paths) -> tuple[str, str]:
+    """How the dashboard shows what is running, and the command that goes on with it."""
+    if spec.confirming is None:
+        return at.root.name, f"tune-app resume {at.root.name}"
+    search = at.root.parent.name
+    return f"{search}: {at.root.name}", f"tune-app confirm {search}"
 
 
 def metrics_of(name: str) -> "Metrics":

@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 SECONDS_BETWEEN_LOOKS = 2
@@ -19,10 +19,13 @@ SECONDS_TO_CONNECT = 5
 
 
 @contextmanager
-def lookout(address: str, again: str) -> Iterator[None]:
-    """Within the block, end this process if nothing answers at `address` (HOST:PORT); `again`: what goes on."""
+def lookout(address: str, again: str, finish: Callable[[], None]) -> Iterator[None]:
+    """Within the block, end this process if nothing answers at `address` (HOST:PORT), after a last `finish`.
+
+    `again`: the command that goes on.
+    """
     over = threading.Event()
-    thread = threading.Thread(target=watch, args=(address, again, over), daemon=True, name="lookout")
+    thread = threading.Thread(target=watch, args=(address, again, over, finish), daemon=True, name="lookout")
     thread.start()
     try:
         yield
@@ -30,7 +33,7 @@ def lookout(address: str, again: str) -> Iterator[None]:
         over.set()
 
 
-def watch(address: str, again: str, over: threading.Event) -> None:
+def watch(address: str, again: str, over: threading.Event, finish: Callable[[], None]) -> None:
     """Look every few seconds until it is over, or the address has been silent for too long."""
     last_answer = time.monotonic()
     while not over.wait(SECONDS_BETWEEN_LOOKS):
@@ -42,6 +45,7 @@ def watch(address: str, again: str, over: threading.Event) -> None:
                 f" go on with: {again}\n"
             )
             sys.stderr.flush()
+            finish()
             os._exit(1)  # the main thread may hang in Ray for ever
 
 

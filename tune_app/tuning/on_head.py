@@ -15,7 +15,7 @@ from pathlib import Path
 
 BEGIN, END = "-----BEGIN EXPERIMENT-----", "-----END EXPERIMENT-----"
 MOST_BYTES = 50_000_000
-"""Of a packed experiment: what a job's log carries."""
+"""Of a packed experiment, which a job's log carries, and of images that are sent along."""
 EXPERIMENTS = Path.home() / "tune_app_experiments"
 """Where experiments lie on the head: a job's own directory does not outlast it."""
 

@@ -161,8 +161,9 @@ class Search:
         return self.spec.settings.max_epochs
 
     def kept(self, number: int) -> int | None:
-        """The result of a trial whose state is kept after its end: the last with which it led the search."""
-        return self.history.led.get(number)
+        """The number of the result of a trial whose state is kept after its end."""
+        result = self.history.kept(number)
+        return result["k"] if result else None
 
     @property
     def ready(self) -> bool:

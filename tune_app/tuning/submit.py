@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import logging
+import os
 import re
 import secrets
 import shutil
@@ -17,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from tune_app.errors import TuneAppError
+from tune_app.experiment.bucket import Bucket
 from tune_app.experiment.record import refuse_existing
 from tune_app.experiment.space import find
 from tune_app.tuning import on_head
-from tune_app.tuning.cluster import TOKEN, import_ray
+from tune_app.tuning.cluster import import_ray
+from tune_app.tuning.tokens import asks_for_token
 
 SECONDS_TO_STOP = 60
 """So long `ray job stop` waits for a search to end by itself."""
@@ -29,6 +32,8 @@ OF_RAY = ("ray", "torch", "numpy")
 """What every node of the cluster has."""
 OF_READERS = ("plotly", "pandas")
 """What only those need who look at what was found."""
+OF_THE_BUCKET = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION")
+"""Where a bucket is. Credentials are not sent: everyone who may see the job would see them."""
 
 
 def requirements() -> list[str]:
@@ -43,22 +48,29 @@ def submit(
     arguments: Sequence[str],
     name: str,
     labels: dict[str, str],
+    data: str | None,
+    bucket: Bucket | None,
     pip: bool,
 ) -> str:
     """Send `tune-app search SPACE --name NAME ARGUMENTS` to the job server at `address`; the job's id.
 
-    `labels` are shown beside the job in the dashboard. `pip`: Ray installs on the nodes what they lack.
+    `labels` are shown beside the job in the dashboard. `data`: as in `mnist.load`; what lies on this machine is
+    sent along. `bucket`: where the experiment is copied to. `pip`: Ray installs on the nodes what they lack.
     """
     client = connect(address)
     job = f"tune_app-{name}-{secrets.token_hex(4)}"
     with package(space) as folder:
-        command = [*arguments, "--name", name, "--address", "auto", "--experiments-dir", "$EXPERIMENTS"]
+        if data:
+            arguments = [*arguments, "--data", send_along(data, folder)]
+        place = str(bucket or "$EXPERIMENTS")
+        command = [*arguments, "--name", name, "--address", "auto", "--experiments-dir", place]
         runtime_env: dict[str, Any] = {
             "working_dir": str(folder),
             "env_vars": {
                 "RAY_JOB_STOP_WAIT_TIME_S": str(SECONDS_TO_STOP),
                 "PYTHONUNBUFFERED": "1",
                 "TUNE_APP_JOB": job,
+                **{name: os.environ[name] for name in OF_THE_BUCKET if bucket and name in os.environ},
             },
         }
         if pip:
@@ -66,6 +78,30 @@ def submit(
         source = find(space).name if Path(space).exists() else space
         send(client, address, job, entrypoint("search", source, *command), runtime_env, labels)
     return job
+
+
+def send_along(data: str, folder: Path) -> str:
+    """Put images that lie on this machine into `folder`; what they are called in the job.
+
+    Raises `TuneAppError` for more than a job should carry.
+    """
+    path = Path(data)
+    if data == "tutorial" or not path.exists():  # the original, a URL, or a path on the head
+        return data
+    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    size = sum(file.stat().st_size for file in files)
+    if size > on_head.MOST_BYTES:
+        raise TuneAppError(
+            f"--data {data}: {size / 1e6:.0f} MB, allowed: up to {on_head.MOST_BYTES / 1e6:.0f} MB, which are sent"
+            " along, a URL, or a path that only the head has"
+        )
+    there = folder / "data" / path.resolve().name
+    there.parent.mkdir()
+    if path.is_file():
+        shutil.copy(path, there)
+    else:
+        shutil.copytree(path, there)
+    return str(there.relative_to(folder))
 
 
 def send(
@@ -102,10 +138,7 @@ def connect(address: str) -> Any:
     try:
         return JobSubmissionClient(address)
     except AuthenticationError:
-        raise TuneAppError(
-            f"--address {address}: the cluster asks for its token; allowed: RAY_AUTH_MODE=token, with the token in"
-            f" ~/{TOKEN}, or in a file that RAY_AUTH_TOKEN_PATH names"
-        ) from None
+        raise TuneAppError(asks_for_token(address)) from None
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()
         raise TuneAppError(

@@ -1,0 +1,193 @@
+"""Searches that are copied to a bucket: killed, interrupted, stopped, cut off, and gone on with on another machine.
+
+Another machine is another home, and another cache folder in it. Minutes are seconds here: `hasty.py`.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import AWS, running_s3_server
+from tests.end_to_end.conftest import Running, alive, descendants, tune_app, wait_for
+from tests.end_to_end.invariants import check, outcome
+from tune_app.errors import TuneAppError
+from tune_app.experiment.bucket import Bucket
+from tune_app.experiment.history import Experiment, load_experiment
+from tune_app.experiment.mirror import read_manifest
+
+HASTY = [sys.executable, "-m", "tests.end_to_end.hasty"]
+SECONDS_ALIVE = 12
+"""As hasty.py has it."""
+SPACE = """
+space: {level: {choice: [fit, cnn]}, lr: {loguniform: [0.01, 1]}, bs: 4}
+search: {num_samples: 4, max_epochs: 4, results_per_epoch: 4, grace_period: 4, max_concurrent_trials: 1}
+"""
+LONG = "space: {level: cnn, bs: 2, lr: 0.01}\nsearch: {num_samples: 2, max_epochs: 50, results_per_epoch: 20}"
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Another machine."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # for hasty.py
+    folder = tmp_path / "second"
+    folder.mkdir()
+    return folder
+
+
+def copied(bucket: Bucket, results: int) -> Callable[[], bool]:
+    """Whether the bucket has so many results of x."""
+
+    def there() -> bool:
+        try:
+            return load_experiment("x", bucket.url).history.results >= results
+        except TuneAppError:
+            return False
+
+    return there
+
+
+def kill(running: Running) -> None:
+    """End a search and all that it started, at once."""
+    for pid in {running.process.pid} | descendants(running.process.pid):
+        if alive(pid):
+            os.kill(pid, signal.SIGKILL)
+    running.process.wait()
+
+
+def local(folder: Path, bucket: Bucket) -> Path:
+    """The experiments of a machine that it copies to the bucket."""
+    (place,) = (folder / ".cache" / "tune_app" / "s3").glob(f"*/{bucket.path}")
+    return place
+
+
+def resumed(folder: Path, bucket: Bucket) -> subprocess.CompletedProcess[str]:
+    return tune_app(folder, "resume", "x", "--no-dashboard", "--experiments-dir", bucket, command=HASTY)
+
+
+def test_a_killed_search_goes_on_on_another_machine_and_finds_what_an_uninterrupted_one_finds(
+    tmp_path: Path, second: Path, start: Callable[..., Running], small_data: Path, bucket: Bucket
+) -> None:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    arguments = ("search", "space.yaml", "--data", small_data, "--no-dashboard")
+    whole = tune_app(tmp_path, *arguments, "--name", "whole")
+    assert whole.returncode == 0, whole.stderr
+    running = start(*arguments, "--name", "x", "--experiments-dir", bucket, command=HASTY)
+    wait_for(copied(bucket, 2), "two results are copied")
+    told = resumed(second, bucket)
+    assert (told.returncode, told.stderr.count("\n")) == (1, 1), told.stderr
+    assert f"is being searched by process {running.process.pid} on " in told.stderr
+    status = tune_app(second, "status", "--json", "--experiments-dir", bucket)
+    assert json.loads(status.stdout)["state"] == "running"
+    kill(running)
+    had = load_experiment("x", local(tmp_path, bucket)).history
+    has = load_experiment("x", bucket.url).history
+    last = max(r["time"] for trial in had.trials for r in trial.results)
+    known = max(r["time"] for trial in has.trials for r in trial.results)
+    assert last - known < 30
+    wait_for(lambda: silent(bucket), "it is taken for dead", 30)
+    done = resumed(second, bucket)
+    assert done.returncode == 0, done.stderr
+    assert load_experiment("x", bucket.url).state == "finished"
+    (second / "experiments").symlink_to(local(second, bucket))
+    check(second, "x")
+    (second / "experiments").unlink()
+    (tmp_path / "experiments" / "x").symlink_to(local(second, bucket) / "x")
+    assert outcome(tmp_path, "x") == outcome(tmp_path, "whole")
+
+
+def silent(bucket: Bucket) -> bool:
+    """Whether nobody has said for long enough that they search x."""
+    seen = read_manifest(bucket / "x")
+    return seen is not None and time.time() - seen.written > SECONDS_ALIVE + 1
+
+
+def test_an_interrupted_search_is_copied_to_its_end_and_goes_on_elsewhere_at_once(
+    tmp_path: Path, second: Path, start: Callable[..., Running], small_data: Path, bucket: Bucket
+) -> None:
+    (tmp_path / "space.yaml").write_text(LONG)
+    arguments = ("search", "space.yaml", "--name", "x", "--data", small_data, "--no-dashboard", "--num-samples", 2)
+    running = start(*arguments, "--experiments-dir", bucket)
+    wait_for(lambda: list(tmp_path.glob(".cache/tune_app/s3/*/*/*/x/states/*-000003.*")), "there are results")
+    running.process.send_signal(signal.SIGTERM)
+    code, out, err = running.end(30)
+    assert code == 130, err
+    assert "Go on: tune-app resume x" in out
+    had: Experiment = load_experiment("x", local(tmp_path, bucket))
+    has = load_experiment("x", bucket.url)
+    assert (has.state, has.history.results) == ("interrupted", had.history.results)
+    later = start("resume", "x", "--no-dashboard", "--experiments-dir", bucket)
+    wait_for(lambda: searching(bucket, later.process.pid), "it goes on")
+    later.process.send_signal(signal.SIGINT)
+    assert later.end(30)[0] == 130
+
+
+def searching(bucket: Bucket, pid: int) -> bool:
+    """Whether that process says that it searches x."""
+    seen = read_manifest(bucket / "x")
+    return seen is not None and seen.manifest.holder is not None and seen.manifest.holder.pid == pid
+
+
+def test_one_that_was_stopped_and_is_replaced_stops_with_a_clear_line(
+    tmp_path: Path, second: Path, start: Callable[..., Running], small_data: Path, bucket: Bucket
+) -> None:
+    (tmp_path / "space.yaml").write_text(LONG)
+    arguments = ("search", "space.yaml", "--name", "x", "--data", small_data, "--no-dashboard")
+    running = start(*arguments, "--experiments-dir", bucket, command=HASTY)
+    wait_for(copied(bucket, 2), "two results are copied")
+    processes = {running.process.pid} | descendants(running.process.pid)
+    for pid in processes:
+        os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: silent(bucket), "it is taken for dead", 30)
+    later = Running(second, "resume", "x", "--no-dashboard", "--experiments-dir", bucket, command=HASTY)
+    try:
+        wait_for(lambda: searching(bucket, later.process.pid), "the other machine goes on")
+        for pid in processes:
+            os.kill(pid, signal.SIGCONT)
+        code, _, err = running.end(60)
+        assert code == 1, err
+        assert err.splitlines()[-1].startswith(f"Error: {bucket}/x: process {later.process.pid} on ")
+        assert err.splitlines()[-1].endswith("has taken the search over, so this one has stopped")
+        assert "Traceback" not in err
+        later.process.send_signal(signal.SIGINT)
+        code, _, err = later.end(30)
+        assert code == 130, err
+    finally:
+        kill(later)
+
+
+def test_without_its_server_a_search_goes_on_and_says_in_the_end_what_is_missing_until_resume_copies_it(
+    tmp_path: Path, second: Path, start: Callable[..., Running], small_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    for name, value in AWS.items():
+        monkeypatch.setenv(name, value)
+    bucket = Bucket("s3://test/x")
+    arguments = ("search", "space.yaml", "--name", "x", "--data", small_data, "--no-dashboard")
+    with running_s3_server() as (url, server):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        running = start(*arguments, "--experiments-dir", bucket, command=HASTY)
+        wait_for(copied(bucket, 2), "two results are copied")
+        server.send_signal(signal.SIGSTOP)
+        code, out, err = running.end(200)
+        server.send_signal(signal.SIGCONT)
+        done = resumed(tmp_path, bucket)
+        assert done.returncode == 0, done.stderr
+        experiment = load_experiment("x", bucket.url)
+        assert experiment.paths.record.read_bytes() == (local(tmp_path, bucket) / "x" / "record.jsonl").read_bytes()
+    assert code == 4, err
+    assert "4 trials: " in out
+    assert err.count("the search goes on, and copying is tried again") == 1
+    assert AWS["AWS_SECRET_ACCESS_KEY"] not in out + err
+    last = err.splitlines()[-1]
+    assert last.startswith(f"Error: {bucket}/x: the last ")
+    assert str(local(tmp_path, bucket)) in last
+    (tmp_path / "experiments").symlink_to(local(tmp_path, bucket))
+    check(tmp_path, "x")

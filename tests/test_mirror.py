@@ -1,0 +1,437 @@
+"""Copies of experiments in a bucket of a real S3 server: whole at any moment, searched by one, read by all."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.conftest import AWS, running_s3_server
+from tests.test_search import ask_and_start, give, give_one, spec_of
+from tune_app.cli import main
+from tune_app.errors import TuneAppError
+from tune_app.experiment import mirror
+from tune_app.experiment.bucket import Bucket
+from tune_app.experiment.history import load_experiment, replay
+from tune_app.experiment.mirror import (
+    Holder,
+    Manifest,
+    Segment,
+    download_record,
+    download_state,
+    kept_state,
+    names,
+    read_manifest,
+    write_manifest,
+)
+from tune_app.experiment.spec import Paths, paths
+from tune_app.tuning import hold, mirroring
+from tune_app.tuning.hold import TakenOver, alone_here, take
+from tune_app.tuning.mirroring import Copying, Mirror, mirrored, needed
+from tune_app.tuning.search import Search
+
+OTHER = Holder(id="0" * 16, host="elsewhere", pid=7)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine that a test begins on."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "first"))
+
+
+@pytest.fixture
+def at(bucket: Bucket) -> Paths:
+    return paths(bucket, "x")
+
+
+@pytest.fixture
+def search(at: Paths) -> Iterator[Search]:
+    """A search that has begun, with results of two trials of which one runs."""
+    search = Search.create(spec_of("x"), at)
+    search.begin()
+    give(search, ask_and_start(search), 0.5, 0.6)
+    give(search, ask_and_start(search), *[0.9] * 9)
+    yield search
+    with suppress(OSError):  # some tests close it themselves
+        search.close()
+
+
+def copy_of(at: Paths) -> Bucket:
+    assert at.copy is not None
+    return at.copy
+
+
+def mirror_of(at: Paths) -> Mirror:
+    """What copies `at` for this process, step by step."""
+    me, copy = Holder.this(), copy_of(at)
+    with alone_here(at) as descriptor:
+        manifest = take(at, copy, me, descriptor, 0.0)
+    return Mirror(at, copy, me, manifest, Copying(), print)
+
+
+def assert_whole(copy: Bucket, folder: Path) -> bytes:
+    """All that the record in the bucket needs is there; the record."""
+    record = folder / f"{time.monotonic_ns()}.jsonl"
+    download_record(copy, record)
+    for result in needed(replay(record)).values():
+        download_state(copy, result)
+    return record.read_bytes()
+
+
+def test_a_copy_is_what_was_copied_and_keeps_no_state_that_is_not_needed(
+    search: Search, at: Paths, tmp_path: Path
+) -> None:
+    copy, copier = copy_of(at), mirror_of(at)
+    copier.copy_all(last=False)
+    assert assert_whole(copy, tmp_path) == at.record.read_bytes()
+    for k in range(3, 6):
+        give_one(search, 0, k, 0.6)
+    copier.copy_all(last=True)
+    assert assert_whole(copy, tmp_path) == at.record.read_bytes()
+    kept = {path.stem for path in at.states.iterdir()}
+    assert {name.rpartition("-")[0] for name in (copy / "states").objects()} == kept
+    experiment = load_experiment("x", copy.url.removesuffix("/x"))
+    assert (experiment.held, experiment.history.results) == (False, search.history.results)
+    assert experiment.history.best is not None
+    assert kept_state(experiment.paths, experiment.history.best) == at.state(1, 1).read_bytes()
+
+
+def test_at_no_moment_does_the_copy_refer_to_what_is_not_there(
+    search: Search, at: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirroring, "SEGMENT_BYTES", 1000)
+    copy, copier = copy_of(at), mirror_of(at)
+    copier.copy_all(last=False)
+    written: list[str] = []
+    for name in ("write", "remove"):
+        real = getattr(Bucket, name)
+
+        def looked_at(self: Bucket, *what: object, real: Callable[..., None] = real) -> None:
+            real(self, *what)
+            written.append(str(what[0]))
+            assert_whole(copy, tmp_path)
+
+        monkeypatch.setattr(Bucket, name, looked_at)
+    for k in range(3, 7):
+        give_one(search, 0, k, 0.6)
+        copier.copy_all(last=k == 6)
+    assert len(written) > 12
+    assert assert_whole(copy, tmp_path) == at.record.read_bytes()
+
+
+def test_of_a_long_record_only_the_last_segment_is_written_again(
+    search: Search, at: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirroring, "SEGMENT_BYTES", 1000)
+    copy, copier = copy_of(at), mirror_of(at)
+    copier.copy_all(last=False)
+    before = (copy / "record").objects()
+    assert len(before) > 5
+    sizes = []
+    real = Bucket.write
+
+    def noted(self: Bucket, name: str, content: bytes) -> None:
+        if self.url.endswith("/record"):
+            sizes.append(len(content))
+        real(self, name, content)
+
+    monkeypatch.setattr(Bucket, "write", noted)
+    give_one(search, 0, 3, 0.6)
+    copier.copy_all(last=False)
+    assert 1 <= len(sizes) <= 2
+    sizes.clear()
+    copier.copy_all(last=False)
+    assert sizes == []
+    assert assert_whole(copy, tmp_path) == at.record.read_bytes()
+
+
+def test_what_cannot_be_copied_now_is_copied_later(
+    search: Search, at: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server fails at each write in turn; what it holds is whole, and in the end all is there."""
+    copy, copier = copy_of(at), mirror_of(at)
+    copier.copy_all(last=False)
+    real = Bucket.write
+    writes = 0
+
+    def failing(self: Bucket, name: str, content: bytes) -> None:
+        nonlocal writes
+        writes -= 1
+        if writes < 0:
+            raise TuneAppError("S3 fails")
+        real(self, name, content)
+
+    monkeypatch.setattr(Bucket, "write", failing)
+    for successes in range(3):
+        give_one(search, 0, 3 + successes, 0.6)
+        writes = successes
+        with pytest.raises(TuneAppError, match="S3 fails"):
+            copier.copy_all(last=False)
+        assert_whole(copy, tmp_path)
+    writes = 99
+    copier.copy_all(last=False)
+    assert assert_whole(copy, tmp_path) == at.record.read_bytes()
+
+
+def test_of_processes_that_come_at_the_same_time_at_most_one_searches(bucket: Bucket) -> None:
+    at = Paths(Path("unused"), bucket / "x")
+    for _ in range(8):
+        barrier = threading.Barrier(4)
+        taken: list[Holder] = []
+        refusals: list[str] = []
+
+        def come(me: Holder, barrier: threading.Barrier, taken: list[Holder], refusals: list[str]) -> None:
+            with open("/dev/null", "r+b") as nowhere:  # noqa: PTH123
+                barrier.wait()
+                try:
+                    take(at, bucket / "x", me, nowhere.fileno(), 0.0)
+                    taken.append(me)
+                except (TuneAppError, OSError) as error:
+                    refusals.append(str(error))
+
+        threads = [threading.Thread(target=come, args=(Holder.this(), barrier, taken, refusals)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(taken) <= 1, refusals
+        assert len(taken) + len(refusals) == 4
+        (bucket / "x").remove("mirror.json")
+
+
+def test_the_later_is_told_who_searches_until_that_one_has_been_silent_for_long(
+    search: Search, at: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = copy_of(at)
+    copier = mirror_of(at)
+    copier.copy_all(last=False)
+    place = copy.url.removesuffix("/x")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "second"))
+    assert load_experiment("x", place).state == "running"
+    elsewhere = paths(Bucket(place), "x")
+    with pytest.raises(TuneAppError, match=rf"is being searched by {copier.me}, which said so \d s ago; if it has"):
+        mirror_of(elsewhere)
+    for module in (mirror, hold):
+        monkeypatch.setattr(module, "SECONDS_ALIVE", 0)
+    assert load_experiment("x", place).state == "interrupted"
+    later = mirror_of(elsewhere)
+    give_one(search, 0, 3, 0.6)
+    before = copy.objects(recursive=True)
+    with pytest.raises(TakenOver, match=f"{later.me} has taken the search over, so this one has stopped"):
+        copier.copy_all(last=False)
+    assert copy.objects(recursive=True).keys() == before.keys()
+
+
+def test_one_that_died_on_this_machine_is_not_waited_for(search: Search, at: Paths) -> None:
+    mirror_of(at).copy_all(last=False)  # and is heard of no more
+    assert load_experiment("x", copy_of(at).url.removesuffix("/x")).state == "interrupted"
+    mirror_of(at).copy_all(last=False)
+    with alone_here(at):
+        assert load_experiment("x", copy_of(at).url.removesuffix("/x")).state == "running"
+        with pytest.raises(TuneAppError, match="is being searched by another process on this machine"):
+            mirror_of(at)
+
+
+def test_a_search_goes_on_on_another_machine_and_then_on_the_first_again(
+    search: Search, at: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Bucket(copy_of(at).url.removesuffix("/x"))
+    search.close()
+    told: list[str] = []
+
+    def go_on(k: int) -> Paths:
+        here = paths(place, "x")
+        with mirrored(here, told.append):
+            again = Search.resume(here)
+            assert again.last_state(again.history.trials[0])[0] == k - 1
+            give_one(again, 0, k, 0.6)
+            again.close()
+        return here
+
+    go_on(3)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "second"))
+    second = go_on(4)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "first"))
+    first = go_on(5)
+    assert told == []
+    assert first.record.read_bytes().startswith(second.record.read_bytes())
+    # The second now has something that the bucket does not know, for the first has gone on.
+    alone = Search.resume(Paths(second.root))
+    give_one(alone, 0, 5, 0.61)
+    alone.close()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "second"))
+    go_on(6)
+    assert len(told) == 1
+    aside = Path(told[0].rpartition(" ")[2])
+    assert [r["valid_accuracy"] for r in replay(aside / "record.jsonl").trials[0].results][-1] == 0.61
+    assert second.record.read_bytes().startswith(first.record.read_bytes())
+    assert names(place) == ["x"]
+
+
+def test_a_server_that_goes_away_is_told_once_and_what_is_missing_and_where_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in AWS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(mirroring, "SECONDS_BETWEEN_COPIES", 0.2)
+    told: list[str] = []
+    tries: list[bool] = []
+    copy_all = Mirror.copy_all
+
+    def counted(self: Mirror, last: bool) -> None:
+        tries.append(last)
+        copy_all(self, last)
+
+    monkeypatch.setattr(Mirror, "copy_all", counted)
+    with running_s3_server() as (url, server):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        at = paths(Bucket("s3://test/there"), "y")
+        with mirrored(at, told.append) as copying:
+            other = Search.create(spec_of("y"), at)
+            other.begin()
+            wait(lambda: (seen := read_manifest(copy_of(at))) is not None and seen.manifest.bytes > 0)
+            server.kill()
+            server.wait()
+            give(other, ask_and_start(other), 0.5, 0.6)
+            wait(lambda: told)
+            before = len(tries)
+            wait(lambda: len(tries) >= before + 2)
+            other.close()
+    assert len(told) == 1
+    assert told[0].endswith("the search goes on, and copying is tried again")
+    assert copying.missing is not None
+    assert str(at.root) in copying.missing
+    assert AWS["AWS_SECRET_ACCESS_KEY"] not in told[0] + copying.missing
+
+
+def wait(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_search_that_cannot_begin_leaves_nothing_in_the_bucket(bucket: Bucket) -> None:
+    with pytest.raises(RuntimeError), mirrored(paths(bucket, "x"), print):
+        raise RuntimeError("Ray does not start")
+    assert bucket.objects(recursive=True) == {}
+    assert names(bucket) == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://key:secret@bucket/x",
+        "s3://bucket/x?access_key=secret",
+        "s3://",
+        "s3://B/x",
+        "s3://bucket/../x",
+        "s3:///x",
+    ],
+)
+def test_a_url_with_a_password_or_that_is_none_is_refused_in_one_line_that_does_not_show_it(url: str) -> None:
+    done = CliRunner().invoke(main, ["status", "--experiments-dir", url])
+    assert done.exit_code == 1
+    assert done.output.count("\n") == 1
+    assert "allowed: s3://BUCKET/FOLDER" in done.output
+    assert "secret" not in done.output.lower().replace("aws_secret_access_key", "")
+
+
+def test_commands_read_what_lies_in_a_bucket(
+    search: Search, at: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = copy_of(at).url.removesuffix("/x")
+    mirror_of(at).copy_all(last=True)
+    search.close()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "second"))
+    monkeypatch.setenv("TUNE_APP_EXPERIMENTS_DIR", place)
+
+    def run(*arguments: str) -> str:
+        done = CliRunner().invoke(main, list(arguments))
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    status = json.loads(run("status", "--json"))
+    assert (status["name"], status["state"], len(status["trials"])) == ("x", "interrupted", 2)
+    (row,) = json.loads(run("list", "--json"))
+    stored = copy_of(at).objects(recursive=True).values()
+    assert (row["name"], row["bytes"]) == ("x", sum(s.bytes for s in stored))
+    manifest = json.loads(run("export", "x", "-o", "best", "--json"))
+    assert manifest["metrics"]["valid_accuracy"] == 0.9
+    assert run("remove", "x") == f"removed {place}/x\n"
+    assert copy_of(at).objects(recursive=True) == {}
+    assert CliRunner().invoke(main, ["remove", "x"]).output == f"Error: {place}: no experiment x\n"
+
+
+def test_a_search_that_runs_elsewhere_is_not_removed(
+    search: Search, at: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = copy_of(at)
+    copier = mirror_of(at)
+    copier.copy_all(last=False)
+    write_manifest(copy, copier.manifest.model_copy(update={"holder": OTHER}))
+    search.close()
+    done = CliRunner().invoke(main, ["remove", "x", "--experiments-dir", copy.url.removesuffix("/x")])
+    assert (done.exit_code, done.output) == (
+        1,
+        f"Error: {copy}: is being searched right now; end the search first\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"{", "Invalid JSON"),
+        (b'{"format":2,"created":0}', "format"),
+        (b'{"created":0,"record":[{"name":"../../x","bytes":1}]}', "record.0.name"),
+        (b'{"created":0,"record":[{"name":"00000-0000000000000000","bytes":99999999999}]}', "record.0.bytes"),
+        (b'{"created":0,"more":1}', "more"),
+        (b" " * 1_000_001, "is larger than 1000000 bytes"),
+    ],
+)
+def test_what_a_stranger_put_into_a_bucket_is_one_line(bucket: Bucket, content: bytes, what: str) -> None:
+    bucket.write("x/mirror.json", content)
+    with pytest.raises(TuneAppError, match=r"mirror\.json") as error:
+        load_experiment("x", bucket.url)
+    assert what in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_flipped_bit_in_the_copy_is_noticed_and_named(search: Search, at: Paths) -> None:
+    copy = copy_of(at)
+    copier = mirror_of(at)
+    copier.copy_all(last=True)
+    (segment,) = copier.manifest.record
+    content = bytearray((copy / "record").read(segment.name, 10**6))
+    content[len(content) // 2] ^= 1
+    (copy / "record").write(segment.name, bytes(content))
+    with pytest.raises(TuneAppError, match=rf"^{copy}/record.jsonl, line \d+: the record is damaged"):
+        load_experiment("x", copy.url.removesuffix("/x"))
+    (copy / "record").remove(segment.name)
+    with pytest.raises(TuneAppError, match=f"{copy}/record/{segment.name}: is not there"):
+        load_experiment("x", copy.url.removesuffix("/x"))
+    best = search.history.best
+    assert best is not None
+    (state,) = [name for name in (copy / "states").objects() if name.startswith("00001-000001-")]
+    (copy / "states").write(state, b"something else")
+    with pytest.raises(TuneAppError, match="damaged: its SHA-256 is"):
+        kept_state(Paths(at.root, copy), best)
+
+
+def test_a_segment_that_is_shorter_than_it_should_be_is_noticed(bucket: Bucket, tmp_path: Path) -> None:
+    segment = Segment(name=f"00000-{'0' * 16}", bytes=10)
+    (bucket / "x" / "record").write(segment.name, b"short")
+    write_manifest(bucket / "x", Manifest(created=0.0, record=(segment,)))
+    with pytest.raises(TuneAppError, match="a part of the record is missing"):
+        download_record(bucket / "x", tmp_path / "record")
+
+
+def test_a_secret_in_what_the_server_says_is_not_shown(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TuneAppError) as error, bucket.explained("x"):
+        raise OSError(f"no {AWS['AWS_SECRET_ACCESS_KEY']} of {AWS['AWS_ACCESS_KEY_ID']}")
+    assert str(error.value) == f"{bucket}/x: no ... of ..."
