@@ -100,7 +100,7 @@ def test_the_card_gives_intervals_where_the_winner_was_confirmed(made: Path) -> 
     card = model_card(experiment, about)
     assert "(0.9100 to 0.9300) |" in card
     assert "| test accuracy | 0.9250 (0.9200 to 0.9300) |" in card
-    assert "confirmed by training it with other seeds" in card
+    assert "confirmed by training it with fresh seeds" in card
 
 
 def test_the_card_of_mnist_itself_says_so(made: Path) -> None:

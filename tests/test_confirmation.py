@@ -20,8 +20,9 @@ from tune_app.experiment.confirmation import (
 from tune_app.experiment.history import load_experiment
 from tune_app.experiment.record import read_entries
 from tune_app.experiment.spec import Confirming, Paths, paths
-from tune_app.output.confirmation import answer, confirmation_summary
+from tune_app.output.confirmation import answer
 from tune_app.output.removal import remove_experiment
+from tune_app.output.summary import confirmation_summary
 from tune_app.tuning.cluster import Where
 from tune_app.tuning.confirmation import ConfirmationSearch, confirm
 from tune_app.tuning.confirmation import spec_of as confirmation_spec

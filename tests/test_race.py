@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tune_app.experiment.race import FIRST_TEST, ROUNDS, race
-from tune_app.experiment.statistics import mean_interval, p_worse, proportion_interval
+from tune_app.experiment.statistics import mean_interval, next_interval, p_worse, proportion_interval
 
 GOOD = [0.040, 0.043, 0.039, 0.041, 0.042, 0.040]
 BAD = [0.080, 0.083, 0.081, 0.079, 0.082, 0.080]
@@ -96,6 +96,10 @@ def test_equal_differences_need_no_test() -> None:
 def test_intervals_are_those_of_the_textbooks() -> None:
     low, high = mean_interval([1.0, 2.0, 3.0, 4.0, 5.0])
     assert (low, high) == pytest.approx((3 - 2.776 * math.sqrt(2.5 / 5), 3 + 2.776 * math.sqrt(2.5 / 5)), abs=1e-3)
+    low, high = next_interval([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert (low, high) == pytest.approx(
+        (3 - 2.776 * math.sqrt(2.5 * 1.2), 3 + 2.776 * math.sqrt(2.5 * 1.2)), abs=2e-3
+    )
     assert proportion_interval(15, 50) == pytest.approx((0.1910, 0.4375), abs=1e-4)
     assert proportion_interval(0, 10) == pytest.approx((0, 0.2775), abs=1e-4)
     assert proportion_interval(10, 10) == pytest.approx((0.7225, 1), abs=1e-4)

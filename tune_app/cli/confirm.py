@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tune_app.experiment.bucket import Bucket
     from tune_app.tuning.cluster import Where
 
-NOTHING_SUCCEEDED, NOT_COPIED, INTERRUPTED = 1, 1, 130
+NOTHING_SUCCEEDED, NOT_COPIED, INTERRUPTED = 1, 4, 130
 
 
 @click.command()
@@ -44,7 +44,8 @@ def confirm(
     Example: tune-app confirm quick-20261124-101500
     """
     from tune_app import api
-    from tune_app.output.confirmation import confirmation_summary, print_confirmation
+    from tune_app.output.confirmation import print_confirmation
+    from tune_app.output.summary import confirmation_summary
 
     confirmation = api.confirm(name, top, seeds, again, experiments_dir, where, quiet)
     if as_json:

@@ -56,7 +56,9 @@ def status(name: str | None, trial: int | None, experiments_dir: "Path | Bucket"
 
     Example: tune-app status --trial 3
     """
+    from tune_app.experiment.confirmation import load_confirmation
     from tune_app.experiment.history import load_experiment
+    from tune_app.output.confirmation import print_confirmation
     from tune_app.output.summary import summary, trial_detail
     from tune_app.output.terminal import print_renderable
     from tune_app.output.view import status_view, trial_view
@@ -72,6 +74,8 @@ def status(name: str | None, trial: int | None, experiments_dir: "Path | Bucket"
         print_json(summary(experiment))
     else:
         print_renderable(status_view(experiment))
+        if confirmation := load_confirmation(experiment):
+            print_confirmation(confirmation)
 
 
 @click.command()

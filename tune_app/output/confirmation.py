@@ -1,12 +1,10 @@
-"""What a confirmation found, for programs and for people."""
-
-from typing import Any
+"""What a confirmation found, for people."""
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tune_app.experiment.confirmation import Confirmation, confirming
+from tune_app.experiment.confirmation import Confirmation
 from tune_app.experiment.race import ROUNDS
 from tune_app.output.terminal import print_renderable
 from tune_app.output.view import config_words, duration
@@ -17,48 +15,6 @@ OUTCOMES = {
     "behind": "behind, though not clearly worse",
     "tie": "cannot be told apart from the leader",
 }
-
-
-def confirmation_summary(confirmation: Confirmation) -> dict[str, Any]:
-    """Everything that was found. Accuracies and intervals from 0 to 1; seconds are those of training one run."""
-    findings, tested = confirmation.findings, confirmation.tested
-    measured, winner = findings.measured, confirmation.winner
-    return {
-        "name": confirmation.of.name,
-        "confirmation": confirming(findings.history.spec).number,
-        "state": confirmation.experiment.state,
-        "winner": None
-        if winner is None
-        else {
-            **winner.model_dump(),
-            "valid_accuracy": measured.mean,
-            "interval": measured.interval,
-            "seeds": len(measured.runs),
-            "failed": measured.failed,
-            "valid_accuracies": [run.results[-1]["valid_accuracy"] for run in measured.succeeded],
-        },
-        "test": None
-        if tested is None
-        else {
-            "accuracy": tested["correct"] / tested["images"],
-            "interval": confirmation.test_interval,
-            "images": tested["images"],
-            "seed": findings.history.trials[tested["trial"]].seed,
-            "times_read": confirmation.tests_read,
-        },
-        "optimism": confirmation.optimism,
-        "candidates": [
-            {
-                **candidate.model_dump(),
-                "outcome": "winner" if i == findings.winner else standing.state,
-                "rounds": len(standing.errors),
-                "p": standing.p,
-                "mean_accuracy": findings.mean_accuracy(i),
-                "seconds": findings.seconds(i),
-            }
-            for i, (candidate, standing) in enumerate(zip(findings.candidates, findings.standings, strict=True))
-        ],
-    }
 
 
 def print_confirmation(confirmation: Confirmation) -> None:

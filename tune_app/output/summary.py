@@ -5,6 +5,7 @@ from typing import Any
 
 from tune_app.errors import TuneAppError
 from tune_app.experiment.bucket import Bucket
+from tune_app.experiment.confirmation import Confirmation, confirming, load_confirmation
 from tune_app.experiment.history import Experiment, Trial, experiment_names, load_experiment
 from tune_app.experiment.record import Entry
 from tune_app.tutorial.levels import TUTORIAL_CONFIG
@@ -22,6 +23,7 @@ def summary(experiment: Experiment) -> dict[str, Any]:
         "metric": history.spec.settings.metric,
         "best": None if best is None else best_result(experiment, best),
         "baseline": baseline(experiment),
+        "confirmation": confirmation_summary(found) if (found := load_confirmation(experiment)) else None,
         "trials": [
             {
                 "number": trial.number,
@@ -32,6 +34,48 @@ def summary(experiment: Experiment) -> dict[str, Any]:
                 "config": trial.config,
             }
             for trial in history.trials
+        ],
+    }
+
+
+def confirmation_summary(confirmation: Confirmation) -> dict[str, Any]:
+    """Everything that was found. Accuracies and intervals from 0 to 1; seconds are those of training one run."""
+    findings, tested = confirmation.findings, confirmation.tested
+    measured, winner = findings.measured, confirmation.winner
+    return {
+        "name": confirmation.of.name,
+        "confirmation": confirming(findings.history.spec).number,
+        "state": confirmation.experiment.state,
+        "winner": None
+        if winner is None
+        else {
+            **winner.model_dump(),
+            "valid_accuracy": measured.mean,
+            "interval": measured.interval,
+            "seeds": len(measured.runs),
+            "failed": measured.failed,
+            "valid_accuracies": [run.results[-1]["valid_accuracy"] for run in measured.succeeded],
+        },
+        "test": None
+        if tested is None
+        else {
+            "accuracy": tested["correct"] / tested["images"],
+            "interval": confirmation.test_interval,
+            "images": tested["images"],
+            "seed": findings.history.trials[tested["trial"]].seed,
+            "times_read": confirmation.tests_read,
+        },
+        "optimism": confirmation.optimism,
+        "candidates": [
+            {
+                **candidate.model_dump(),
+                "outcome": "winner" if i == findings.winner else standing.state,
+                "rounds": len(standing.errors),
+                "p": standing.p,
+                "mean_accuracy": findings.mean_accuracy(i),
+                "seconds": findings.seconds(i),
+            }
+            for i, (candidate, standing) in enumerate(zip(findings.candidates, findings.standings, strict=True))
         ],
     }
 
