@@ -15,7 +15,7 @@ from tests.test_search import ask_and_start, give, give_one, spec_of
 from tune_app.cli import main
 from tune_app.errors import TuneAppError
 from tune_app.experiment import mirror
-from tune_app.experiment.bucket import Bucket
+from tune_app.experiment.bucket import Bucket, place
 from tune_app.experiment.history import load_experiment, replay
 from tune_app.experiment.mirror import (
     Holder,
@@ -341,15 +341,20 @@ def test_a_url_with_a_password_or_that_is_none_is_refused_in_one_line_that_does_
     assert "secret" not in done.output.lower().replace("aws_secret_access_key", "")
 
 
+def test_a_path_is_the_url_that_it_was_made_of(tmp_path: Path) -> None:
+    assert place(Path("s3://bucket/x")) == place("s3://bucket/x/") == Bucket("s3://bucket/x")
+    assert place(str(tmp_path)) == tmp_path
+
+
 def test_commands_read_what_lies_in_a_bucket(
     search: Search, at: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = copy_of(at).url.removesuffix("/x")
+    folder = copy_of(at).url.removesuffix("/x")
     mirror_of(at).copy_all(last=True)
     search.close()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "second"))
-    monkeypatch.setenv("TUNE_APP_EXPERIMENTS_DIR", place)
+    monkeypatch.setenv("TUNE_APP_EXPERIMENTS_DIR", folder)
 
     def run(*arguments: str) -> str:
         done = CliRunner().invoke(main, list(arguments))
@@ -363,9 +368,9 @@ def test_commands_read_what_lies_in_a_bucket(
     assert (row["name"], row["bytes"]) == ("x", sum(s.bytes for s in stored))
     manifest = json.loads(run("export", "x", "-o", "best", "--json"))
     assert manifest["metrics"]["valid_accuracy"] == 0.9
-    assert run("remove", "x") == f"removed {place}/x\n"
+    assert run("remove", "x") == f"removed {folder}/x\n"
     assert copy_of(at).objects(recursive=True) == {}
-    assert CliRunner().invoke(main, ["remove", "x"]).output == f"Error: {place}: no experiment x\n"
+    assert CliRunner().invoke(main, ["remove", "x"]).output == f"Error: {folder}: no experiment x\n"
 
 
 def test_a_search_that_runs_elsewhere_is_not_removed(

@@ -83,7 +83,8 @@ def test_a_killed_search_goes_on_on_another_machine_and_finds_what_an_uninterrup
     wait_for(copied(bucket, 2), "two results are copied")
     told = resumed(second, bucket)
     assert (told.returncode, told.stderr.count("\n")) == (1, 1), told.stderr
-    assert f"is being searched by process {running.process.pid} on " in told.stderr
+    assert told.stderr.startswith(f"Error: {bucket}/x: is being searched by process {running.process.pid} on ")
+    assert "if it has died, the search can be taken over in " in told.stderr
     status = tune_app(second, "status", "--json", "--experiments-dir", bucket)
     assert json.loads(status.stdout)["state"] == "running"
     kill(running)

@@ -135,7 +135,7 @@ def place(experiments_dir: str | Path | Bucket) -> Path | Bucket:
     """A folder of experiments, on this machine or in a bucket."""
     if isinstance(experiments_dir, Bucket):
         return experiments_dir
-    given = str(experiments_dir)
+    given = re.sub(r"^s3:/(?!/)", SCHEME, str(experiments_dir))  # a Path drops the second slash
     return Bucket.at(given) if given.startswith(SCHEME) else Path(experiments_dir)
 
 

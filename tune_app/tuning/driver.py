@@ -117,8 +117,11 @@ def extend(
 
 
 def require_free(experiment: Experiment) -> None:
-    """Raise `TuneAppError` that says who is searching the experiment, if someone is."""
-    if experiment.held:
+    """Raise `TuneAppError` that says who is searching the experiment, if someone is.
+
+    Of one in a bucket, `mirrored` says that, and when it can be taken over.
+    """
+    if experiment.held and experiment.paths.copy is None:
         holders = [e for e in experiment.history.searches if e["event"] == "started"]
         who = f"process {holders[-1]['pid']} on {holders[-1]['host']}" if holders else "another process"
         raise TuneAppError(f"{experiment.name}: is being searched by {who}")

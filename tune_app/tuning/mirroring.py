@@ -84,23 +84,25 @@ def mirrored(at: Paths, announce: Callable[[str], None]) -> Iterator[Copying]:
                 return
             copying.missing = mirror.behind("it was not waited for")
             mirror.over.set()
-            thread.join(SECONDS_FOR_THE_LAST_COPY)
+            try:
+                thread.join(SECONDS_FOR_THE_LAST_COPY)
+            except KeyboardInterrupt:
+                announce(str(copying.missing))
+                raise
             if thread.is_alive():
                 copying.missing = mirror.behind("S3 does not answer")
 
         copying.finish = finish
         try:
             yield copying
-            finish()
         except BaseException:
-            try:
-                finish()
-            finally:
-                if not at.record.exists():
-                    let_go(at.copy, manifest)
-                elif copying.missing:
-                    announce(copying.missing)
+            finish()
+            if copying.missing and at.record.exists():
+                announce(copying.missing)
+            elif not at.record.exists() and not copying.taken_over:
+                let_go(at.copy, manifest)
             raise
+        finish()
 
 
 def let_go(copy: Bucket, manifest: Manifest) -> None:
