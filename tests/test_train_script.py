@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from tests.bundles import config_of
 from tune_app.tutorial import training
-from tune_app.tutorial.levels import LEVELS, complete
+from tune_app.tutorial.levels import LEVELS, Config, complete
 from tune_app.tutorial.mnist import Mnist, load
 from tune_app.tutorial.script import train_script
 
@@ -95,3 +95,21 @@ def test_a_script_is_formatted_and_linted_like_the_app(tmp_path: Path, level: st
 def test_a_float_is_written_in_full() -> None:
     config = complete({"level": "fit", "lr": 0.1 + 0.2})
     assert "\nlr = 0.30000000000000004\n" in train_script(config, 0, 1, 1, 1)
+
+
+@pytest.mark.parametrize("level", ["scratch", "accelerator"])
+def test_the_files_that_a_script_is_made_of_run_where_they_are(
+    tmp_path: Path, small_data: Path, level: str
+) -> None:
+    found: Config = {
+        "lr": 0.1,
+        "bs": 64,
+        "momentum": 0.9,
+        "weight_decay": 0.0,
+        "width": 1,
+    }  # those of pieces/found.py
+    config = {"level": level} | {name: found[name] for name in LEVELS[level].defaults}
+    command = [sys.executable, "-m", f"tune_app.tutorial.plain.{level}", "--data", str(small_data)]
+    there = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert there.stdout == run_script(tmp_path, train_script(config, 0, 2.0, 4, 1), small_data).stdout
+    assert there.stdout.count("\n") == 8
