@@ -320,11 +320,18 @@ def trivial_trainable() -> Any:
         def step(self) -> dict[str, Any]:
             result = {"k": 1, "epoch": 1.0, "images": 0, "parameters": 1, "diverged": False}
             losses = dict.fromkeys(("valid_loss", "train_loss"), 1 - self.accuracy)
-            seconds = dict.fromkeys(("train_seconds", "valid_seconds", "wait_seconds"), 0.0)
+            seconds = dict.fromkeys(("train_seconds", "valid_seconds", "start_seconds", "wait_seconds"), 0.0)
             return {**result, "valid_accuracy": self.accuracy, **losses, **seconds, "state": {}}
 
         def describe(self) -> dict[str, Any]:
-            return {"node": "here", "pid": os.getpid(), "cpu": "any", "threads": 1, "device": "cpu"}
+            return {
+                "node": "here",
+                "pid": os.getpid(),
+                "cpu": "any",
+                "threads": 1,
+                "device": "cpu",
+                "start_seconds": 0.0,
+            }
 
     return Trivial
 

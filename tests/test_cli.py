@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from tests.test_search import ask_and_start, give, spec_of
+from tests.test_search import WORKER, ask_and_start, give, spec_of
 from tune_app.cli import main
 from tune_app.experiment.history import load_experiment
 from tune_app.experiment.spec import DataSource, paths
@@ -408,12 +408,13 @@ def trained(tmp_path: Path, small_data: Path) -> Iterator[str]:
     search = Search.create(spec, paths(tmp_path / "experiments", "trained"))
     search.begin()
     trial = search.ask()
-    search.started(trial.number, {"node": "here", "pid": 1, "cpu": cpu_model(), "threads": 1, "device": "cpu"})
+    search.started(trial.number, {**WORKER, "cpu": cpu_model()})
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     lesson = training.prepare(trial.config, images, trial.seed, torch.device("cpu"))
     for result in training.fit(lesson, 2, 2):
-        reported = {**asdict(result), "diverged": False, "parameters": 7850, "wait_seconds": 0.0, "state": {}}
+        seconds = {"start_seconds": 0.0, "wait_seconds": 0.0}
+        reported = {**asdict(result), **seconds, "diverged": False, "parameters": 7850, "state": {}}
         search.report(trial.number, reported, search.judge(trial.number, reported))
     search.ask()
     search.end("interrupted")

@@ -519,6 +519,7 @@ class Histories(RuleBasedStateMachine):
             "images": 100,
             "train_seconds": 0.2,
             "valid_seconds": 0.1,
+            "start_seconds": 0.02,
             "wait_seconds": 0.01,
             "parameters": 1000 + trial.seed % 2,
             "diverged": luck >> 16 & 31 == 0,

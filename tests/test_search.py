@@ -21,7 +21,7 @@ from tune_app.experiment.states import read_state
 from tune_app.machine import versions
 from tune_app.tuning.search import Search
 
-WORKER = {"node": "here", "pid": 1, "cpu": "a CPU", "threads": 1, "device": "cpu"}
+WORKER = {"node": "here", "pid": 1, "cpu": "a CPU", "threads": 1, "device": "cpu", "start_seconds": 2.0}
 
 
 def spec_of(name: str, space: dict[str, Any] | None = None, **settings: Any) -> Spec:
@@ -44,6 +44,7 @@ def result_of(k: int, value: float, results_per_epoch: int = 1, **more: Any) -> 
         "images": 50_000 // results_per_epoch,
         "train_seconds": 0.2,
         "valid_seconds": 0.1,
+        "start_seconds": 0.02,
         "wait_seconds": 0.01,
         "parameters": 7850,
         "diverged": False,

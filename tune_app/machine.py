@@ -2,9 +2,11 @@
 
 import os
 import platform
+import time
 from importlib.metadata import version
 from pathlib import Path
 
+LOADED = time.monotonic()
 PACKAGES = ("tune_app", "torch", "ray", "optuna", "numpy")
 
 
@@ -21,6 +23,15 @@ def cpu_model() -> str:
         return platform.processor() or platform.machine()
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.machine())
+
+
+def seconds_running() -> float:
+    """How long this process has been running; where the system does not say, since this module was loaded."""
+    try:
+        began = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])  # clock ticks after boot
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - began / os.sysconf("SC_CLK_TCK"))
+    except OSError:
+        return time.monotonic() - LOADED
 
 
 def umask() -> int:

@@ -6,12 +6,16 @@ The running search keeps its state in the same way, entry by entry, so what a re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tune_app.errors import TuneAppError, choices
 from tune_app.experiment.record import Entry, is_held, read_entries
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import NAME, Paths, Spec, paths
 from tune_app.tutorial.levels import LEVELS, Config
+
+if TYPE_CHECKING:
+    import pandas
 
 PENDING, RUNNING, STOPPED, COMPLETED, FAILED = "pending", "running", "stopped", "completed", "failed"
 INTERRUPTED, FINISHED = "interrupted", "finished"
@@ -200,6 +204,18 @@ class Experiment:
                 f"experiment {self.name} has no trial {number}, allowed: 0 to {len(self.history.trials) - 1}"
             )
         return self.history.trials[number]
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """All results, a row each, with the columns of `table.COLUMNS`."""
+        from tune_app.experiment.table import results_table
+
+        return results_table(self).to_pandas()
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it: its trials as a table."""
+        from tune_app.experiment.table import notebook_html
+
+        return notebook_html(self)
 
 
 def load_experiment(name: str | None = None, experiments_dir: str | Path = "experiments") -> Experiment:

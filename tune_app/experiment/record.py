@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from tune_app.errors import TuneAppError
 
-FORMAT = 1
+FORMAT = 2
 LOCK_TRIES, SECONDS_BETWEEN_TRIES = 10, 0.02
 Entry = dict[str, Any]
 
@@ -62,7 +62,7 @@ def read_entries(path: Path) -> Iterator[Entry]:
                 raise TuneAppError(f"{path}, line {n + 1}: the record is damaged: {error}") from None
             if n == 0 and entry.get("format") != FORMAT:
                 raise TuneAppError(
-                    f"{path}: format {entry.get('format')}, allowed: {FORMAT}; a newer tune_app wrote it"
+                    f"{path}: format {entry.get('format')}, allowed: {FORMAT}; another tune_app wrote it"
                 )
             yield entry
 

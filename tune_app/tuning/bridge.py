@@ -35,6 +35,8 @@ RAISED = re.compile(rf"^(\x1b\[\S+?m)?ray::{TutorialTrial.__name__}\.\w+\(\)|cre
 
 MEMORY = re.compile("OutOfMemoryError|low on memory", re.IGNORECASE)
 SECONDS_TO_DESCRIBE = 10
+DESCRIPTION = ("node", "pid", "cpu", "threads", "device", "start_seconds")
+"""What is known of a worker; nothing of one that dies before it answers."""
 SECONDS_BETWEEN_LOOKS = 3.0
 """How often the number of trials at a time is adapted to the cluster."""
 
@@ -86,7 +88,8 @@ class RecordedScheduler(FIFOScheduler):
 
     def on_trial_result(self, _controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
         """STOP or CONTINUE."""
-        decision = self.search.judge(trial_number(trial), result)
+        with self.search.stopwatch.on("decide"):
+            decision = self.search.judge(trial_number(trial), result)
         self.decisions[trial.trial_id] = decision
         return str(TrialScheduler.STOP if decision.stop else TrialScheduler.CONTINUE)
 
@@ -107,7 +110,7 @@ class RecordingCallback(Callback):
             try:
                 self.workers[name] = ray.get(actor.describe.remote(), timeout=SECONDS_TO_DESCRIBE)
             except ray.exceptions.RayError:  # it died, as Tune will say, or hangs, as the watchdog will
-                self.workers[name] = {"node": None, "pid": None, "cpu": None, "threads": None, "device": None}
+                self.workers[name] = dict.fromkeys(DESCRIPTION)
         self.search.started(trial_number(trial), self.workers[name])
         self.watchdog.heard(trial.trial_id)
 
@@ -235,7 +238,8 @@ def run_trials(
                 fitting = min(share.fitting(cluster_nodes().values()), settings.max_concurrent_trials or math.inf)
                 algorithm.concurrent = max(1, min(int(fitting), search.num_trials))
                 controller.update_max_pending_trials(algorithm.concurrent)
-            controller.step()
+            with search.stopwatch.on("tune"):
+                controller.step()
             callback.end_hanging(controller.get_live_trials())
             show()
     except tune.TuneError:

@@ -27,6 +27,7 @@ from tune_app.experiment.spec import Paths, Spec
 from tune_app.experiment.states import States, digest, read_state
 from tune_app.tuning.sampler import Sampler
 from tune_app.tuning.scheduler import Decision, decide
+from tune_app.tuning.stopwatch import Stopwatch
 
 MEASURED = [
     "k",
@@ -37,11 +38,15 @@ MEASURED = [
     "images",
     "train_seconds",
     "valid_seconds",
+    "start_seconds",
     "wait_seconds",
     "parameters",
 ]
 """What the record takes over from a worker's result."""
 
+
+DRIVERS_TASKS = ("decide", "write", "tune")
+"""What the driver does between two results; tune: waiting in Ray Tune for the next."""
 
 SAME_ERRORS = 3
 """So many trials that failed with one error, while none had a result, end the search."""
@@ -66,6 +71,7 @@ class Search:
     def __init__(self, record: RecordWriter, history: History, paths: Paths) -> None:
         self.record, self.history, self.paths = record, history, paths
         self.spec = history.spec
+        self.stopwatch = Stopwatch()
         self.broken: TuneAppError | None = None
         self.hopeless = False
         """Whether the first trials all failed with one error: so would the others."""
@@ -112,15 +118,16 @@ class Search:
 
     def write(self, kind: str, **what: Any) -> None:
         """Write an entry, then let the history take it in."""
-        with self.noting_failure():
+        with self.writing():
             entry = self.record.append({"kind": kind, "time": time.time(), **what})
         self.history.apply(entry)
 
     @contextmanager
-    def noting_failure(self) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
         """Keep the reason why nothing can be written: Tune passes on no exception but its own."""
         try:
-            yield
+            with self.stopwatch.on("write"):
+                yield
         except TuneAppError as error:
             self.broken = error
             raise
@@ -138,7 +145,7 @@ class Search:
 
     def end(self, reason: str) -> None:
         """Write why the search ended: completed, target, time budget, interrupted or error."""
-        self.write("search", event="ended", reason=reason)
+        self.write("search", event="ended", reason=reason, **self.stopwatch.take(*DRIVERS_TASKS))
 
     def close(self) -> None:
         """Let go of the record."""
@@ -166,11 +173,11 @@ class Search:
 
     def ask(self) -> Trial:
         """The next trial: its config is in the record before anyone trains it."""
-        started = time.perf_counter()
         number = len(self.history.trials)
-        config = self.sampler.ask(number)
-        seconds = time.perf_counter() - started
-        self.write("asked", trial=number, config=config, seed=self.spec.trial_seed(number), ask_seconds=seconds)
+        with self.stopwatch.on("ask"):
+            config = self.sampler.ask(number)
+        seed = self.spec.trial_seed(number)
+        self.write("asked", trial=number, config=config, seed=seed, **self.stopwatch.take("ask"))
         return self.history.trials[number]
 
     def started(self, number: int, worker: Mapping[str, Any]) -> None:
@@ -196,7 +203,7 @@ class Search:
             self.keep_again(trial.results[result["k"] - 1], result)
             return
         state = safetensors.numpy.save(result["state"])
-        with self.noting_failure():
+        with self.writing():
             self.states.put(number, result["k"], state)
         self.write(
             "result",
@@ -208,8 +215,9 @@ class Search:
             rung=decision.rung,
             cutoff=decision.cutoff,
             compared=decision.compared,
+            **self.stopwatch.take(*DRIVERS_TASKS),
         )
-        with self.noting_failure():
+        with self.writing():
             self.states.keep_only(number, (result["k"], result["k"] - 1, self.history.led.get(number)))
         self.end_if_decided(trial.results[-1])
 
@@ -219,7 +227,7 @@ class Search:
         last = len(self.history.trials[number].results)
         state = safetensors.numpy.save(result["state"])
         if k in (last, last - 1, self.history.led.get(number)) and digest(state) == recorded["state"]:
-            with self.noting_failure():
+            with self.writing():
                 self.states.put(number, k, state)
 
     def end_if_decided(self, result: Entry) -> bool:
@@ -265,7 +273,7 @@ class Search:
         """Write the end of a trial."""
         self.write("ended", trial=number, state=state, reason=reason, traceback=traceback)
         self.sampler.tell(self.history.trials[number])
-        with self.noting_failure():
+        with self.writing():
             self.states.keep_only(number, (self.history.led.get(number),))
 
 

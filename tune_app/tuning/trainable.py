@@ -11,7 +11,7 @@ import ray
 from ray.tune import Trainable
 
 from tune_app.errors import TuneAppError
-from tune_app.machine import cpu_model
+from tune_app.machine import cpu_model, seconds_running
 from tune_app.tutorial.levels import Config
 
 if TYPE_CHECKING:  # torch takes a second to import, and only workers need it
@@ -44,6 +44,8 @@ class TutorialTrial(Trainable):
         from tune_app.tutorial import training  # noqa: F401
 
         self.mnist: Mnist | None = None
+        self.start_seconds = seconds_running()
+        self.waiting_since = time.perf_counter()
         self.take(Work(**config))  # type: ignore[typeddict-item]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -57,7 +59,6 @@ class TutorialTrial(Trainable):
 
         torch.set_num_threads(work["threads"])
         self.config = {}  # Tune would copy it into every result
-        self.waiting_since = time.perf_counter()
         self.device = torch.device("cuda" if work["gpu"] else "cpu")
         self.work: Work | None = work
 
@@ -83,16 +84,19 @@ class TutorialTrial(Trainable):
         """The next result, and the state to go on from (`state`, arrays by name)."""
         from tune_app.tutorial import training
 
-        waited = time.perf_counter() - self.waiting_since
+        begun = time.perf_counter()
+        waited = begun - self.waiting_since
         if self.work is not None:
             self.begin(self.work)
             self.work = None
+        started = time.perf_counter()
         result = next(self.results)
         self.waiting_since = time.perf_counter()
         return {
             **asdict(result),
             "diverged": result.diverged,
             "parameters": self.parameters,
+            "start_seconds": started - begun,
             "wait_seconds": waited,
             "state": training.state(self.lesson),
         }
@@ -107,6 +111,7 @@ class TutorialTrial(Trainable):
             "cpu": cpu_model(),
             "threads": torch.get_num_threads(),
             "device": self.device.type,
+            "start_seconds": self.start_seconds,
             "gpus": os.environ.get("CUDA_VISIBLE_DEVICES") if self.device.type == "cuda" else None,
         }
 

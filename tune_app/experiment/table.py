@@ -1,0 +1,120 @@
+"""All results of an experiment as a table, one row per result, and what its columns mean."""
+
+import html
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tune_app.tutorial.levels import HYPERPARAMETERS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tune_app.experiment.history import Experiment, Trial
+    from tune_app.experiment.record import Entry
+
+Cell = str | int | float | None
+INTEGER, NUMBER, TEXT = "int64", "double", "string"
+"""Arrow's names for the types of columns."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column; empty cells are null."""
+
+    name: str
+    type: str
+    unit: str
+    meaning: str
+
+
+COLUMNS = (
+    Column("trial", INTEGER, "", "the trial's number"),
+    Column("state", TEXT, "", "of the trial: running, stopped, completed, failed or interrupted"),
+    Column("reason", TEXT, "", "why the trial ended"),
+    Column("level", TEXT, "", "config: the tutorial's level"),
+    *(
+        Column(
+            h.name, INTEGER if h.kind is int else NUMBER, "", f"config: {h.meaning}; empty where the level has none"
+        )
+        for h in HYPERPARAMETERS.values()
+    ),
+    Column("seed", INTEGER, "", "of the trial's initialisation and batch order"),
+    Column("family", TEXT, "", "the trials that it is compared with: logistic or cnn"),
+    Column("attempt", INTEGER, "", "which attempt at the trial the result is of, from 0"),
+    Column("node", TEXT, "", "the machine that computed it"),
+    Column("time", NUMBER, "s", "when it was written, since 1970 in UTC"),
+    Column("k", INTEGER, "", "the number of the result within its trial, from 1"),
+    Column("epoch", NUMBER, "epochs", "how far the trial was trained"),
+    Column("valid_accuracy", NUMBER, "", "share of the valid images that were classified rightly"),
+    Column("valid_loss", NUMBER, "nats", "mean cross entropy on the valid images"),
+    Column("train_loss", NUMBER, "nats", "mean cross entropy on the images trained on since the result before"),
+    Column("images", INTEGER, "images", "trained on since the result before"),
+    Column("parameters", INTEGER, "", "trained numbers in the model"),
+    Column("train_seconds", NUMBER, "s", "training since the result before"),
+    Column("valid_seconds", NUMBER, "s", "validating"),
+    Column("start_seconds", NUMBER, "s", "getting data and model ready, at the first result of an attempt"),
+    Column("wait_seconds", NUMBER, "s", "the worker waited since its last result"),
+    Column("decide_seconds", NUMBER, "s", "the driver judged, since the last result of any trial"),
+    Column("write_seconds", NUMBER, "s", "the driver wrote record and states, since the last result of any trial"),
+    Column("tune_seconds", NUMBER, "s", "the driver waited in Ray Tune, since the last result of any trial"),
+    Column("decision", TEXT, "", "continue or stop"),
+    Column("rung", NUMBER, "epochs", "the rung that was reached, if one was"),
+    Column("cutoff", NUMBER, "", "the metric that the rung asked for; empty for the first that reached it"),
+    Column("compared", INTEGER, "", "how many trials of the family had reached the rung before"),
+)
+
+
+def result_rows(experiment: "Experiment") -> Iterator[dict[str, Cell]]:
+    """The results with the columns above, trial by trial."""
+    for trial in experiment.history.trials:
+        of_trial: dict[str, Cell] = {
+            "trial": trial.number,
+            "state": experiment.trial_state(trial),
+            "reason": trial.reason,
+            "seed": trial.seed,
+            "family": trial.family,
+            **trial.config,
+        }
+        for result in trial.results:
+            yield {column.name: cell(column.name, of_trial, trial, result) for column in COLUMNS}
+
+
+def cell(name: str, of_trial: dict[str, Cell], trial: "Trial", result: "Entry") -> Cell:
+    """What a result's row says in one column."""
+    if name == "node":
+        node: Cell = trial.attempts[result["attempt"]]["node"]
+        return node
+    if name in of_trial:
+        return of_trial[name]
+    return result.get(name)
+
+
+def results_table(experiment: "Experiment") -> "pa.Table":
+    """The results as an Arrow table whose fields say unit and meaning."""
+    import pyarrow as pa
+
+    schema = pa.schema(
+        pa.field(c.name, pa.type_for_alias(c.type), metadata={"unit": c.unit, "meaning": c.meaning})
+        for c in COLUMNS
+    )
+    return pa.Table.from_pylist(list(result_rows(experiment)), schema)
+
+
+def notebook_html(experiment: "Experiment") -> str:
+    """The trials as an HTML table that pandas shortens where it is long."""
+    import pandas
+
+    trials = [
+        {
+            "trial": trial.number,
+            "state": experiment.trial_state(trial),
+            "epoch": trial.epoch,
+            "valid accuracy": trial.best["valid_accuracy"] if trial.best else None,
+            **trial.config,
+            "reason": trial.reason or "",
+        }
+        for trial in experiment.history.trials
+    ]
+    table = pandas.DataFrame(trials).set_index("trial").to_html(max_rows=60, na_rep="") if trials else ""
+    return f"<p>{html.escape(experiment.name)}: {experiment.state}, {len(trials)} trials</p>{table}"
