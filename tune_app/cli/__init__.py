@@ -5,6 +5,7 @@ import click
 from tune_app.cli.dashboard import dashboard
 from tune_app.cli.experiments import export, list_experiments, remove, status
 from tune_app.cli.levels import levels
+from tune_app.cli.report import report, results
 from tune_app.cli.search import extend, resume, search
 from tune_app.cli.submit import submit
 from tune_app.cli.train import train
@@ -45,6 +46,8 @@ for command in (
     list_experiments,
     remove,
     status,
+    report,
+    results,
     dashboard,
     export,
     train,

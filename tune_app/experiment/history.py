@@ -209,7 +209,8 @@ class Experiment:
         """All results, a row each, with the columns of `table.COLUMNS`."""
         from tune_app.experiment.table import results_table
 
-        return results_table(self).to_pandas()
+        frame: pandas.DataFrame = results_table(self).to_pandas()
+        return frame
 
     def _repr_html_(self) -> str:
         """How a notebook shows it: its trials as a table."""

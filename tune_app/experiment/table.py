@@ -34,9 +34,7 @@ COLUMNS = (
     Column("reason", TEXT, "", "why the trial ended"),
     Column("level", TEXT, "", "config: the tutorial's level"),
     *(
-        Column(
-            h.name, INTEGER if h.kind is int else NUMBER, "", f"config: {h.meaning}; empty where the level has none"
-        )
+        Column(h.name, INTEGER if h.kind is int else NUMBER, "", f"config: {h.meaning}, if the level has it")
         for h in HYPERPARAMETERS.values()
     ),
     Column("seed", INTEGER, "", "of the trial's initialisation and batch order"),

@@ -62,7 +62,8 @@ def accounts(entries: Iterable[Entry]) -> list[Account]:
     for entry in entries:
         kind, now = entry["kind"], entry.get("time", 0.0)
         if kind == "search" and entry["event"] == "started":
-            close(driver, workers.values())
+            if driver:
+                close(driver, workers.values())
             driver, workers = Account(f"driver, process {entry['pid']} on {entry['host']}", now, now), {}
             found.append(driver)
         if driver is None or entry.get("event") == "extended":
@@ -81,7 +82,8 @@ def accounts(entries: Iterable[Entry]) -> list[Account]:
             worker.end = now
             for part, name in OF_RESULTS.items():
                 worker.add(part, entry[name])
-    close(driver, workers.values())
+    if driver:
+        close(driver, workers.values())
     return found
 
 
@@ -94,9 +96,9 @@ def joined(driver: Account, started: Entry) -> Account:
     return worker
 
 
-def close(driver: Account | None, workers: Iterable[Account]) -> None:
+def close(driver: Account, workers: Iterable[Account]) -> None:
     """Account for the time from the workers' last results to the driver's end."""
-    for worker in workers if driver else ():
+    for worker in workers:
         worker.add(ABSENT, driver.end - worker.end)
         worker.end = driver.end
 

@@ -78,17 +78,24 @@ def outcome(experiment: Experiment) -> str:
         f"Best: valid accuracy {best['valid_accuracy']:.4f} at epoch {best['epoch']:g} of trial {best['trial']}"
     )
     lines.append(f"  {config_words(config)}")
-    tutorial = baseline(experiment)
-    if tutorial and best["trial"] != 0:
-        gain = best["valid_accuracy"] - tutorial["valid_accuracy"]
-        lines.append(
-            f"  {gain:+.4f} against the tutorial's own config: {tutorial['valid_accuracy']:.4f}"
-            f" at epoch {tutorial['epoch']:g} (trial 0)"
-        )
-    elif tutorial:
-        lines.append("  It is the tutorial's own config: no other was better.")
+    if compared := comparison(experiment):
+        lines.append(f"  {compared}")
     lines.append(f"Export it: tune-app export {experiment.name}")
     return "\n".join(lines)
+
+
+def comparison(experiment: Experiment) -> str:
+    """How much better the best is than the tutorial's own config; nothing where that was not tried."""
+    best, tutorial = experiment.history.best, baseline(experiment)
+    if best is None or tutorial is None:
+        return ""
+    if best["trial"] == 0:
+        return "It is the tutorial's own config: no other was better."
+    gain = best["valid_accuracy"] - tutorial["valid_accuracy"]
+    return (
+        f"{gain:+.4f} against the tutorial's own config: {tutorial['valid_accuracy']:.4f}"
+        f" at epoch {tutorial['epoch']:g} (trial 0)"
+    )
 
 
 def status_view(experiment: Experiment) -> RenderableType:

@@ -1,0 +1,70 @@
+"""tune-app report and results: what a search found, for others and for other programs."""
+
+from pathlib import Path
+
+import click
+
+from tune_app.cli.options import experiments_dir
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="The file to write.  [default: NAME-report.html]"
+)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["html", "md"]),
+    default="html",
+    show_default=True,
+    help="A page with charts, or Markdown for a pull request, which is printed unless there is an -o.",
+)
+@experiments_dir
+def report(name: str | None, output: Path | None, kind: str, experiments_dir: Path) -> None:
+    """Explain experiment NAME in one file, also while it runs. Without NAME: the newest.
+
+    The page needs no network: open it in a browser, send it, print it.
+
+    Example: tune-app report quick-20261124-101500
+    """
+    from tune_app.experiment.history import load_experiment
+    from tune_app.output.markdown import report_markdown
+    from tune_app.output.whole_file import whole_file
+
+    experiment = load_experiment(name, experiments_dir)
+    if kind == "md":
+        text = report_markdown(experiment)
+        if output is None:
+            click.echo(text, nl=False)
+            return
+    else:
+        from tune_app.output.report.page import report_html
+
+        text = report_html(experiment)
+    path = output or Path(f"{experiment.name}-report.html")
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8")
+    click.echo(f"wrote {path}")
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="The file to write: .parquet, .csv or .jsonl.  [default: NAME-results.parquet]",
+)
+@experiments_dir
+def results(name: str, output: Path | None, experiments_dir: Path) -> None:
+    """Write all results of experiment NAME, one row per result, with config and decision.
+
+    Example: tune-app results quick-20261124-101500 -o results.csv
+    """
+    from tune_app.experiment.history import load_experiment
+    from tune_app.output.results import write_results
+
+    path = output or Path(f"{name}-results.parquet")
+    n = write_results(load_experiment(name, experiments_dir), path)
+    click.echo(f"wrote {path}: {n} results")

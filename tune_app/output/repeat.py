@@ -1,0 +1,60 @@
+"""How to run a search once more: the command, and the files that it needs."""
+
+import shlex
+from dataclasses import dataclass
+
+import yaml
+
+from tune_app.experiment.settings import Settings
+from tune_app.experiment.space import load_space, shipped
+from tune_app.experiment.spec import Spec
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """A command, and by name the files that have to be there first."""
+
+    command: str
+    files: dict[str, str]
+
+
+def repetition(spec: Spec) -> Repetition:
+    """The command that runs the same search: with a shipped space where it is one, else with a file of its own."""
+    files: dict[str, str] = {}
+    command = ["tune-app", "search", *(from_shipped(spec) or [f"{spec.name}.yaml"])]
+    if command[2] == f"{spec.name}.yaml":
+        changed = differences(spec.settings, Settings())
+        files[command[2]] = yaml.safe_dump({"space": spec.space, "search": changed}, sort_keys=False)
+    for i, config in enumerate(spec.enqueued):
+        file = f"{spec.name}-first-{i}.yaml"
+        files[file] = yaml.safe_dump({"config": config}, sort_keys=False)
+        command += ["--enqueue", file]
+    if spec.data.source is not None:
+        command += ["--data", spec.data.source]
+    return Repetition(shlex.join(command), files)
+
+
+def from_shipped(spec: Spec) -> list[str] | None:
+    """A shipped space's name and the options that make it this search, if there are such."""
+    for name in shipped():
+        source = load_space(name)
+        if source.content == spec.space:
+            changed = differences(spec.settings, source.settings)
+            if changed.get("early_stopping") is not True and None not in changed.values():
+                return [name, *options(changed)]
+    return None
+
+
+def differences(settings: Settings, others: Settings) -> dict[str, object]:
+    """The settings that differ from others."""
+    usual = others.model_dump()
+    return {key: value for key, value in settings.model_dump().items() if value != usual[key]}
+
+
+def options(settings: dict[str, object]) -> list[str]:
+    """Settings as options of `tune-app search`."""
+    words: list[str] = []
+    for key, value in settings.items():
+        option = key.replace("_", "-")
+        words += ["--no-early-stopping"] if key == "early_stopping" else [f"--{option}", str(value)]
+    return words

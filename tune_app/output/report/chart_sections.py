@@ -1,0 +1,212 @@
+"""The sections that show charts, each with the numbers that it draws."""
+
+from collections import defaultdict
+
+import optuna
+
+from tune_app.experiment.history import Experiment, Trial
+from tune_app.experiment.record import Entry, read_entries
+from tune_app.output import times
+from tune_app.output.report import charts
+from tune_app.output.report.elements import Cell, Chart, Section, Table, paragraph
+from tune_app.output.report.study import EPOCHS, seconds_to_best, study_of_last
+
+FEWEST_FOR_IMPORTANCE = 20
+"""Trials; of fewer, importances are noise."""
+
+
+def metric_of(experiment: Experiment) -> tuple[str, str]:
+    """The metric's name in the record and in words."""
+    metric = experiment.history.spec.settings.metric
+    return metric, metric.replace("_", " ")
+
+
+def with_results(experiment: Experiment) -> list[Trial]:
+    """The trials that charts can show."""
+    return [trial for trial in experiment.history.trials if trial.results]
+
+
+def optimisation_history(experiment: Experiment) -> Section | None:
+    """How the best was found."""
+    metric, name = metric_of(experiment)
+    trials = with_results(experiment)
+    if not trials:
+        return None
+    best = min if experiment.history.spec.settings.mode == "min" else max
+    rows: list[tuple[Cell, ...]] = []
+    for trial in trials:
+        value = trial.best[metric] if trial.best else None
+        rows.append((trial.number, value, value if not rows else best(rows[-1][2], value)))
+    numbers = Table(("trial", f"best {name}", "best so far"), rows)
+    caption = "A point for each trial with a result: the best of its results."
+    figure = charts.optimisation_history(experiment, name)
+    return Section("Optimisation history", [Chart("history", figure, caption, numbers)])
+
+
+def learning_curves(experiment: Experiment) -> Section | None:
+    """All results of all trials."""
+    metric, name = metric_of(experiment)
+    trials = with_results(experiment)
+    if not trials:
+        return None
+    numbers = Table(
+        ("trial", "epoch", name, "decision"),
+        [(t.number, r["epoch"], r[metric], r["decision"]) for t in trials for r in t.results],
+    )
+    caption = "A line for each trial; a cross where one was stopped: touch it to read why."
+    figure = charts.learning_curves(experiment, metric, name)
+    return Section("Learning curves", [Chart("curves", figure, caption, numbers)])
+
+
+def rungs(experiment: Experiment) -> Section | None:
+    """Who passed each rung and who did not, family by family."""
+    metric, name = metric_of(experiment)
+    settings = experiment.history.spec.settings
+    if not settings.early_stopping:
+        return Section("Rungs", [paragraph("Early stopping was off: every trial was trained to its end.")])
+    ladders = ladders_of(experiment)
+    if not ladders:
+        return None
+    summary: list[tuple[Cell, ...]] = []
+    shown: list[Chart] = []
+    for family, ladder in ladders.items():
+        rows: list[tuple[Cell, ...]] = []
+        for rung, results in ladder.items():
+            stopped = sum(r["decision"] == "stop" for r in results)
+            summary.append((family, rung, len(results), len(results) - stopped, stopped, results[-1]["cutoff"]))
+            rows += [(rung, r["trial"], r[metric], r["cutoff"], r["compared"], passed(r)) for r in results]
+        numbers = Table(("rung", "trial", name, "cutoff", "of trials", "outcome"), rows)
+        caption = f"{family}: at each rung the trials from left to right as they reached it."
+        shown.append(Chart(f"rungs-{family}", charts.rungs(ladder, metric, name), caption, numbers))
+    text = (
+        f"A trial that reaches a rung passes if it is among the best 1/{settings.reduction_factor:g} of those of its"
+        " family that reached it before; the first always passes."
+    )
+    columns = ("family", "rung", "reached", "passed", "stopped", "last cutoff")
+    return Section("Rungs", [paragraph(text), Table(columns, summary), *shown])
+
+
+def ladders_of(experiment: Experiment) -> dict[str, dict[float, list[Entry]]]:
+    """By family and rung, lowest first, the results that reached it, in the record's order."""
+    found: dict[str, dict[float, list[Entry]]] = defaultdict(lambda: defaultdict(list))
+    for trial in experiment.history.trials:
+        for result in trial.results:
+            if result["rung"] is not None:
+                found[trial.family][result["rung"]].append(result)
+    return {
+        family: {rung: sorted(ladder[rung], key=lambda result: int(result["n"])) for rung in sorted(ladder)}
+        for family, ladder in sorted(found.items())
+    }
+
+
+def passed(result: Entry) -> str:
+    """What became of a trial at a rung."""
+    return "stopped" if result["decision"] == "stop" else "passed"
+
+
+def dimensions(study: optuna.Study) -> list[str]:
+    """What varies, in the space's order, `epochs` last."""
+    found = dict.fromkeys(name for trial in study.get_trials(deepcopy=False) for name in trial.params)
+    return [*(name for name in found if name != EPOCHS), *([EPOCHS] if found else [])]
+
+
+def parallel_coordinates(experiment: Experiment) -> Section | None:
+    """All dimensions at once."""
+    metric, name = metric_of(experiment)
+    trials = with_results(experiment)
+    if not trials:
+        return None
+    names = dimensions(study_of_last(experiment))
+    numbers = Table(
+        ("trial", name, *names),
+        [
+            (t.number, t.results[-1][metric], *(value_of(experiment, t, dimension) for dimension in names))
+            for t in trials
+        ],
+    )
+    caption = "A line for each trial, by its last result. None: the dimension does not exist at this level."
+    figure = charts.parallel_coordinates(experiment, name)
+    return Section("Parallel coordinates", [Chart("parallel", figure, caption, numbers)])
+
+
+def value_of(experiment: Experiment, trial: Trial, dimension: str) -> Cell:
+    """A trial's value in a dimension, None where it does not exist."""
+    if dimension == EPOCHS:
+        return trial.epoch
+    existing = (d.name for d in experiment.history.spec.search_space().existing(trial.config))
+    return trial.config[dimension] if dimension in existing else None
+
+
+def importance(experiment: Experiment) -> Section | None:
+    """What mattered."""
+    n = len(with_results(experiment))
+    if not n:
+        return None
+    title = "Importance of the dimensions"
+    if n < FEWEST_FOR_IMPORTANCE:
+        text = f"Left out: {n} trials with a result say too little; it takes {FEWEST_FOR_IMPORTANCE}."
+        return Section(title, [paragraph(text)])
+    figure = charts.importance(study_of_last(experiment))
+    bar = figure.data[0]
+    numbers = Table(("dimension", "importance"), list(zip(bar.y[::-1], map(float, bar.x[::-1]), strict=True)))
+    caption = (
+        f"On {n} trials, by their last results (PED-ANOVA: how differently the best tenth is spread). epochs: how far"
+        " a trial was trained."
+    )
+    return Section(title, [Chart("importance", figure, caption, numbers)])
+
+
+def slices(experiment: Experiment) -> Section | None:
+    """One dimension at a time."""
+    metric, name = metric_of(experiment)
+    trials = with_results(experiment)
+    if not trials:
+        return None
+    study = study_of_last(experiment)
+    shown = []
+    for dimension in dimensions(study):
+        having = [(t, value_of(experiment, t, dimension)) for t in trials]
+        rows = [(t.number, value, t.results[-1][metric]) for t, value in having if value is not None]
+        figure = charts.slice_of(study, dimension, name)
+        caption = f"{len(rows)} trials by their last results; the darker, the later."
+        shown.append(Chart(f"slice-{dimension}", figure, caption, Table(("trial", dimension, name), rows)))
+    return Section("Slices", shown)
+
+
+def accuracy_against_time(experiment: Experiment) -> Section | None:
+    """What accuracy costs."""
+    metric, name = metric_of(experiment)
+    trials = with_results(experiment)
+    if not trials:
+        return None
+    figure = charts.cost(experiment, name)
+    front = set(zip(figure.data[1].x, figure.data[1].y, strict=True))
+    rows = []
+    for trial in trials:
+        point = (seconds_to_best(trial), trial.best[metric] if trial.best else None)
+        rows.append((trial.number, *point, "front" if point in front else ""))
+    numbers = Table(("trial", "seconds of training", name, "Pareto"), rows)
+    caption = "Nothing was both better and quicker than a trial of the front."
+    return Section("Accuracy against time", [Chart("cost", figure, caption, numbers)])
+
+
+def where_the_time_went(experiment: Experiment) -> Section | None:
+    """What driver and workers did all the time."""
+    found = times.accounts(read_entries(experiment.paths.record))
+    if not found:
+        return None
+    parts = list(dict.fromkeys(part for account in found for part in account.parts))
+    rows: list[tuple[Cell, ...]] = [
+        (account.who, account.end - account.begin, *(account.parts.get(p) for p in parts), account.unexplained)
+        for account in found
+    ]
+    share = times.unexplained_share(found)
+    meanings = [f"{part}: {times.MEANINGS[part]}" for part in (*parts, times.UNEXPLAINED) if times.MEANINGS[part]]
+    numbers = Table(("process", "seconds", *parts, times.UNEXPLAINED), rows)
+    return Section(
+        "Where the time went",
+        [
+            paragraph(f"{share:.1%} of the processes' time is unexplained."),
+            Chart("times", charts.times(found), f"{'; '.join(meanings)}.", numbers),
+        ],
+    )

@@ -1,0 +1,245 @@
+"""The charts: Optuna's where it has them, over all trials with a result; the others by plotly itself."""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from html import escape
+
+import optuna
+import plotly.graph_objects as go
+
+from tune_app.experiment.history import COMPLETED, FAILED, STOPPED, Experiment, Trial
+from tune_app.experiment.record import Entry
+from tune_app.output.report.study import study_of_best, study_of_cost, study_of_last
+from tune_app.output.times import ABSENT, UNEXPLAINED, Account
+
+INK, QUIET, LINES, PAPER = "#26323c", "#6b7884", "#e3e8ec", "#ffffff"
+BLUE, GREY, RED, ORANGE = "#2f6f9f", "#b4bec7", "#c0392b", "#d9822b"
+SHADES = [[0, "#d5e3ee"], [1, "#1f4e73"]]
+COLORS = {STOPPED: GREY, COMPLETED: BLUE, FAILED: RED}
+OF_PARTS = ["#e8c48a", "#2f6f9f", "#8fb7d4", "#cfd8df", "#e8c48a", "#b0855a", "#8d6e97", "#dbe2e7"]
+FONT = "system-ui, -apple-system, 'Segoe UI', sans-serif"
+AXIS = {
+    "gridcolor": LINES,
+    "linecolor": LINES,
+    "zeroline": False,
+    "automargin": True,
+    "title": {"font": {"size": 13, "color": QUIET}, "standoff": 10},
+}
+TEMPLATE = go.layout.Template(
+    layout={
+        "font": {"family": FONT, "size": 12, "color": INK},
+        "paper_bgcolor": PAPER,
+        "plot_bgcolor": PAPER,
+        "xaxis": AXIS,
+        "yaxis": AXIS,
+        "hoverlabel": {"bgcolor": PAPER, "bordercolor": LINES, "font": {"family": FONT, "color": INK}},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "colorway": [BLUE, ORANGE, GREY, RED],
+    }
+)
+GAP = [None]
+"""Ends a line within a trace: one trace for each of a thousand trials would take a browser seconds."""
+
+
+def styled(figure: go.Figure, height: int, x: str, y: str) -> go.Figure:
+    """The figure in the page's style; `height` in pixels."""
+    figure.update_layout(
+        template=TEMPLATE,
+        title=None,
+        height=height,
+        margin={"l": 8, "r": 12, "t": 34, "b": 8},
+        xaxis_title=x,
+        yaxis_title=y,
+    )
+    return figure
+
+
+@contextmanager
+def no_warnings() -> Iterator[None]:
+    """Optuna warns of what may change in its next version, which is none of a reader's business."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def optimisation_history(experiment: Experiment, metric: str) -> go.Figure:
+    """Each trial's best value, and the best of all up to it."""
+    with no_warnings():
+        figure = optuna.visualization.plot_optimization_history(study_of_best(experiment), target_name=metric)
+    figure.data[0].update(name="best of a trial", marker={"color": BLUE, "size": 6, "opacity": 0.7})
+    figure.data[1].update(name="best so far", line={"color": ORANGE, "width": 2, "shape": "hv"})
+    return styled(figure, 340, "trial", metric)
+
+
+def learning_curves(experiment: Experiment, metric: str, name: str) -> go.Figure:
+    """The metric by epoch, a line for each trial; crosses where trials were stopped."""
+    history = experiment.history
+    best = history.best["trial"] if history.best else None
+    figure = go.Figure()
+    for state in ("interrupted", "pending", "running", FAILED, STOPPED, COMPLETED):
+        trials = [
+            t for t in history.trials if t.results and experiment.trial_state(t) == state and t.number != best
+        ]
+        if trials:
+            figure.add_trace(curves(trials, metric, state, {"color": COLORS.get(state, ORANGE), "width": 1.2}))
+    if best is not None:
+        figure.add_trace(curves([history.trials[best]], metric, "best", {"color": ORANGE, "width": 3}))
+    stopped = [t for t in history.trials if t.results and t.state == STOPPED]
+    figure.add_trace(
+        go.Scatter(
+            x=[t.epoch for t in stopped],
+            y=[t.results[-1][metric] for t in stopped],
+            text=[f"trial {t.number}: {escape(t.reason or '')}" for t in stopped],
+            mode="markers",
+            name="stop",
+            marker={"symbol": "x-thin", "size": 6, "line": {"color": QUIET, "width": 1}},
+            hovertemplate="%{text}<extra></extra>",
+        )
+    )
+    return styled(figure, 420, "epoch", name)
+
+
+def curves(trials: Sequence[Trial], metric: str, name: str, line: dict[str, object]) -> go.Scatter:
+    """The learning curves of some trials as one trace."""
+
+    def joined(of: Callable[[Trial, Entry], float]) -> list[float | None]:
+        return [value for t in trials for value in [*(of(t, r) for r in t.results), *GAP]][:-1]
+
+    return go.Scatter(
+        x=joined(lambda _, result: result["epoch"]),
+        y=joined(lambda _, result: result[metric]),
+        customdata=joined(lambda trial, _: trial.number),
+        mode="lines",
+        name=name,
+        line=line,
+        hovertemplate="trial %{customdata}, epoch %{x}: %{y:.4f}<extra></extra>",
+    )
+
+
+def rungs(at_rungs: dict[float, list[Entry]], metric: str, name: str) -> go.Figure:
+    """For each rung the results that reached it, in their order, beside the cutoff that each met.
+
+    at_rungs: the results by rung in epochs, in the record's order.
+    """
+    passed, stopped, cutoffs = ([[], [], []] for _ in range(3))
+    for at, results in enumerate(at_rungs.values()):
+        for i, result in enumerate(results):
+            x = at + 0.8 * ((i + 0.5) / len(results) - 0.5)
+            into = stopped if result["decision"] == "stop" else passed
+            for values, value in zip(into, (x, result[metric], f"trial {result['trial']}"), strict=True):
+                values.append(value)
+            cutoffs[0].append(x)
+            cutoffs[1].append(result["cutoff"])
+        cutoffs[0].append(None)
+        cutoffs[1].append(None)
+    hover = "%{text}: %{y:.4f}<extra></extra>"
+    figure = go.Figure(
+        [
+            go.Scatter(
+                x=cutoffs[0],
+                y=cutoffs[1],
+                mode="lines",
+                name="cutoff",
+                line={"color": ORANGE, "width": 1.5},
+                hovertemplate="cutoff %{y:.4f}<extra></extra>",
+            ),
+            go.Scatter(
+                x=stopped[0],
+                y=stopped[1],
+                text=stopped[2],
+                mode="markers",
+                name="stopped",
+                marker={"color": PAPER, "size": 7, "line": {"color": QUIET, "width": 1.2}},
+                hovertemplate=hover,
+            ),
+            go.Scatter(
+                x=passed[0],
+                y=passed[1],
+                text=passed[2],
+                mode="markers",
+                name="passed",
+                marker={"color": BLUE, "size": 7},
+                hovertemplate=hover,
+            ),
+        ]
+    )
+    figure.update_xaxes(
+        tickvals=list(range(len(at_rungs))),
+        ticktext=[f"{rung:g}" for rung in at_rungs],
+        range=[-0.5, len(at_rungs) - 0.5],
+        showgrid=False,
+    )
+    return styled(figure, 320, "rung, in epochs", name)
+
+
+def parallel_coordinates(experiment: Experiment, name: str) -> go.Figure:
+    """A line through the config, epochs and last value of each trial; None where a dimension does not exist."""
+    with no_warnings():
+        figure = optuna.visualization.plot_parallel_coordinate(study_of_last(experiment), target_name=name)
+    figure = styled(figure, 460, "", "")
+    figure.update_layout(minreducedwidth=720)
+    figure.update_traces(
+        marker_colorbar={"title": None, "thickness": 10, "outlinewidth": 0}, selector={"mode": "markers"}
+    )
+    return figure
+
+
+def importance(study: optuna.Study) -> go.Figure:
+    """How much each dimension tells the best tenth of the trials from the others, by PED-ANOVA."""
+    with no_warnings():
+        figure = optuna.visualization.plot_param_importances(study)
+    figure.update_traces(marker_color=BLUE)
+    figure = styled(figure, 80 + 34 * len(figure.data[0].y), "importance, of 1 in all", "")
+    figure.update_xaxes(range=[0, 1.12 * max(figure.data[0].x)])
+    return figure
+
+
+def slice_of(study: optuna.Study, dimension: str, name: str) -> go.Figure:
+    """The last value of each trial by its value in one dimension; the darker, the later the trial."""
+    with no_warnings():
+        figure = optuna.visualization.plot_slice(study, params=[dimension], target_name=name)
+    figure.update_traces(marker={"colorscale": SHADES, "showscale": False, "size": 7, "line": {"width": 0}})
+    figure = styled(figure, 280, dimension, name)
+    figure.update_layout(width=None)
+    return figure
+
+
+def cost(experiment: Experiment, name: str) -> go.Figure:
+    """The best value of each trial against the training that led to it; those that nothing beats in both stand out."""
+    with no_warnings():
+        figure = optuna.visualization.plot_pareto_front(
+            study_of_cost(experiment),
+            target_names=["seconds of training", name],
+            targets=lambda trial: (trial.values[1], trial.values[0]),
+        )
+    others, front = figure.data
+    others.update(name="others", marker={"color": GREY, "size": 7, "showscale": False, "line": {"width": 0}})
+    front.update(name="Pareto front", marker={"color": ORANGE, "size": 9, "showscale": False, "line": {"width": 0}})
+    figure.update_traces(showlegend=True)
+    return styled(figure, 360, "seconds of training up to the best result", name)
+
+
+def times(found: Sequence[Account]) -> go.Figure:
+    """What each process spent its time on; while a worker was absent there is a gap."""
+    who = [escape(account.who) for account in found]
+    parts = list(dict.fromkeys(part for account in found for part in account.parts if part != ABSENT))
+    figure = go.Figure()
+    for part, color in zip((*parts, UNEXPLAINED), (*OF_PARTS, RED), strict=False):
+        seconds = [
+            max(0.0, account.unexplained) if part == UNEXPLAINED else account.parts.get(part, 0.0)
+            for account in found
+        ]
+        figure.add_trace(
+            go.Bar(
+                x=seconds,
+                y=who,
+                orientation="h",
+                name=part,
+                marker={"color": RED if part == UNEXPLAINED else color},
+                hovertemplate=f"{part}: %{{x:.2f}} s<extra></extra>",
+            )
+        )
+    figure.update_layout(barmode="stack", bargap=0.35)
+    figure.update_yaxes(autorange="reversed")
+    return styled(figure, 130 + 34 * len(found), "seconds", "")

@@ -1,0 +1,107 @@
+"""What the report is made of: sections of text, tables and charts. Everything is escaped here."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import plotly.graph_objects as go
+
+Cell = str | int | float | None
+SIGNIFICANT_DIGITS = 6
+
+
+class Html(str):
+    """Text that is HTML already: what it was made from was escaped."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows with a value for each column."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure, what it shows in a sentence, and its numbers. `name`: unique on the page."""
+
+    name: str
+    figure: go.Figure
+    caption: str
+    numbers: Table
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page under a title of its own."""
+
+    title: str
+    parts: Sequence[Html | Table | Chart]
+
+    @property
+    def anchor(self) -> str:
+        """Where links to it lead."""
+        return re.sub(r"[^a-z]+", "-", self.title.lower()).strip("-")
+
+
+def paragraph(text: str, kind: str = "") -> Html:
+    """A paragraph of plain text; `kind`: a class of page.css."""
+    return Html(f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>")
+
+
+def preformatted(text: str) -> Html:
+    """Text as it is: a command, a file or a traceback."""
+    return Html(f"<pre>{escape(text)}</pre>")
+
+
+def folded(summary: str, inside: Html) -> Html:
+    """Something closed that a click opens."""
+    return Html(f"<details><summary>{escape(summary)}</summary>{inside}</details>")
+
+
+def definitions(pairs: Sequence[tuple[str, str]]) -> Html:
+    """Names and what they are."""
+    inside = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in pairs)
+    return Html(f"<dl>{inside}</dl>")
+
+
+def words(cell: Cell) -> str:
+    """A value as tables show it."""
+    if cell is None:
+        return ""
+    return f"{cell:.{SIGNIFICANT_DIGITS}g}" if isinstance(cell, float) else str(cell)
+
+
+def table(content: Table) -> Html:
+    """A table that scrolls within itself where it is wider than the page."""
+    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in content.columns)
+    rows = "".join(
+        "<tr>"
+        + "".join(f"<td{'' if isinstance(cell, str) else ' class=n'}>{escape(words(cell))}</td>" for cell in row)
+        + "</tr>"
+        for row in content.rows
+    )
+    return Html(f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>')
+
+
+def chart(content: Chart) -> Html:
+    """Where page.js draws the chart, its caption, and its numbers."""
+    height = content.figure.layout.height
+    width = content.figure.layout.minreducedwidth
+    style = f"height:{height:g}px" + (f";min-width:{width:g}px" if width else "")
+    numbers = folded(f"{len(content.numbers.rows)} rows of numbers", table(content.numbers))
+    return Html(
+        f'<figure><div class="wide"><div class="chart" id="chart-{content.name}" style="{style}"></div></div>'
+        f"<figcaption>{escape(content.caption)}</figcaption>{numbers}</figure>"
+    )
+
+
+def part(content: Html | Table | Chart) -> Html:
+    """Any part of a section."""
+    if isinstance(content, Chart):
+        return chart(content)
+    return table(content) if isinstance(content, Table) else content

@@ -1,0 +1,166 @@
+"""The sections of the report, in their order: each a function of the experiment, or None where it has nothing to say.
+
+A new section is a function and its place in `SECTIONS`.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import datetime
+
+from tune_app.experiment.history import FAILED, Experiment, Trial
+from tune_app.output.repeat import repetition
+from tune_app.output.report.chart_sections import (
+    accuracy_against_time,
+    importance,
+    learning_curves,
+    optimisation_history,
+    parallel_coordinates,
+    rungs,
+    slices,
+    where_the_time_went,
+)
+from tune_app.output.report.elements import (
+    Html,
+    Section,
+    Table,
+    definitions,
+    folded,
+    paragraph,
+    preformatted,
+    table,
+)
+from tune_app.output.summary import seconds
+from tune_app.output.view import comparison, config_words, counts, duration
+
+SHOWN_OPEN = 10
+"""Trials that are shown without a click."""
+
+
+def answer(experiment: Experiment) -> Section:
+    """The best config, what it cost and what it gains."""
+    history = experiment.history
+    best = history.best
+    when = f"{datetime.fromtimestamp(history.created):%Y-%m-%d %H:%M}"
+    search = f"{counts(experiment)}; {duration(seconds(experiment))}, begun {when}."
+    if experiment.held:
+        search += " It is still running: this is how far it is."
+    if best is None:
+        return Section("Answer", [paragraph("There is no result yet.", "lead"), paragraph(search)])
+    trial = experiment.trial(best["trial"])
+    before = [result for result in trial.results if result["k"] <= best["k"]]
+    took = sum(result["train_seconds"] + result["valid_seconds"] for result in before)
+    parts = [
+        Html(f'<p class="lead"><strong>{best["valid_accuracy"]:.4f}</strong> valid accuracy</p>'),
+        definitions(
+            [
+                (name, f"{value:.6g}" if isinstance(value, float) else str(value))
+                for name, value in trial.config.items()
+            ]
+        ),
+        paragraph(
+            f"Trial {trial.number} at epoch {best['epoch']:g}, valid loss {best['valid_loss']:.4f},"
+            f" {best['parameters']} parameters; {took:.1f} s of training and validating led to it."
+        ),
+    ]
+    if compared := comparison(experiment):
+        parts.append(paragraph(compared))
+    return Section("Answer", [*parts, paragraph(search)])
+
+
+def all_trials(experiment: Experiment) -> Section | None:
+    """Every trial, the best first, and why it ended."""
+    history = experiment.history
+    if not history.trials:
+        return None
+    ranked = history.ranked()
+    without = [trial for trial in history.trials if trial.best is None]
+    rows = [trial_row(experiment, trial) for trial in (*ranked, *without)]
+    columns = ("trial", "valid accuracy", "at epoch", "epochs", "state", "config", "why it ended")
+    shown = [Table(columns, rows[:SHOWN_OPEN])]
+    if len(rows) > SHOWN_OPEN:
+        shown.append(folded(f"{len(rows) - SHOWN_OPEN} more", table(Table(columns, rows[SHOWN_OPEN:]))))
+    return Section("Trials", shown)
+
+
+def trial_row(experiment: Experiment, trial: Trial) -> tuple[str | int | float | None, ...]:
+    """One trial."""
+    return (
+        trial.number,
+        trial.best["valid_accuracy"] if trial.best else None,
+        trial.best["epoch"] if trial.best else None,
+        trial.epoch,
+        experiment.trial_state(trial),
+        config_words(trial.config),
+        trial.reason or "",
+    )
+
+
+def failures(experiment: Experiment) -> Section | None:
+    """What went wrong, the most frequent cause first."""
+    causes: dict[str, list[Trial]] = defaultdict(list)
+    for trial in experiment.history.trials:
+        if trial.state == FAILED:
+            causes[cause(trial)].append(trial)
+    lost = sum(trial.losses for trial in experiment.history.trials)
+    if not causes and not lost:
+        return Section("Failures", [paragraph("No trial failed, and no worker was lost.")])
+    parts: list[Html | Table] = [
+        paragraph(f"{sum(map(len, causes.values()))} trials failed; workers were lost {lost} times.")
+    ]
+    rows = sorted(causes.items(), key=lambda item: -len(item[1]))
+    if rows:
+        columns = ("cause", "trials", "numbers", "the first of them")
+        parts.append(
+            Table(
+                columns,
+                [
+                    (name, len(trials), ", ".join(str(t.number) for t in trials), trials[0].reason or "")
+                    for name, trials in rows
+                ],
+            )
+        )
+    for _, (first, *_rest) in rows:
+        if first.traceback:
+            parts.append(folded(f"Traceback of trial {first.number}", preformatted(first.traceback.strip())))
+    return Section("Failures", parts)
+
+
+def cause(trial: Trial) -> str:
+    """Why a trial failed, in a word or an exception's name: diverged, lost, error: ValueError."""
+    kind, _, rest = (trial.reason or "unknown").partition(": ")
+    if kind == "error":
+        return f"error: {rest.partition(':')[0]}"
+    return kind.partition(" ")[0]
+
+
+def repeat(experiment: Experiment) -> Section:
+    """The command that runs the search once more."""
+    spec = experiment.history.spec
+    again = repetition(spec)
+    parts: list[Html] = [preformatted(again.command)]
+    for name, content in again.files.items():
+        parts += [paragraph(f"{name}:"), preformatted(content)]
+    versions = ", ".join(f"{name} {version}" for name, version in spec.versions.items())
+    parts.append(
+        paragraph(
+            f"The same seed proposes the same configs, with {versions}. Which trials are stopped depends on whose"
+            " results come first, and so do TPE's proposals: with --max-concurrent-trials 1 nothing does."
+        )
+    )
+    return Section("Repeat it", parts)
+
+
+SECTIONS: tuple[Callable[[Experiment], Section | None], ...] = (
+    answer,
+    optimisation_history,
+    learning_curves,
+    rungs,
+    all_trials,
+    parallel_coordinates,
+    importance,
+    slices,
+    accuracy_against_time,
+    failures,
+    where_the_time_went,
+    repeat,
+)

@@ -1,0 +1,68 @@
+"""The record as Optuna studies in memory, for its charts, which look at completed trials only.
+
+So every trial with a result counts as completed. Optuna is told nothing else of how long it was trained; that is
+one more dimension, `epochs`.
+"""
+
+from collections.abc import Callable, Iterable
+
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.trial import TrialState, create_trial
+
+from tune_app.experiment.distribution import distribution
+from tune_app.experiment.history import Experiment, Trial
+from tune_app.tutorial.levels import Value
+
+EPOCHS = "epochs"
+
+
+def study_of_last(experiment: Experiment) -> optuna.Study:
+    """The value of a trial is its last: what its config and `epochs` led to."""
+    settings = experiment.history.spec.settings
+    return study(experiment, lambda trial: [trial.results[-1][settings.metric]], [settings.mode])
+
+
+def study_of_best(experiment: Experiment) -> optuna.Study:
+    """The value of a trial is its best."""
+    settings = experiment.history.spec.settings
+    return study(experiment, lambda trial: [trial.best and trial.best[settings.metric]], [settings.mode])
+
+
+def study_of_cost(experiment: Experiment) -> optuna.Study:
+    """The values of a trial are its best one and the seconds of training that led to it."""
+    settings = experiment.history.spec.settings
+    return study(
+        experiment,
+        lambda trial: [trial.best and trial.best[settings.metric], seconds_to_best(trial)],
+        [settings.mode, "min"],
+    )
+
+
+def seconds_to_best(trial: Trial) -> float:
+    """The seconds of training up to a trial's best result."""
+    return sum(r["train_seconds"] for r in trial.results if trial.best and r["k"] <= trial.best["k"])
+
+
+def study(experiment: Experiment, values: Callable[[Trial], list[float]], modes: Iterable[str]) -> optuna.Study:
+    """A study in which trials keep their numbers; those without a result failed."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    spec = experiment.history.spec
+    space = spec.search_space()
+    distributions: dict[str, BaseDistribution] = {
+        d.name: distribution(d) for d in space.dimensions if len(d.values) != 1
+    }
+    distributions[EPOCHS] = FloatDistribution(0, spec.settings.max_epochs)
+    made = optuna.create_study(directions=["maximize" if mode == "max" else "minimize" for mode in modes])
+    for trial in experiment.history.trials:
+        if not trial.results:
+            made.add_trial(create_trial(state=TrialState.FAIL))
+            continue
+        names = [d.name for d in space.existing(trial.config) if d.name in distributions]
+        params: dict[str, Value] = {name: trial.config[name] for name in names} | {EPOCHS: trial.epoch}
+        made.add_trial(
+            create_trial(
+                values=values(trial), params=params, distributions={name: distributions[name] for name in params}
+            )
+        )
+    return made
