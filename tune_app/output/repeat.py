@@ -23,7 +23,7 @@ def repetition(spec: Spec) -> Repetition:
     files: dict[str, str] = {}
     command = ["tune-app", "search", *(from_shipped(spec) or [f"{spec.name}.yaml"])]
     if command[2] == f"{spec.name}.yaml":
-        changed = differences(spec.settings, Settings())
+        changed = differences(spec.settings, Settings.model_validate({}))
         files[command[2]] = yaml.safe_dump({"space": spec.space, "search": changed}, sort_keys=False)
     for i, config in enumerate(spec.enqueued):
         file = f"{spec.name}-first-{i}.yaml"

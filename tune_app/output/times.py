@@ -36,9 +36,11 @@ OF_DRIVER = {
 
 @dataclass
 class Account:
-    """One process: when it was there (seconds since 1970), and seconds by what it did."""
+    """One process: where it ran, when it was there (seconds since 1970), and seconds by what it did."""
 
     who: str
+    node: str
+    pid: int
     begin: float
     end: float
     parts: dict[str, float] = field(default_factory=dict)
@@ -59,12 +61,14 @@ def accounts(entries: Iterable[Entry]) -> list[Account]:
     workers: dict[tuple[str | None, int | None], Account] = {}
     of_attempt: dict[tuple[int, int], Account] = {}
     driver: Account | None = None
+    drivers = 0
     for entry in entries:
         kind, now = entry["kind"], entry.get("time", 0.0)
         if kind == "search" and entry["event"] == "started":
             if driver:
                 close(driver, workers.values())
-            driver, workers = Account(f"driver, process {entry['pid']} on {entry['host']}", now, now), {}
+            drivers += 1
+            driver, workers = Account(f"driver {drivers}", entry["host"], entry["pid"], now, now), {}
             found.append(driver)
         if driver is None or entry.get("event") == "extended":
             continue
@@ -74,7 +78,7 @@ def accounts(entries: Iterable[Entry]) -> list[Account]:
         if kind == "started" and entry["pid"] is not None:
             who = (entry["node"], entry["pid"])
             if who not in workers:
-                workers[who] = joined(driver, entry)
+                workers[who] = joined(driver, entry, f"worker {len(found) - drivers + 1}")
                 found.append(workers[who])
             of_attempt[entry["trial"], entry["attempt"]] = workers[who]
         elif kind == "result" and (entry["trial"], entry["attempt"]) in of_attempt:
@@ -87,10 +91,10 @@ def accounts(entries: Iterable[Entry]) -> list[Account]:
     return found
 
 
-def joined(driver: Account, started: Entry) -> Account:
+def joined(driver: Account, started: Entry, who: str) -> Account:
     """The account of a worker that begins with its first trial."""
     there = min(started["start_seconds"], started["time"] - driver.begin)  # Ray keeps processes ready, too
-    worker = Account(f"worker, process {started['pid']} on {started['node']}", driver.begin, started["time"])
+    worker = Account(who, started["node"], started["pid"], driver.begin, started["time"])
     worker.add(ABSENT, started["time"] - there - driver.begin)
     worker.add(STARTING, there)
     return worker

@@ -1,6 +1,7 @@
 """The sections that show charts, each with the numbers that it draws."""
 
 from collections import defaultdict
+from itertools import accumulate
 
 import optuna
 
@@ -32,11 +33,9 @@ def optimisation_history(experiment: Experiment) -> Section | None:
     trials = with_results(experiment)
     if not trials:
         return None
-    best = min if experiment.history.spec.settings.mode == "min" else max
-    rows: list[tuple[Cell, ...]] = []
-    for trial in trials:
-        value = trial.best[metric] if trial.best else None
-        rows.append((trial.number, value, value if not rows else best(rows[-1][2], value)))
+    values = [trial.best[metric] for trial in trials if trial.best]
+    best_so_far = accumulate(values, min if experiment.history.spec.settings.mode == "min" else max)
+    rows = list(zip((trial.number for trial in trials), values, best_so_far, strict=True))
     numbers = Table(("trial", f"best {name}", "best so far"), rows)
     caption = "A point for each trial with a result: the best of its results."
     figure = charts.optimisation_history(experiment, name)
@@ -50,8 +49,8 @@ def learning_curves(experiment: Experiment) -> Section | None:
     if not trials:
         return None
     numbers = Table(
-        ("trial", "epoch", name, "decision"),
-        [(t.number, r["epoch"], r[metric], r["decision"]) for t in trials for r in t.results],
+        ("trial", "epoch", name),
+        [(t.number, r["epoch"], r[metric]) for t in trials for r in t.results],
     )
     caption = "A line for each trial; a cross where one was stopped: touch it to read why."
     figure = charts.learning_curves(experiment, metric, name)
@@ -79,8 +78,8 @@ def rungs(experiment: Experiment) -> Section | None:
         caption = f"{family}: at each rung the trials from left to right as they reached it."
         shown.append(Chart(f"rungs-{family}", charts.rungs(ladder, metric, name), caption, numbers))
     text = (
-        f"A trial that reaches a rung passes if it is among the best 1/{settings.reduction_factor:g} of those of its"
-        " family that reached it before; the first always passes."
+        f"A trial that reaches a rung passes if it is no worse than the best 1/{settings.reduction_factor:g}"
+        " of those of its family that reached it before; the first always passes."
     )
     columns = ("family", "rung", "reached", "passed", "stopped", "last cutoff")
     return Section("Rungs", [paragraph(text), Table(columns, summary), *shown])
@@ -150,8 +149,8 @@ def importance(experiment: Experiment) -> Section | None:
     bar = figure.data[0]
     numbers = Table(("dimension", "importance"), list(zip(bar.y[::-1], map(float, bar.x[::-1]), strict=True)))
     caption = (
-        f"On {n} trials, by their last results (PED-ANOVA: how differently the best tenth is spread). epochs: how far"
-        " a trial was trained."
+        f"On {n} trials, by their last results (PED-ANOVA: how differently the best tenth is spread)."
+        " epochs: how far a trial was trained."
     )
     return Section(title, [Chart("importance", figure, caption, numbers)])
 
@@ -197,12 +196,11 @@ def where_the_time_went(experiment: Experiment) -> Section | None:
         return None
     parts = list(dict.fromkeys(part for account in found for part in account.parts))
     rows: list[tuple[Cell, ...]] = [
-        (account.who, account.end - account.begin, *(account.parts.get(p) for p in parts), account.unexplained)
-        for account in found
+        (a.who, a.node, a.pid, a.end - a.begin, *(a.parts.get(p) for p in parts), a.unexplained) for a in found
     ]
     share = times.unexplained_share(found)
     meanings = [f"{part}: {times.MEANINGS[part]}" for part in (*parts, times.UNEXPLAINED) if times.MEANINGS[part]]
-    numbers = Table(("process", "seconds", *parts, times.UNEXPLAINED), rows)
+    numbers = Table(("process", "node", "pid", "seconds", *parts, times.UNEXPLAINED), rows)
     return Section(
         "Where the time went",
         [

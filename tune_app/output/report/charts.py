@@ -11,13 +11,34 @@ import plotly.graph_objects as go
 from tune_app.experiment.history import COMPLETED, FAILED, STOPPED, Experiment, Trial
 from tune_app.experiment.record import Entry
 from tune_app.output.report.study import study_of_best, study_of_cost, study_of_last
-from tune_app.output.times import ABSENT, UNEXPLAINED, Account
+from tune_app.output.times import (
+    ASKING,
+    DECIDING,
+    IN_TUNE,
+    STARTING,
+    TRAINING,
+    UNEXPLAINED,
+    VALIDATING,
+    WAITING,
+    WRITING,
+    Account,
+)
 
 INK, QUIET, LINES, PAPER = "#26323c", "#6b7884", "#e3e8ec", "#ffffff"
 BLUE, GREY, RED, ORANGE = "#2f6f9f", "#b4bec7", "#c0392b", "#d9822b"
 SHADES = [[0, "#d5e3ee"], [1, "#1f4e73"]]
 COLORS = {STOPPED: GREY, COMPLETED: BLUE, FAILED: RED}
-OF_PARTS = ["#e8c48a", "#2f6f9f", "#8fb7d4", "#cfd8df", "#e8c48a", "#b0855a", "#8d6e97", "#dbe2e7"]
+OF_PARTS = {
+    STARTING: "#d9a45b",
+    TRAINING: BLUE,
+    VALIDATING: "#8fb7d4",
+    WAITING: "#cfd8df",
+    ASKING: "#7d6b91",
+    DECIDING: "#4f8a6b",
+    WRITING: "#b07d62",
+    IN_TUNE: "#e8edf0",
+    UNEXPLAINED: RED,
+}
 FONT = "system-ui, -apple-system, 'Segoe UI', sans-serif"
 AXIS = {
     "gridcolor": LINES,
@@ -122,46 +143,37 @@ def rungs(at_rungs: dict[float, list[Entry]], metric: str, name: str) -> go.Figu
 
     at_rungs: the results by rung in epochs, in the record's order.
     """
-    passed, stopped, cutoffs = ([[], [], []] for _ in range(3))
-    for at, results in enumerate(at_rungs.values()):
-        for i, result in enumerate(results):
-            x = at + 0.8 * ((i + 0.5) / len(results) - 0.5)
-            into = stopped if result["decision"] == "stop" else passed
-            for values, value in zip(into, (x, result[metric], f"trial {result['trial']}"), strict=True):
-                values.append(value)
-            cutoffs[0].append(x)
-            cutoffs[1].append(result["cutoff"])
-        cutoffs[0].append(None)
-        cutoffs[1].append(None)
-    hover = "%{text}: %{y:.4f}<extra></extra>"
+    placed = [
+        [(at + 0.8 * ((i + 0.5) / len(results) - 0.5), result) for i, result in enumerate(results)]
+        for at, results in enumerate(at_rungs.values())
+    ]
+    everyone = [pair for at_rung in placed for pair in at_rung]
+    passed = [pair for pair in everyone if pair[1]["decision"] != "stop"]
+    stopped = [pair for pair in everyone if pair[1]["decision"] == "stop"]
+
+    def points(of: Sequence[tuple[float, Entry]], name: str, marker: dict[str, object]) -> go.Scatter:
+        return go.Scatter(
+            x=[x for x, _ in of],
+            y=[result[metric] for _, result in of],
+            customdata=[result["trial"] for _, result in of],
+            mode="markers",
+            name=name,
+            marker={"size": 7, **marker},
+            hovertemplate="trial %{customdata}: %{y:.4f}<extra></extra>",
+        )
+
     figure = go.Figure(
         [
             go.Scatter(
-                x=cutoffs[0],
-                y=cutoffs[1],
+                x=[x for at_rung in placed for x in [*(x for x, _ in at_rung), *GAP]],
+                y=[y for at_rung in placed for y in [*(result["cutoff"] for _, result in at_rung), *GAP]],
                 mode="lines",
                 name="cutoff",
                 line={"color": ORANGE, "width": 1.5},
                 hovertemplate="cutoff %{y:.4f}<extra></extra>",
             ),
-            go.Scatter(
-                x=stopped[0],
-                y=stopped[1],
-                text=stopped[2],
-                mode="markers",
-                name="stopped",
-                marker={"color": PAPER, "size": 7, "line": {"color": QUIET, "width": 1.2}},
-                hovertemplate=hover,
-            ),
-            go.Scatter(
-                x=passed[0],
-                y=passed[1],
-                text=passed[2],
-                mode="markers",
-                name="passed",
-                marker={"color": BLUE, "size": 7},
-                hovertemplate=hover,
-            ),
+            points(stopped, "stopped", {"color": PAPER, "line": {"color": QUIET, "width": 1.2}}),
+            points(passed, "passed", {"color": BLUE}),
         ]
     )
     figure.update_xaxes(
@@ -178,7 +190,8 @@ def parallel_coordinates(experiment: Experiment, name: str) -> go.Figure:
     with no_warnings():
         figure = optuna.visualization.plot_parallel_coordinate(study_of_last(experiment), target_name=name)
     figure = styled(figure, 460, "", "")
-    figure.update_layout(minreducedwidth=720)
+    figure.update_layout(minreducedwidth=720, margin={"t": 24, "b": 16})
+    figure.update_xaxes(range=[-0.5, len(figure.layout.xaxis.tickvals) - 0.6])
     figure.update_traces(
         marker_colorbar={"title": None, "thickness": 10, "outlinewidth": 0}, selector={"mode": "markers"}
     )
@@ -191,6 +204,7 @@ def importance(study: optuna.Study) -> go.Figure:
         figure = optuna.visualization.plot_param_importances(study)
     figure.update_traces(marker_color=BLUE)
     figure = styled(figure, 80 + 34 * len(figure.data[0].y), "importance, of 1 in all", "")
+    figure.update_layout(margin_t=8)
     figure.update_xaxes(range=[0, 1.12 * max(figure.data[0].x)])
     return figure
 
@@ -201,12 +215,12 @@ def slice_of(study: optuna.Study, dimension: str, name: str) -> go.Figure:
         figure = optuna.visualization.plot_slice(study, params=[dimension], target_name=name)
     figure.update_traces(marker={"colorscale": SHADES, "showscale": False, "size": 7, "line": {"width": 0}})
     figure = styled(figure, 280, dimension, name)
-    figure.update_layout(width=None)
+    figure.update_layout(width=None, margin_t=8)
     return figure
 
 
 def cost(experiment: Experiment, name: str) -> go.Figure:
-    """The best value of each trial against the training that led to it; those that nothing beats in both stand out."""
+    """The best value of each trial against the training that led to it, and those that nothing beats in both."""
     with no_warnings():
         figure = optuna.visualization.plot_pareto_front(
             study_of_cost(experiment),
@@ -214,18 +228,22 @@ def cost(experiment: Experiment, name: str) -> go.Figure:
             targets=lambda trial: (trial.values[1], trial.values[0]),
         )
     others, front = figure.data
+    for trace in figure.data:  # Optuna's texts are long
+        trace.update(
+            text=[f"trial {number}" for number in trace.marker.color],
+            hovertemplate="%{text}: %{y:.4f} after %{x:.2f} s<extra></extra>",
+            showlegend=True,
+        )
     others.update(name="others", marker={"color": GREY, "size": 7, "showscale": False, "line": {"width": 0}})
     front.update(name="Pareto front", marker={"color": ORANGE, "size": 9, "showscale": False, "line": {"width": 0}})
-    figure.update_traces(showlegend=True)
     return styled(figure, 360, "seconds of training up to the best result", name)
 
 
 def times(found: Sequence[Account]) -> go.Figure:
     """What each process spent its time on; while a worker was absent there is a gap."""
     who = [escape(account.who) for account in found]
-    parts = list(dict.fromkeys(part for account in found for part in account.parts if part != ABSENT))
     figure = go.Figure()
-    for part, color in zip((*parts, UNEXPLAINED), (*OF_PARTS, RED), strict=False):
+    for part, color in OF_PARTS.items():
         seconds = [
             max(0.0, account.unexplained) if part == UNEXPLAINED else account.parts.get(part, 0.0)
             for account in found
@@ -236,10 +254,13 @@ def times(found: Sequence[Account]) -> go.Figure:
                 y=who,
                 orientation="h",
                 name=part,
-                marker={"color": RED if part == UNEXPLAINED else color},
+                marker={"color": color},
                 hovertemplate=f"{part}: %{{x:.2f}} s<extra></extra>",
             )
         )
-    figure.update_layout(barmode="stack", bargap=0.35)
+    figure = styled(figure, 190 + 30 * len(found), "seconds", "")
+    figure.update_layout(
+        barmode="stack", bargap=0.35, margin_t=8, legend={"y": -0.1, "yref": "container", "yanchor": "bottom"}
+    )
     figure.update_yaxes(autorange="reversed")
-    return styled(figure, 130 + 34 * len(found), "seconds", "")
+    return figure

@@ -45,7 +45,7 @@ def report_html(experiment: Experiment) -> str:
 
 
 def policy(*scripts: str) -> str:
-    """What a browser may do with the page: run these scripts and nothing that came from a record, and load nothing."""
+    """What a browser may do with the page: run these scripts, none that came from a record, and load nothing."""
     digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
     return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:"

@@ -1,4 +1,4 @@
-"""The sections of the report, in their order: each a function of the experiment, or None where it has nothing to say.
+"""The sections of the report in their order: functions of the experiment, None where there is nothing to say.
 
 A new section is a function and its place in `SECTIONS`.
 """
@@ -76,7 +76,7 @@ def all_trials(experiment: Experiment) -> Section | None:
     without = [trial for trial in history.trials if trial.best is None]
     rows = [trial_row(experiment, trial) for trial in (*ranked, *without)]
     columns = ("trial", "valid accuracy", "at epoch", "epochs", "state", "config", "why it ended")
-    shown = [Table(columns, rows[:SHOWN_OPEN])]
+    shown: list[Html | Table] = [Table(columns, rows[:SHOWN_OPEN])]
     if len(rows) > SHOWN_OPEN:
         shown.append(folded(f"{len(rows) - SHOWN_OPEN} more", table(Table(columns, rows[SHOWN_OPEN:]))))
     return Section("Trials", shown)
@@ -105,7 +105,7 @@ def failures(experiment: Experiment) -> Section | None:
     if not causes and not lost:
         return Section("Failures", [paragraph("No trial failed, and no worker was lost.")])
     parts: list[Html | Table] = [
-        paragraph(f"{sum(map(len, causes.values()))} trials failed; workers were lost {lost} times.")
+        paragraph(f"Failed trials: {sum(map(len, causes.values()))}. Lost workers: {lost}.")
     ]
     rows = sorted(causes.items(), key=lambda item: -len(item[1]))
     if rows:

@@ -12,6 +12,7 @@ from optuna.trial import TrialState, create_trial
 
 from tune_app.experiment.distribution import distribution
 from tune_app.experiment.history import Experiment, Trial
+from tune_app.experiment.record import Entry
 from tune_app.tutorial.levels import Value
 
 EPOCHS = "epochs"
@@ -26,7 +27,7 @@ def study_of_last(experiment: Experiment) -> optuna.Study:
 def study_of_best(experiment: Experiment) -> optuna.Study:
     """The value of a trial is its best."""
     settings = experiment.history.spec.settings
-    return study(experiment, lambda trial: [trial.best and trial.best[settings.metric]], [settings.mode])
+    return study(experiment, lambda trial: [best_of(trial)[settings.metric]], [settings.mode])
 
 
 def study_of_cost(experiment: Experiment) -> optuna.Study:
@@ -34,14 +35,20 @@ def study_of_cost(experiment: Experiment) -> optuna.Study:
     settings = experiment.history.spec.settings
     return study(
         experiment,
-        lambda trial: [trial.best and trial.best[settings.metric], seconds_to_best(trial)],
+        lambda trial: [best_of(trial)[settings.metric], seconds_to_best(trial)],
         [settings.mode, "min"],
     )
 
 
 def seconds_to_best(trial: Trial) -> float:
     """The seconds of training up to a trial's best result."""
-    return sum(r["train_seconds"] for r in trial.results if trial.best and r["k"] <= trial.best["k"])
+    return sum(float(r["train_seconds"]) for r in trial.results if r["k"] <= best_of(trial)["k"])
+
+
+def best_of(trial: Trial) -> Entry:
+    """The best result of a trial that has one."""
+    assert trial.best is not None
+    return trial.best
 
 
 def study(experiment: Experiment, values: Callable[[Trial], list[float]], modes: Iterable[str]) -> optuna.Study:
