@@ -1,0 +1,117 @@
+"""All results as a table: the same rows in every format."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from tests.made_up import SCRIPT, tutorial_search
+from tune_app.cli import main
+from tune_app.errors import TuneAppError
+from tune_app.experiment.history import Experiment, load_experiment
+from tune_app.experiment.table import COLUMNS, result_rows, results_table
+from tune_app.output.results import write_results
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Iterator[Experiment]:
+    """A search of thirty trials that still runs."""
+    search = tutorial_search(tmp_path, "made", 30)
+    yield load_experiment("made", tmp_path)
+    search.close()
+
+
+def test_there_is_a_row_for_each_result_with_what_the_record_says(experiment: Experiment) -> None:
+    rows = list(result_rows(experiment))
+    results = [(trial, result) for trial in experiment.history.trials for result in trial.results]
+    assert len(rows) == len(results) == experiment.history.results
+    for row, (trial, result) in zip(rows, results, strict=True):
+        assert row["trial"] == trial.number
+        assert {name: row[name] for name in trial.config} == trial.config
+        assert (row["seed"], row["family"], row["state"]) == (trial.seed, trial.family, trial.state)
+        for name in ("k", "epoch", "valid_accuracy", "train_seconds", "decision", "rung", "cutoff", "compared"):
+            assert row[name] == result[name]
+    assert {row["node"] for row in rows} == {"here"}
+
+
+def test_a_dimension_that_a_level_lacks_is_null(experiment: Experiment) -> None:
+    table = results_table(experiment)
+    for row in table.to_pylist():
+        assert (row["momentum"] is None) == (row["level"] in ("scratch", "functional", "module", "linear"))
+        assert (row["width"] is None) == (row["family"] == "logistic")
+
+
+def test_parquet_says_units_and_meanings(experiment: Experiment, tmp_path: Path) -> None:
+    assert write_results(experiment, tmp_path / "results.parquet") == experiment.history.results
+    table = pq.read_table(tmp_path / "results.parquet")
+    assert table.to_pylist() == list(result_rows(experiment))
+    for field, column in zip(table.schema, COLUMNS, strict=True):
+        assert (field.name, str(field.type)) == (column.name, column.type)
+        assert field.metadata[b"unit"].decode() == column.unit
+        assert field.metadata[b"meaning"].decode() == column.meaning != ""
+
+
+def test_csv_and_json_lines_hold_the_same(experiment: Experiment, tmp_path: Path) -> None:
+    rows = list(result_rows(experiment))
+    write_results(experiment, tmp_path / "results.jsonl")
+    assert [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()] == rows
+    write_results(experiment, tmp_path / "results.csv")
+    schema = results_table(experiment).schema
+    options = pyarrow.csv.ConvertOptions(column_types=schema, strings_can_be_null=True)
+    assert pyarrow.csv.read_csv(tmp_path / "results.csv", convert_options=options).to_pylist() == rows
+
+
+def test_a_notebook_has_the_same_rows(experiment: Experiment, tmp_path: Path) -> None:
+    write_results(experiment, tmp_path / "results.parquet")
+    pd.testing.assert_frame_equal(experiment.to_pandas(), pd.read_parquet(tmp_path / "results.parquet"))
+
+
+def test_a_notebook_shows_the_trials_and_runs_none_of_their_text(experiment: Experiment) -> None:
+    shown = experiment._repr_html_()
+    assert shown.count("<tr") == 1 + 1 + 30
+    assert "made: running, 30 trials" in shown
+    assert "<script" not in shown
+    assert "&lt;script&gt;" in shown
+    assert SCRIPT in str(experiment.history.trials[28].reason)
+
+
+def test_an_experiment_without_results_is_an_empty_table(tmp_path: Path) -> None:
+    search = tutorial_search(tmp_path, "none", 0, num_samples=1)
+    experiment = load_experiment("none", tmp_path)
+    write_results(experiment, tmp_path / "results.parquet")
+    assert pq.read_table(tmp_path / "results.parquet").num_rows == 0
+    assert list(experiment.to_pandas().columns) == [column.name for column in COLUMNS]
+    assert "none: running, 0 trials" in experiment._repr_html_()
+    search.close()
+
+
+def test_another_ending_is_one_line_and_leaves_no_file(experiment: Experiment, tmp_path: Path) -> None:
+    with pytest.raises(TuneAppError, match=r"ends in '\.xlsx', allowed: \.parquet, \.csv, \.jsonl"):
+        write_results(experiment, tmp_path / "results.xlsx")
+    (tmp_path / "taken.csv").mkdir()
+    with pytest.raises(TuneAppError, match=r"taken\.csv: cannot be written"):
+        write_results(experiment, tmp_path / "taken.csv")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "taken.csv"]
+
+
+def test_the_command_writes_beside_where_it_runs(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["results", "made", "--experiments-dir", "."])
+    assert done.output == f"wrote made-results.parquet: {experiment.history.results} results\n"
+    assert Path("made-results.parquet").exists()
+
+
+def test_the_documented_columns_are_those_of_the_table() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "results.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|(.*)\|(.*)\|$", text, re.MULTILINE)
+    assert [tuple(cell.strip() for cell in row) for row in rows] == [
+        (column.name, column.type, column.unit, column.meaning) for column in COLUMNS
+    ]
