@@ -1,0 +1,88 @@
+"""The report of real searches, and how a browser shows it without a network."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.browser import Page, browse, needs_browser
+from tests.end_to_end.conftest import Running, tune_app
+from tests.made_up import tutorial_search
+from tune_app.experiment.history import load_experiment
+from tune_app.experiment.record import read_entries
+from tune_app.output.report.page import report_html
+from tune_app.output.times import TRAINING, accounts, unexplained_share
+
+BROKEN_LINKS = """[...document.querySelectorAll('a')].filter(
+    a => !(a.getAttribute('href').startsWith('#') && document.getElementById(a.hash.slice(1)))).length"""
+EMPTY_CHARTS = """[...document.querySelectorAll('.chart')].filter(
+    place => ![...place.querySelectorAll('.point, .points path, .js-line')].some(
+        mark => mark.getBoundingClientRect().width > 0)).map(place => place.id)"""
+OVERFLOW = "document.documentElement.scrollWidth - window.innerWidth"
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [400, 1280])
+def test_a_browser_without_a_network_shows_everything(tmp_path: Path, width: int) -> None:
+    search = tutorial_search(tmp_path, "made", 30)
+    search.close()
+    path = tmp_path / "report.html"
+    path.write_text(report_html(load_experiment("made", tmp_path)))
+
+    async def visit(page: Page) -> None:
+        await page.open(path, width)
+        assert await page.evaluate("document.querySelectorAll('.chart').length") == 13
+        assert await page.evaluate(EMPTY_CHARTS) == []
+        assert await page.evaluate(BROKEN_LINKS) == 0
+        assert await page.evaluate(OVERFLOW) <= 0
+        assert await page.evaluate("window.hacked") is None
+        await page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert await page.evaluate(OVERFLOW) <= 0
+        assert page.requests == [path.as_uri()]
+        assert page.complaints == []
+
+    browse(visit)
+
+
+@needs_browser
+def test_a_script_that_got_into_the_page_would_not_run(tmp_path: Path) -> None:
+    search = tutorial_search(tmp_path, "made", 2)
+    search.close()
+    path = tmp_path / "report.html"
+    page_of_an_attacker = report_html(load_experiment("made", tmp_path)).replace(
+        "</main>", "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'></main>"
+    )
+    path.write_text(page_of_an_attacker)
+
+    async def visit(page: Page) -> None:
+        await page.open(path, 1280)
+        assert await page.evaluate("window.hacked") is None
+        assert len(page.complaints) >= 2
+
+    browse(visit)
+
+
+def test_the_report_of_a_search_while_it_runs_and_afterwards(
+    tmp_path: Path, start: Callable[..., Running], small_data: Path
+) -> None:
+    running = start("search", "quick", "--name", "x", "--data", small_data, "--max-epochs", 40, "--no-dashboard")
+    running.wait_for_results("x", 5)
+    assert tune_app(tmp_path, "report", "x").stdout == "wrote x-report.html\n"
+    assert "It is still running" in (tmp_path / "x-report.html").read_text()
+    code, _, err = running.end(240)
+    assert code == 0, err
+    assert tune_app(tmp_path, "report").returncode == 0
+    assert "It is still running" not in (tmp_path / "x-report.html").read_text()
+
+    experiment = load_experiment("x", tmp_path / "experiments")
+    found = accounts(read_entries(experiment.paths.record))
+    workers = {attempt["pid"] for trial in experiment.history.trials for attempt in trial.attempts}
+    assert [account.who.split()[0] for account in found] == ["driver", *["worker"] * len(workers)]
+    trained = sum(r["train_seconds"] for trial in experiment.history.trials for r in trial.results)
+    assert sum(account.parts.get(TRAINING, 0) for account in found) == pytest.approx(trained)
+    assert unexplained_share(found) < 0.1
+
+    shutil.move(tmp_path / "experiments" / "x", tmp_path / "experiments" / "moved")
+    assert tune_app(tmp_path, "results", "moved", "-o", "all.csv").returncode == 0
+    assert len((tmp_path / "all.csv").read_text().splitlines()) == 1 + experiment.history.results

@@ -1,0 +1,396 @@
+"""The report of a search, made from the record alone."""
+
+import base64
+import json
+import os
+import re
+import shlex
+import time
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from tests.made_up import SCRIPT, tutorial_search
+from tests.test_search import WORKER, ask_and_start, give, spec_of
+from tune_app.cli import main
+from tune_app.experiment.history import Experiment, load_experiment
+from tune_app.experiment.record import FORMAT, encode
+from tune_app.experiment.settings import Settings
+from tune_app.experiment.space import load_space
+from tune_app.experiment.spec import paths
+from tune_app.output.markdown import report_markdown
+from tune_app.output.repeat import repetition
+from tune_app.output.report.page import report_html
+from tune_app.output.results import write_results
+from tune_app.tuning.search import Search
+
+
+class Reader(HTMLParser):
+    """What a browser would see: texts by section, tables, links, and scripts that are not data."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.anchors: list[str] = []
+        self.links: list[str] = []
+        self.scripts = 0
+        self.figures: dict[str, Any]
+        self.texts: dict[str, str] = {"": ""}
+        self.tables: dict[str, list[list[list[str]]]] = {}
+        self.within, self.section, self.json = "", "", ""
+        self.feed(page)
+        self.close()
+        self.figures = json.loads(self.json)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.within = "figures" if given.get("id") == "figures" else tag
+        if tag == "section":
+            self.section = str(given["id"])
+            self.anchors.append(self.section)
+            self.texts[self.section], self.tables[self.section] = "", []
+        elif tag == "a":
+            self.links.append(str(given["href"]))
+        elif tag == "script" and self.within == "script":
+            self.scripts += 1
+        elif tag == "table":
+            self.tables[self.section].append([])
+        elif tag == "tr":
+            self.tables[self.section][-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[self.section][-1][-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.within = ""
+
+    def handle_data(self, data: str) -> None:
+        if self.within == "figures":
+            self.json += data
+        elif self.within in ("td", "th"):
+            self.tables[self.section][-1][-1][-1] += data
+        if self.within not in ("script", "style", "figures"):
+            self.texts[self.section] += data
+
+
+def read(experiment: Experiment) -> Reader:
+    return Reader(report_html(experiment))
+
+
+def values(coded: Any) -> list[Any]:
+    """The numbers of an axis, which plotly packs where it can."""
+    if isinstance(coded, dict):
+        return list(np.frombuffer(base64.b64decode(coded["bdata"]), dtype=coded["dtype"]))
+    return list(coded)
+
+
+def points(reader: Reader, chart: str, *traces: str) -> int:
+    """How many points a chart draws, in all of its traces or in those of these names."""
+    return sum(
+        sum(y is not None for y in values(trace["y"]))
+        for trace in reader.figures[f"chart-{chart}"]["data"]
+        if not traces or trace.get("name") in traces
+    )
+
+
+@pytest.fixture
+def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made-up records need not outlive the power."""
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+
+
+@pytest.fixture
+def make(tmp_path: Path, no_fsync: None) -> Callable[..., Experiment]:
+    """A finished search of the default space with so many trials."""
+
+    def make(trials: int, **settings: Any) -> Experiment:
+        search = tutorial_search(tmp_path, "made", trials, **settings)
+        search.end("completed")
+        search.close()
+        return load_experiment("made", tmp_path)
+
+    return make
+
+
+def test_the_numbers_are_those_that_pandas_finds_in_the_results(make, tmp_path: Path) -> None:
+    experiment = make(60)
+    reader = read(experiment)
+    write_results(experiment, tmp_path / "results.parquet")
+    frame = pd.read_parquet(tmp_path / "results.parquet")
+
+    best = frame.loc[frame.valid_accuracy.idxmax()]
+    assert f"{best.valid_accuracy:.4f} valid accuracy" in reader.texts["answer"]
+    assert f"Trial {best.trial} at epoch {best.epoch:g}, valid loss {best.valid_loss:.4f}" in reader.texts["answer"]
+    before = frame[(frame.trial == best.trial) & (frame.k <= best.k)]
+    took = (before.train_seconds + before.valid_seconds).sum()
+    assert f"{took:.1f} s of training and validating" in reader.texts["answer"]
+    gain = best.valid_accuracy - frame[frame.trial == 0].valid_accuracy.max()
+    assert f"{gain:+.4f} against the tutorial's own config" in reader.texts["answer"]
+
+    by_trial = frame.groupby("trial").valid_accuracy.max()
+    (history,) = reader.tables["optimisation-history"]
+    assert [(int(n), float(v), float(b)) for n, v, b in history[1:]] == [
+        (n, v, b) for n, v, b in zip(by_trial.index, by_trial, by_trial.cummax(), strict=True)
+    ]
+    (curves,) = reader.tables["learning-curves"]
+    assert [(int(n), float(e), float(v)) for n, e, v in curves[1:]] == list(
+        frame[["trial", "epoch", "valid_accuracy"]].itertuples(index=False, name=None)
+    )
+    at_rungs = frame.dropna(subset="rung").groupby(["family", "rung"]).decision
+    reached = at_rungs.agg(len).reset_index(name="reached")
+    stopped = at_rungs.agg(lambda decisions: (decisions == "stop").sum())
+    for row, of_rung, n in zip(
+        reader.tables["rungs"][0][1:], reached.itertuples(index=False), stopped, strict=True
+    ):
+        expected = [of_rung.family, f"{of_rung.rung:g}", of_rung.reached, of_rung.reached - n, n]
+        assert row[:5] == list(map(str, expected))
+    times = reader.tables["where-the-time-went"][0]
+    training = times[0].index("training")
+    assert sum(float(row[training] or 0) for row in times[1:]) == pytest.approx(frame.train_seconds.sum(), rel=1e-4)
+
+
+def test_each_chart_has_as_many_points_as_the_record_gives(make) -> None:
+    experiment = make(60)
+    reader = read(experiment)
+    trials = [trial for trial in experiment.history.trials if trial.results]
+    results = [result for trial in trials for result in trial.results]
+    assert points(reader, "history", "best of a trial") == len(trials) == 58
+    assert points(reader, "curves") == len(results) + experiment.history.count("stopped")
+    at_rungs = sum(result["rung"] is not None for result in results)
+    assert sum(points(reader, f"rungs-{family}", "passed", "stopped") for family in ("cnn", "logistic")) == at_rungs
+    lines = [t for t in reader.figures["chart-parallel"]["data"] if t["mode"] == "lines"]
+    assert len(lines) == len(trials)
+    assert points(reader, "slice-lr") == points(reader, "slice-epochs") == len(trials)
+    with_momentum = sum("momentum" in trial.config for trial in trials)
+    assert points(reader, "slice-momentum") == with_momentum < len(trials)
+    assert points(reader, "cost") == len(trials)
+    assert points(reader, "importance") == len(["level", "lr", "bs", "momentum", "epochs"])
+
+
+def test_a_table_under_each_chart_has_its_numbers(make) -> None:
+    reader = read(make(60))
+    tables = sum(len(tables) for tables in reader.tables.values())
+    trials, rungs_in_all, failures = 2, 1, 1
+    assert tables == len(reader.figures) + trials + rungs_in_all + failures
+
+
+def test_every_stopped_trial_says_why(make) -> None:
+    experiment = make(60)
+    text = read(experiment).texts["trials"]
+    stopped = [trial for trial in experiment.history.trials if trial.state == "stopped"]
+    assert len(stopped) > 10
+    for trial in stopped:
+        assert re.search(r"epoch \S+: \S+ below the cutoff \S+ of \d+ trials at this rung", str(trial.reason))
+        assert str(trial.reason) in text
+
+
+def test_failures_are_told_by_cause(make) -> None:
+    rows = read(make(60)).tables["failures"][0][1:]
+    assert [row[:3] for row in rows] == [["error: ValueError", "2", "28, 58"], ["diverged", "2", "29, 59"]]
+
+
+def test_all_links_lead_to_a_section(make) -> None:
+    reader = read(make(30))
+    assert [f"#{anchor}" for anchor in reader.anchors] == reader.links
+    assert len(set(reader.anchors)) == len(reader.anchors) == 12
+
+
+def test_importances_say_on_how_many_trials_they_rest_and_are_left_out_below_twenty(make, tmp_path: Path) -> None:
+    assert "On 29 trials" in read(make(30)).texts["importance-of-the-dimensions"]
+    search = tutorial_search(tmp_path, "few", 19)
+    search.close()
+    reader = read(load_experiment("few", tmp_path))
+    assert "Left out: 19 trials with a result say too little" in reader.texts["importance-of-the-dimensions"]
+    assert "chart-importance" not in reader.figures
+
+
+def test_nothing_of_a_record_is_taken_for_html(make) -> None:
+    experiment = make(30)
+    page = report_html(experiment)
+    assert SCRIPT in str(experiment.history.trials[28].traceback)
+    assert SCRIPT not in page
+    reader = Reader(page)
+    assert reader.scripts == 2, "plotly.js and what draws"
+    assert SCRIPT in reader.texts["failures"]
+
+
+@pytest.mark.parametrize("where", ["node", "name", "data"])
+def test_a_script_hidden_in_a_record_stays_text(tmp_path: Path, where: str) -> None:
+    spec = spec_of("x" if where != "name" else SCRIPT, num_samples=1)
+    if where == "data":
+        spec = spec.model_copy(update={"data": spec.data.model_copy(update={"source": SCRIPT})})
+    search = Search.create(spec, paths(tmp_path, "x"))
+    search.begin()
+    number = search.ask().number
+    search.started(number, {**WORKER, "node": SCRIPT if where == "node" else "here"})
+    give(search, number, 0.5)
+    search.close()
+    page = report_html(load_experiment("x", tmp_path))
+    assert SCRIPT not in page
+    assert Reader(page).scripts == 2
+
+
+def test_the_page_may_load_nothing_and_run_only_its_own_scripts(make) -> None:
+    page = report_html(make(2))
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]+)"', page)
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in policy.split("style-src")[0]
+    assert page.count("plotly.js v") == 1
+
+
+def test_a_search_without_a_result_yet_is_a_page_that_says_so(tmp_path: Path) -> None:
+    search = Search.create(spec_of("x"), paths(tmp_path, "x"))
+    search.begin()
+    ask_and_start(search)
+    reader = read(load_experiment("x", tmp_path))
+    assert "There is no result yet." in reader.texts["answer"]
+    assert "still running" in reader.texts["answer"]
+    assert reader.anchors == ["answer", "trials", "failures", "where-the-time-went", "repeat-it"]
+    search.close()
+
+
+def test_a_record_that_was_only_created_is_a_page_too(tmp_path: Path) -> None:
+    Search.create(spec_of("x"), paths(tmp_path, "x")).close()
+    assert "0 trials" in read(load_experiment("x", tmp_path)).texts["answer"]
+
+
+def test_one_trial_is_enough(tmp_path: Path) -> None:
+    search = Search.create(spec_of("x"), paths(tmp_path, "x"))
+    search.begin()
+    give(search, ask_and_start(search), 0.5)
+    search.close()
+    reader = read(load_experiment("x", tmp_path))
+    assert points(reader, "history", "best of a trial") == points(reader, "cost") == 1
+
+
+def test_a_search_in_which_all_failed_tells_the_failures(tmp_path: Path) -> None:
+    search = Search.create(spec_of("x"), paths(tmp_path, "x"))
+    search.begin()
+    for _ in range(3):
+        search.failed(ask_and_start(search), "Traceback\nRuntimeError: no such device")
+    search.end("error")
+    search.close()
+    reader = read(load_experiment("x", tmp_path))
+    assert reader.tables["failures"][0][1][:3] == ["error: RuntimeError", "3", "0, 1, 2"]
+    assert reader.figures.keys() == {"chart-times"}
+
+
+def test_a_space_in_which_nothing_varies_and_early_stopping_off_are_no_mistake(tmp_path: Path) -> None:
+    spec = spec_of("x", {"level": "linear", "lr": 0.1}, early_stopping=False, metric="valid_loss", num_samples=25)
+    search = Search.create(spec, paths(tmp_path, "x"))
+    search.begin()
+    for i in range(25):
+        give(search, ask_and_start(search), *[0.5 + i / 100 + k / 1000 for k in range(9)])
+    search.close()
+    reader = read(load_experiment("x", tmp_path))
+    assert "Early stopping was off" in reader.texts["rungs"]
+    assert points(reader, "slice-epochs") == 25
+
+
+def test_a_thousand_trials_fit_into_eight_megabytes_and_take_less_than_ten_seconds(
+    make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = make(1000)
+    assert experiment.history.results > 8000
+    monkeypatch.chdir(tmp_path)
+    begin = time.perf_counter()
+    done = CliRunner().invoke(main, ["report", "made", "--experiments-dir", "."])
+    assert time.perf_counter() - begin < 10
+    assert done.output == "wrote made-report.html\n"
+    assert Path("made-report.html").stat().st_size < 8_000_000
+
+
+def test_the_command_for_the_newest_and_for_a_pull_request(make, tmp_path: Path) -> None:
+    experiment = make(30)
+    runner = CliRunner()
+    folder = ["--experiments-dir", str(tmp_path)]
+    done = runner.invoke(main, ["report", "-o", str(tmp_path / "sub" / "page.html"), *folder])
+    assert done.output == f"wrote {tmp_path}/sub/page.html\n"
+    assert (tmp_path / "sub" / "page.html").read_text().startswith("<!doctype html>")
+    printed = runner.invoke(main, ["report", "made", "--format", "md", *folder]).output
+    assert printed == report_markdown(experiment)
+    assert experiment.history.best is not None
+    assert f"**Valid accuracy {experiment.history.best['valid_accuracy']:.4f}**" in printed
+    assert printed.count("\n| ") == 1 + 10
+    assert "$ tune-app search tutorial --num-samples 30 --sampler random\n" in printed
+
+
+def test_a_file_that_cannot_be_written_is_one_line_and_nothing_stays(make, tmp_path: Path) -> None:
+    make(2)
+    (tmp_path / "taken").write_text("")
+    done = CliRunner().invoke(
+        main, ["report", "made", "-o", str(tmp_path / "taken" / "page.html"), "--experiments-dir", str(tmp_path)]
+    )
+    assert done.exit_code == 1
+    assert done.output == f"Error: {tmp_path}/taken/page.html: cannot be written: File exists\n"
+
+
+@pytest.mark.parametrize("damage", ["newer", "damaged"])
+def test_a_record_that_cannot_be_read_is_one_line(make, tmp_path: Path, damage: str) -> None:
+    make(2)
+    record = tmp_path / "made" / "record.jsonl"
+    if damage == "newer":
+        record.write_bytes(encode({"n": 0, "kind": "created", "format": FORMAT + 1}))
+    else:
+        record.write_bytes(record.read_bytes().replace(b'"asked"', b'"asket"', 1))
+    done = CliRunner().invoke(main, ["report", "made", "--experiments-dir", str(tmp_path)])
+    assert done.exit_code == 1
+    assert re.fullmatch(r"Error: \S+record\.jsonl(, line \d+)?: .*\n", done.output)
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def parsed(command: str, folder: Path, files: dict[str, str]) -> tuple[dict[str, Any], Settings]:
+    """What `tune-app search` would search by this command."""
+    for name, content in files.items():
+        (folder / name).write_text(content)
+    program, verb, space, *options = shlex.split(command)
+    assert (program, verb) == ("tune-app", "search")
+    given: dict[str, Any] = {}
+    while options:
+        name = options.pop(0).removeprefix("--").replace("-", "_")
+        if name == "no_early_stopping":
+            given["early_stopping"] = False
+        elif name not in ("data", "enqueue"):
+            kind = type(getattr(Settings.model_validate({}), name))
+            value = options.pop(0)
+            given[name] = kind(value) if kind in (int, float) else value
+        else:
+            options.pop(0)
+    source = load_space(space if f"{space}" not in files else str(folder / space), given)
+    return source.content, source.settings
+
+
+@pytest.mark.parametrize(
+    ("space", "settings"),
+    [
+        ("tutorial", {}),
+        ("quick", {"num_samples": 7, "seed": 3, "early_stopping": False, "grace_period": 0.5}),
+        ("grid", {"early_stopping": True}),
+        ("grid", {"time_budget": "2m"}),
+        (None, {"num_samples": 7, "target": 0.9, "metric": "valid_loss"}),
+    ],
+)
+def test_the_command_that_repeats_a_search_searches_the_same(
+    tmp_path: Path, space: str | None, settings: dict[str, Any]
+) -> None:
+    if space:
+        source = load_space(space, settings)
+        spec = spec_of("x", source.content, **source.settings.model_dump())
+    else:
+        spec = spec_of("x", **settings)
+    again = repetition(spec)
+    assert parsed(again.command, tmp_path, again.files) == (spec.space, spec.settings)
+    assert (again.command.split()[2] == space) == (settings != {"early_stopping": True} and space is not None)
+
+
+def test_data_and_enqueued_configs_belong_to_the_command(tmp_path: Path) -> None:
+    spec = spec_of("x")
+    data = spec.data.model_copy(update={"source": "my images.parquet"})
+    config = {"level": "linear", "lr": 0.1, "bs": 64}
+    again = repetition(spec.model_copy(update={"data": data, "enqueued": (config,)}))
+    assert again.command == "tune-app search x.yaml --enqueue x-first-0.yaml --data 'my images.parquet'"
+    assert again.files["x-first-0.yaml"] == "config:\n  level: linear\n  lr: 0.1\n  bs: 64\n"
