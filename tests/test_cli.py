@@ -49,6 +49,8 @@ def test_every_command_has_help_with_an_example() -> None:
         "list",
         "remove",
         "status",
+        "report",
+        "results",
         "dashboard",
         "export",
         "train",

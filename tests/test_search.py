@@ -20,6 +20,7 @@ from tune_app.experiment.spec import DataSource, Paths, Spec, paths
 from tune_app.experiment.states import read_state
 from tune_app.machine import versions
 from tune_app.tuning.search import Search
+from tune_app.tuning.stopwatch import Stopwatch
 
 WORKER = {"node": "here", "pid": 1, "cpu": "a CPU", "threads": 1, "device": "cpu", "start_seconds": 2.0}
 
@@ -119,6 +120,27 @@ def test_at_a_result_the_state_is_kept_before_the_record_says_so(search: Search,
     search.report(number, result, decision)
     assert order == ["state", "result"]
     assert at.record.read_bytes().startswith(before)
+
+
+def test_the_record_tells_what_the_driver_spent_its_time_on(
+    search: Search, at: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("tune_app.tuning.stopwatch.time.perf_counter", lambda: now[0])
+    search.stopwatch = Stopwatch()
+    ask, append = search.sampler.ask, search.record.append
+    monkeypatch.setattr(search.sampler, "ask", lambda number: (now.insert(0, now[0] + 5), ask(number))[1])
+    monkeypatch.setattr(search.record, "append", lambda entry: (now.insert(0, now[0] + 1), append(entry))[1])
+    number = ask_and_start(search)
+    with search.stopwatch.on("tune"):
+        now.insert(0, now[0] + 7)
+        give(search, number, 0.5, 0.6)
+    search.end("completed")
+    asked, _, first, second, end = list(read_entries(at.record))[-5:]
+    assert asked["ask_seconds"] == 5
+    written = [entry["write_seconds"] for entry in (first, second, end)]
+    assert written == [2, 1, 1], "of a result: what was written since the one before, itself not yet"
+    assert [entry["tune_seconds"] for entry in (first, second, end)] == [7, 0, 0]
 
 
 def test_an_entry_is_on_disk_before_it_is_acted_on(

@@ -27,12 +27,14 @@ SECONDS_TO_STOP = 60
 SECONDS_TO_COME_UP, SECONDS_BETWEEN_TRIES = 60, 1
 OF_RAY = ("ray", "torch", "numpy")
 """What every node of the cluster has."""
+OF_READERS = ("plotly", "pandas")
+"""What only those need who look at what was found."""
 
 
 def requirements() -> list[str]:
     """What the head of a cluster needs beside torch, ray and numpy, as pip takes it."""
     wanted = [line for line in requires("tune_app") or () if "extra ==" not in line]
-    return [line for line in wanted if re.split(r"[^A-Za-z0-9_.-]", line)[0] not in OF_RAY]
+    return [line for line in wanted if re.split(r"[^A-Za-z0-9_.-]", line)[0] not in (*OF_RAY, *OF_READERS)]
 
 
 def submit(

@@ -55,7 +55,7 @@ TEMPLATE = go.layout.Template(
         "xaxis": AXIS,
         "yaxis": AXIS,
         "hoverlabel": {"bgcolor": PAPER, "bordercolor": LINES, "font": {"family": FONT, "color": INK}},
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "legend": {"orientation": "h", "traceorder": "normal", "x": 0, "y": 1.02, "yanchor": "bottom"},
         "colorway": [BLUE, ORANGE, GREY, RED],
     }
 )
