@@ -225,10 +225,12 @@ class Search:
         """Replace a lost state that is needed by the same one, computed again."""
         number, k = recorded["trial"], recorded["k"]
         last = len(self.history.trials[number].results)
+        needed = (last, last - 1, self.history.led.get(number))
         state = safetensors.numpy.save(result["state"])
-        if k in (last, last - 1, self.history.led.get(number)) and digest(state) == recorded["state"]:
-            with self.writing():
+        with self.writing():
+            if k in needed and digest(state) == recorded["state"]:
                 self.states.put(number, k, state)
+            self.states.keep_only(number, needed)  # a process that was killed may not have come to it
 
     def end_if_decided(self, result: Entry) -> bool:
         """Write the end of a trial whose last result decided it."""

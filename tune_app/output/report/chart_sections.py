@@ -14,6 +14,8 @@ from tune_app.output.report.study import EPOCHS, seconds_to_best, study_of_last
 
 FEWEST_FOR_IMPORTANCE = 20
 """Trials; of fewer, importances are noise."""
+WIDTH_OF_AN_AXIS = 120
+"""Pixels, in parallel coordinates."""
 
 
 def metric_of(experiment: Experiment) -> tuple[str, str]:
@@ -125,7 +127,9 @@ def parallel_coordinates(experiment: Experiment) -> Section | None:
     )
     caption = "A line for each trial, by its last result. None: the dimension does not exist at this level."
     figure = charts.parallel_coordinates(experiment, name)
-    return Section("Parallel coordinates", [Chart("parallel", figure, caption, numbers)])
+    return Section(
+        "Parallel coordinates", [Chart("parallel", figure, caption, numbers, WIDTH_OF_AN_AXIS * len(names))]
+    )
 
 
 def value_of(experiment: Experiment, trial: Trial, dimension: str) -> Cell:

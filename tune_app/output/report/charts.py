@@ -8,7 +8,16 @@ from html import escape
 import optuna
 import plotly.graph_objects as go
 
-from tune_app.experiment.history import COMPLETED, FAILED, STOPPED, Experiment, Trial
+from tune_app.experiment.history import (
+    COMPLETED,
+    FAILED,
+    INTERRUPTED,
+    PENDING,
+    RUNNING,
+    STOPPED,
+    Experiment,
+    Trial,
+)
 from tune_app.experiment.record import Entry
 from tune_app.output.report.study import study_of_best, study_of_cost, study_of_last
 from tune_app.output.times import (
@@ -98,7 +107,7 @@ def learning_curves(experiment: Experiment, metric: str, name: str) -> go.Figure
     history = experiment.history
     best = history.best["trial"] if history.best else None
     figure = go.Figure()
-    for state in ("interrupted", "pending", "running", FAILED, STOPPED, COMPLETED):
+    for state in (INTERRUPTED, PENDING, RUNNING, FAILED, STOPPED, COMPLETED):
         trials = [
             t for t in history.trials if t.results and experiment.trial_state(t) == state and t.number != best
         ]
@@ -190,7 +199,7 @@ def parallel_coordinates(experiment: Experiment, name: str) -> go.Figure:
     with no_warnings():
         figure = optuna.visualization.plot_parallel_coordinate(study_of_last(experiment), target_name=name)
     figure = styled(figure, 460, "", "")
-    figure.update_layout(minreducedwidth=720, margin={"t": 24, "b": 16})
+    figure.update_layout(margin={"t": 24, "b": 16})
     figure.update_xaxes(range=[-0.5, len(figure.layout.xaxis.tickvals) - 0.6])
     figure.update_traces(
         marker_colorbar={"title": None, "thickness": 10, "outlinewidth": 0}, selector={"mode": "markers"}
@@ -240,7 +249,7 @@ def cost(experiment: Experiment, name: str) -> go.Figure:
 
 
 def times(found: Sequence[Account]) -> go.Figure:
-    """What each process spent its time on; while a worker was absent there is a gap."""
+    """What each process spent its time on while it was there."""
     who = [escape(account.who) for account in found]
     figure = go.Figure()
     for part, color in OF_PARTS.items():

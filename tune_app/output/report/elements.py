@@ -27,12 +27,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure, what it shows in a sentence, and its numbers. `name`: unique on the page."""
+    """A figure, what it shows in a sentence, and its numbers.
+
+    `name`: unique on the page. `min_width`: pixels, on a narrower page it scrolls within itself.
+    """
 
     name: str
     figure: go.Figure
     caption: str
     numbers: Table
+    min_width: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,8 +102,7 @@ def table_cell(cell: Cell) -> str:
 def chart(content: Chart) -> Html:
     """Where page.js draws the chart, its caption, and its numbers."""
     height = content.figure.layout.height
-    width = content.figure.layout.minreducedwidth
-    style = f"height:{height:g}px" + (f";min-width:{width:g}px" if width else "")
+    style = f"height:{height:g}px;min-width:{content.min_width}px"
     numbers = folded(f"{len(content.numbers.rows)} rows of numbers", table(content.numbers))
     return Html(
         f'<figure><div class="wide"><div class="chart" id="chart-{content.name}" style="{style}"></div></div>'
