@@ -329,6 +329,20 @@ def test_a_file_that_cannot_be_written_is_one_line_and_nothing_stays(make, tmp_p
     assert done.output == f"Error: {tmp_path}/taken/page.html: cannot be written: File exists\n"
 
 
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl", "html", "md"])
+def test_half_a_surrogate_pair_in_a_traceback_does_no_harm(tmp_path: Path, kind: str) -> None:
+    search = Search.create(spec_of("x"), paths(tmp_path, "x"))
+    search.begin()
+    give(search, number := ask_and_start(search), 0.5)
+    search.failed(number, "Traceback\nValueError: \udc80")
+    search.close()
+    path = tmp_path / f"found.{kind}"
+    command = ["report", "x", "--format", kind] if kind in ("html", "md") else ["results", "x"]
+    done = CliRunner().invoke(main, [*command, "-o", str(path), "--experiments-dir", str(tmp_path)])
+    assert done.exit_code == 0, done.exception
+    assert path.stat().st_size > 0
+
+
 @pytest.mark.parametrize("damage", ["newer", "damaged"])
 def test_a_record_that_cannot_be_read_is_one_line(make, tmp_path: Path, damage: str) -> None:
     make(2)

@@ -44,7 +44,7 @@ def report(name: str | None, output: Path | None, kind: str, experiments_dir: Pa
         text = report_html(experiment)
     path = output or Path(f"{experiment.name}-report.html")
     with whole_file(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
     click.echo(f"wrote {path}")
 
 

@@ -69,13 +69,18 @@ def result_rows(experiment: "Experiment") -> Iterator[dict[str, Cell]]:
         of_trial: dict[str, Cell] = {
             "trial": trial.number,
             "state": experiment.trial_state(trial),
-            "reason": trial.reason,
+            "reason": trial.reason and encodable(trial.reason),
             "seed": trial.seed,
             "family": trial.family,
             **trial.config,
         }
         for result in trial.results:
             yield {column.name: cell(column.name, of_trial, trial, result) for column in COLUMNS}
+
+
+def encodable(text: str) -> str:
+    """A text that UTF-8 can hold: half a surrogate pair, from a traceback, as \\udc80."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def cell(name: str, of_trial: dict[str, Cell], trial: "Trial", result: "Entry") -> Cell:
@@ -110,7 +115,7 @@ def notebook_html(experiment: "Experiment") -> str:
             "epoch": trial.epoch,
             "valid accuracy": trial.best["valid_accuracy"] if trial.best else None,
             **trial.config,
-            "reason": trial.reason or "",
+            "reason": encodable(trial.reason or ""),
         }
         for trial in experiment.history.trials
     ]
