@@ -9,7 +9,7 @@ from tune_app.experiment.history import Experiment, Trial
 from tune_app.experiment.record import Entry, read_entries
 from tune_app.output import times
 from tune_app.output.report import charts
-from tune_app.output.report.elements import Cell, Chart, Section, Table, paragraph
+from tune_app.output.report.elements import Cell, Chart, Section, Table, legend, paragraph
 from tune_app.output.report.study import EPOCHS, seconds_to_best, study_of_last
 
 FEWEST_FOR_IMPORTANCE = 20
@@ -202,13 +202,18 @@ def where_the_time_went(experiment: Experiment) -> Section | None:
     rows: list[tuple[Cell, ...]] = [
         (a.who, a.node, a.pid, a.end - a.begin, *(a.parts.get(p) for p in parts), a.unexplained) for a in found
     ]
-    share = times.unexplained_share(found)
-    meanings = [f"{part}: {times.MEANINGS[part]}" for part in (*parts, times.UNEXPLAINED) if times.MEANINGS[part]]
     numbers = Table(("process", "node", "pid", "seconds", *parts, times.UNEXPLAINED), rows)
+    absent = f"{times.ABSENT}: {times.MEANINGS[times.ABSENT]}; this is not drawn."
     return Section(
         "Where the time went",
         [
-            paragraph(f"{share:.1%} of the processes' time is unexplained."),
-            Chart("times", charts.times(found), f"{'; '.join(meanings)}.", numbers),
+            paragraph(f"{times.unexplained_share(found):.1%} of the processes' time is unexplained."),
+            legend([(color, meaning(part)) for part, color in charts.OF_PARTS.items()]),
+            Chart("times", charts.times(found), absent, numbers),
         ],
     )
+
+
+def meaning(part: str) -> str:
+    """What time is spent on, in words."""
+    return f"{part}: {times.MEANINGS[part]}" if times.MEANINGS[part] else part

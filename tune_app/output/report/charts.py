@@ -267,9 +267,7 @@ def times(found: Sequence[Account]) -> go.Figure:
                 hovertemplate=f"{part}: %{{x:.2f}} s<extra></extra>",
             )
         )
-    figure = styled(figure, 190 + 30 * len(found), "seconds", "")
-    figure.update_layout(
-        barmode="stack", bargap=0.35, margin_t=8, legend={"y": -0.1, "yref": "container", "yanchor": "bottom"}
-    )
+    figure = styled(figure, 80 + 30 * len(found), "seconds", "")
+    figure.update_layout(barmode="stack", bargap=0.35, margin_t=8, showlegend=False)
     figure.update_yaxes(autorange="reversed")
     return figure

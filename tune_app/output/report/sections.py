@@ -144,7 +144,8 @@ def repeat(experiment: Experiment) -> Section:
     parts.append(
         paragraph(
             f"The same seed proposes the same configs, with {versions}. Which trials are stopped depends on whose"
-            " results come first, and so do TPE's proposals: with --max-concurrent-trials 1 nothing does."
+            " results come first, and so do TPE's proposals: to repeat it exactly, search and repeat with"
+            " --max-concurrent-trials 1."
         )
     )
     return Section("Repeat it", parts)
