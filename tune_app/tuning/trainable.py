@@ -11,7 +11,7 @@ import ray
 from ray.tune import Trainable
 
 from tune_app.errors import TuneAppError
-from tune_app.machine import cpu_model
+from tune_app.machine import cpu_model, peak_memory
 from tune_app.tutorial.levels import Config
 
 if TYPE_CHECKING:  # torch takes a second to import, and only workers need it
@@ -94,6 +94,7 @@ class TutorialTrial(Trainable):
             "diverged": result.diverged,
             "parameters": self.parameters,
             "wait_seconds": waited,
+            "memory": peak_memory(),
             "state": training.state(self.lesson),
         }
 
