@@ -31,7 +31,8 @@ class Cost:
 class Costs:
     """What results, trials, workers and the end of a search take in seconds, beside the training itself.
 
-    `worker`: until a worker can train its first trial. `closing`: from the last result to the end of the search.
+    `between_trials`: what the first result of a trial takes in addition. `worker`: until a worker can train its
+    first trial. `closing`: from the last result to the end of the search.
     """
 
     corners: tuple[Cost, ...]
@@ -98,6 +99,8 @@ def measured(history: History, warm_ups: int) -> Costs:
     by_worker = results_by_worker(history.trials)
     pairs = [pair for results in by_worker.values() for pair in pairwise(results)]
     last = max(results[-1]["time"] for results in by_worker.values())
+    between_results = middle(idle(a, b) for a, b in pairs if a["trial"] == b["trial"])
+    between_trials = middle(idle(a, b) for a, b in pairs if a["trial"] != b["trial"])
     return Costs(
         corners=tuple(
             Cost(
@@ -107,8 +110,8 @@ def measured(history: History, warm_ups: int) -> Costs:
             )
             for corner, results in by_corner.items()
         ),
-        between_results=middle(idle(a, b) for a, b in pairs if a["trial"] == b["trial"]),
-        between_trials=middle(idle(a, b) for a, b in pairs if a["trial"] != b["trial"]),
+        between_results=between_results,
+        between_trials=max(0.0, between_trials - between_results),
         worker=median(results[0]["time"] - began - busy(results[0]) for results in by_worker.values()),
         closing=ended - last,
     )

@@ -83,7 +83,8 @@ def draw(space: SearchSpace, settings: Settings, num_trials: int) -> Draws:
     """The configs that a search of `num_trials` will try, as far as that can be known."""
     count = min(num_trials, LARGEST)
     if space.is_grid:
-        return Draws(tuple(Sampler(space, settings).grid[:count]))
+        grid = Sampler(space, settings).grid
+        return Draws(tuple(grid[i * len(grid) // count] for i in range(count)))
     learns = settings.sampler == "tpe"
     first = sampled(space, settings, 0, min(count, RANDOM_FIRST) if learns else count)
     if not learns or count <= RANDOM_FIRST:
@@ -154,7 +155,7 @@ def simulate(
             proceed(now, number, i + 1)
         else:
             following = next(waiting, None)
-            if following is not None and now < deadline:
+            if following is not None:
                 proceed(now + costs.between_trials, following, 0)
     outcome.seconds += costs.closing
     return outcome
