@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.curves import Curve, read_curves
-from tests.test_search import ask_and_start, give_one, spec_of
+from tests.test_search import ask_and_start, give_one, result_of, spec_of
 from tests.test_simulated_searches import simulate as search_measured_curves
 from tune_app.cli import main
 from tune_app.experiment.history import Experiment, History, load_experiment
@@ -20,6 +20,7 @@ from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace, check_space, load_space
 from tune_app.experiment.spec import paths
 from tune_app.output.plan import comparison, comparison_words
+from tune_app.tuning import calibration
 from tune_app.tuning.costs import Cost, Costs, corners, measured
 from tune_app.tuning.driver import note_plan
 from tune_app.tuning.resources import Share
@@ -214,6 +215,31 @@ def test_costs_are_read_from_the_record_of_a_calibration_without_its_warm_ups() 
     assert costs.closing == pytest.approx(0.6)
 
 
+def test_every_corner_is_measured_once_and_then_again_until_the_time_is_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = [complete({"level": "linear", "bs": bs}) for bs in (32, 64, 128)]
+    for seconds, asked in ((0.0, 5), (1000.0, 20)):
+        monkeypatch.setattr(calibration, "SECONDS", seconds)
+        spec = spec_of("x", num_samples=10, results_per_epoch=20)
+        search = calibration.Calibration.create(spec, paths(tmp_path / str(asked), "x"))
+        search.corners, search.warm_ups = configs, 2
+        search.begin()
+        while not search.all_begun and len(search.history.trials) < 20:
+            number = ask_and_start(search)
+            for k in (1, 2):
+                result = result_of(k, 0.5, 20, memory=300 + number)
+                decision = search.judge(number, result)
+                assert decision.stop == (k == 2)
+                search.report(number, result, decision)
+        search.close()
+        assert len(search.history.trials) == asked
+        assert [trial.config["bs"] for trial in search.history.trials[2:5]] == [32, 64, 128]
+        assert search.memory == 300 + asked - 1
+        assert search.state == 2 * 3 * 8
+        assert search.history.count("completed") == asked
+
+
 def plan_of(digest: str, **others: Any) -> Plan:
     values: dict[str, Any] = {
         "name": "x",
@@ -313,6 +339,16 @@ def test_what_was_not_searched_from_start_to_end_is_not_compared(tmp_path: Path)
 def test_a_plan_for_other_images_workers_or_settings_is_not_taken(tmp_path: Path, other: dict[str, Any]) -> None:
     spec = spec_of("x", num_samples=2, max_epochs=1)
     write_plan(plan_of(**{"digest": spec.digest, **other}), tmp_path)
+    search = Search.create(spec, paths(tmp_path, "x"))
+    search.begin()
+    note_plan(search, Share(1, 0, 2))
+    search.close()
+    assert load_experiment("x", tmp_path).history.plan is None
+
+
+def test_a_search_that_tries_other_configs_first_is_not_what_was_planned(tmp_path: Path) -> None:
+    spec = spec_of("x", num_samples=2, max_epochs=1).model_copy(update={"enqueued": (complete({"level": "cnn"}),)})
+    write_plan(plan_of(spec.digest), tmp_path)
     search = Search.create(spec, paths(tmp_path, "x"))
     search.begin()
     note_plan(search, Share(1, 0, 2))

@@ -206,10 +206,13 @@ def check_batches(source: SpaceSource, spec: Spec) -> int:
 
 
 def note_plan(search: Search, each: Share) -> None:
-    """Write down what was planned for a search that begins, with the same images and as many trials at once."""
+    """Write down what was planned for a search that begins, with the same images and as many trials at once.
+
+    `tune-app plan` knows of no enqueued configs.
+    """
     plan = read_plan(search.paths.root.parent, search.spec.digest)
     at_once = min(each.at_once, search.num_trials)
-    begins = len(search.history.searches) == 1
+    begins = len(search.history.searches) == 1 and not search.spec.enqueued
     if begins and plan and (plan.data, plan.at_once) == (search.spec.data.digest, at_once):
         search.write("planned", plan=plan.model_dump())
 
