@@ -42,6 +42,7 @@ def experiment(tmp_path: Path) -> str:
 
 def test_every_command_has_help_with_an_example() -> None:
     assert set(COMMANDS) == {
+        "plan",
         "search",
         "resume",
         "extend",

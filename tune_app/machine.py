@@ -1,7 +1,9 @@
-"""What the numbers of a training depend on besides its config and data."""
+"""The machine as a training finds it: what its numbers depend on besides config and data, and what it takes."""
 
 import os
 import platform
+import resource
+import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -39,3 +41,9 @@ def umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def peak_memory() -> int:
+    """The most bytes of memory that this process has held at a time."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

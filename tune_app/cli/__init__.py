@@ -7,6 +7,7 @@ from tune_app.cli.confirm import confirm
 from tune_app.cli.dashboard import dashboard
 from tune_app.cli.experiments import export, list_experiments, remove, status
 from tune_app.cli.levels import levels
+from tune_app.cli.plan import plan
 from tune_app.cli.report import report, results
 from tune_app.cli.search import extend, resume, search
 from tune_app.cli.submit import submit
@@ -41,6 +42,7 @@ def main() -> None:
 
 
 for command in (
+    plan,
     search,
     resume,
     extend,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import FAILED, FINISHED, Experiment, History, load_experiment
 from tune_app.experiment.mirror import refuse_existing_copy
+from tune_app.experiment.plan import read_plan
 from tune_app.experiment.record import refuse_existing
 from tune_app.experiment.settings import Settings, check_settings
 from tune_app.experiment.space import SpaceSource
@@ -16,7 +17,7 @@ from tune_app.experiment.spec import DataSource, Paths, Spec, searched_here
 from tune_app.machine import versions
 from tune_app.tuning.cluster import Where, cluster, import_ray, watched
 from tune_app.tuning.mirroring import mirrored
-from tune_app.tuning.resources import share, this_machine, wait_for_resources
+from tune_app.tuning.resources import Share, share, this_machine, wait_for_resources
 from tune_app.tuning.search import Search
 from tune_app.tuning.signals import interruptible, terminable
 from tune_app.tutorial.levels import TUTORIAL_CONFIG, Config
@@ -191,8 +192,8 @@ def load_data_and_ray(source: str | None, settings: Settings, where: Where) -> "
     return data
 
 
-def check_batches(source: SpaceSource, spec: Spec) -> None:
-    """Refuse a batch size that leaves fewer batches in an epoch than results."""
+def check_batches(source: SpaceSource, spec: Spec) -> int:
+    """The largest batch size; `TuneAppError` where it leaves fewer batches in an epoch than results."""
     most = spec.data.train // source.settings.results_per_epoch
     largest = max(
         (d.largest for d in source.space.dimensions if d.name == "bs"), default=float(TUTORIAL_CONFIG["bs"])
@@ -202,6 +203,19 @@ def check_batches(source: SpaceSource, spec: Spec) -> None:
             f"space.bs goes up to {largest:g}, but {spec.data.train} images and"
             f" {source.settings.results_per_epoch} results per epoch allow at most {most}"
         )
+    return int(largest)
+
+
+def note_plan(search: Search, each: Share) -> None:
+    """Write down what was planned for a search that begins, with the same images and as many trials at once.
+
+    `tune-app plan` knows of no enqueued configs.
+    """
+    plan = read_plan(search.paths.root.parent, search.spec.digest)
+    at_once = min(each.at_once, search.num_trials)
+    begins = len(search.history.searches) == 1 and not search.spec.enqueued
+    if begins and plan and (plan.data, plan.at_once) == (search.spec.data.digest, at_once):
+        search.write("planned", plan=plan.model_dump())
 
 
 def search_on_cluster(
@@ -239,6 +253,7 @@ def search_on_cluster(
                     return "time budget" if time.monotonic() > deadline else None
 
                 search.begin()
+                note_plan(search, each)
                 metrics = metrics_of(title) if connection.dashboard else None
 
                 def shown() -> None:

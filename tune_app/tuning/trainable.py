@@ -11,7 +11,7 @@ import ray
 from ray.tune import Trainable
 
 from tune_app.errors import TuneAppError
-from tune_app.machine import cpu_model, seconds_running
+from tune_app.machine import cpu_model, peak_memory, seconds_running
 from tune_app.tutorial.levels import Config
 
 if TYPE_CHECKING:  # torch takes a second to import, and only workers need it
@@ -98,6 +98,7 @@ class TutorialTrial(Trainable):
             "parameters": self.parameters,
             "start_seconds": started - begun,
             "wait_seconds": waited,
+            "memory": peak_memory(),
             "state": training.state(self.lesson),
         }
 
