@@ -42,7 +42,7 @@ IMAGES = 50_000
 SPACE = check_space({"level": {"choice": ["linear", "cnn"]}, "lr": {"loguniform": [0.01, 1]}}, "x")
 
 
-def costs_of(image_seconds: float = 1e-5, **others: float) -> Costs:
+def costs_of(image_seconds: float = 1e-5, **others: Any) -> Costs:
     """Every image takes as long on every level."""
     corners_ = tuple(Cost(level, 64, 1, image_seconds, 0.0) for level in LEVELS)
     return Costs(corners_, **{"between_results": 0, "between_trials": 0, "worker": 0, "closing": 0, **others})
@@ -213,6 +213,18 @@ def test_costs_are_read_from_the_record_of_a_calibration_without_its_warm_ups() 
     assert costs.between_trials == pytest.approx(0.3)  # 0.4 s, of which 0.1 lie before every result
     assert costs.worker == pytest.approx(2.75)
     assert costs.closing == pytest.approx(0.6)
+    assert costs.paces == (1, 1, 1, 1)
+
+
+def test_a_machine_that_is_busy_at_times_widens_the_range_of_the_time_and_of_nothing_else() -> None:
+    results = [(trial, 7, 105.0 + trial, 0.75 if trial < 30 else 2.75) for trial in range(40)]
+    costs = measured(history_of(results, began=100.0, ended=150.0), warm_ups=0)
+    assert costs.paces == (1, 1, 1, 1, 1, 1, 1, 2, 3, 3)
+    settings = Settings(num_samples=10, max_epochs=1, early_stopping=False, sampler="random")
+    searches = searches_of(settings, 1, costs_of(paces=(1.0, 1.0, 3.0)))
+    times = spread([one.seconds for one in searches])
+    assert (times.low, times.median, times.high) == pytest.approx((5, 5, 15))
+    assert {one.epochs for one in searches} == {10}
 
 
 def test_every_corner_is_measured_once_and_then_again_until_the_time_is_up(
@@ -247,7 +259,7 @@ def plan_of(digest: str, **others: Any) -> Plan:
         "data": "d",
         "trials": 2,
         "at_once": 2,
-        "rungs": (Rung(family="cnn", epoch=9, reach=2, go_on=0),),
+        "rungs": (Rung(family="cnn", epoch=1, reach=2, go_on=0),),
         "epochs": Range(low=10, median=12, high=15.4),
         "seconds": Range(low=90, median=110, high=140),
         "start_seconds": 4,
@@ -294,6 +306,9 @@ def test_status_says_how_wrong_the_plan_was(tmp_path: Path) -> None:
     compared = comparison(experiment)
     assert compared is not None
     assert compared["planned"]["seconds"] == {"low": 90, "median": 110, "high": 140}
+    assert [(rung["family"], rung["epoch"]) for rung in compared["planned"]["rungs"]] == [("cnn", 1)]
+    cnns = sum(trial.family == "cnn" for trial in experiment.history.trials)
+    assert compared["took"]["reach"] == [cnns]
     assert compared["took"]["epochs"] == 2
     assert 0 < compared["took"]["seconds"] < 10
     shown = CliRunner().invoke(main, ["status", "x", "--experiments-dir", str(tmp_path)])

@@ -33,9 +33,11 @@ def test_a_search_of_what_was_planned_says_how_wrong_the_plan_was(tmp_path: Path
     done = tune_app(tmp_path, "search", *options, "--name", "x")
     assert done.returncode == 0, done.stderr
     status = json.loads(tune_app(tmp_path, "status", "--json").stdout)
-    assert status["plan"]["planned"] == {"seconds": planned["seconds"], "epochs": planned["epochs"]}
+    assert status["plan"]["planned"] == {key: planned[key] for key in ("seconds", "epochs", "rungs")}
     assert status["plan"]["not_compared"] is None
     took = status["plan"]["took"]
+    assert took["reach"][0] + took["reach"][3] == 8
+    assert took["reach"][2] + took["reach"][5] == sum(trial["state"] == "completed" for trial in status["trials"])
     assert planned["epochs"]["low"] / 2 <= took["epochs"] <= 2 * planned["epochs"]["high"]
     assert planned["seconds"]["low"] / 4 <= took["seconds"] <= 4 * planned["seconds"]["high"]  # a busy machine
     used = sum(p.stat().st_size for p in (tmp_path / "experiments" / "x").rglob("*") if p.is_file())

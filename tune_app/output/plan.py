@@ -6,8 +6,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tune_app.experiment.history import RUNNING, Experiment
-from tune_app.experiment.plan import Memory, Plan, Range
+from tune_app.experiment.history import COMPLETED, RUNNING, Experiment, History
+from tune_app.experiment.plan import Memory, Plan, Range, Rung
 from tune_app.experiment.settings import Settings
 from tune_app.output.summary import seconds
 from tune_app.output.view import duration
@@ -65,17 +65,31 @@ def megabytes(number: float) -> str:
 
 
 def comparison(experiment: Experiment) -> dict[str, Any] | None:
-    """What was planned beside what happened, None without a plan; `not_compared` says why it cannot be compared."""
+    """What was planned beside what happened, None without a plan; `not_compared` says why it cannot be compared.
+
+    `reach` of what it took: by planned rung, how many trials came to it.
+    """
     plan = experiment.history.plan
     if plan is None:
         return None
     reason = why_not(experiment)
-    trained = sum(trial.epoch for trial in experiment.history.trials)
+    took = None
+    if reason is None:
+        trained = sum(trial.epoch for trial in experiment.history.trials)
+        reached = [reach(experiment.history, rung) for rung in plan.rungs]
+        took = {"seconds": seconds(experiment), "epochs": trained, "reach": reached}
     return {
-        "planned": {"seconds": plan.seconds.model_dump(), "epochs": plan.epochs.model_dump()},
-        "took": None if reason else {"seconds": seconds(experiment), "epochs": trained},
+        "planned": plan.model_dump(include={"seconds", "epochs", "rungs"}),
+        "took": took,
         "not_compared": reason,
     }
+
+
+def reach(history: History, rung: Rung) -> int:
+    """How many trials of the rung's family came to it, or to the end."""
+    if rung.epoch < history.spec.settings.max_epochs:
+        return len(history.rungs.get(rung.family, {}).get(rung.epoch, ()))
+    return sum(trial.family == rung.family and trial.state == COMPLETED for trial in history.trials)
 
 
 def why_not(experiment: Experiment) -> str | None:

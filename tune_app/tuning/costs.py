@@ -15,6 +15,9 @@ from tune_app.tutorial.levels import LEVELS, Config
 SAFE_LR = 0.01
 """Nothing diverges with it; the learning rate changes no cost."""
 
+PARTS = 10
+"""Of a calibration, which differ where the machine is busy with other things."""
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -32,7 +35,8 @@ class Costs:
     """What results, trials, workers and the end of a search take in seconds, beside the training itself.
 
     `between_trials`: what the first result of a trial takes in addition. `worker`: until a worker can train its
-    first trial. `closing`: from the last result to the end of the search.
+    first trial. `closing`: from the last result to the end of the search. `paces`: how many times as long as usual
+    everything took in each part of the calibration: 1 throughout on a machine that does nothing else.
     """
 
     corners: tuple[Cost, ...]
@@ -40,6 +44,7 @@ class Costs:
     between_trials: float
     worker: float
     closing: float
+    paces: tuple[float, ...] = (1.0,)
 
     def of_result(self, config: Config, images: float) -> float:
         """Seconds of one result: training on so many images, a validation, and the way to the driver and back."""
@@ -114,7 +119,19 @@ def measured(history: History, warm_ups: int) -> Costs:
         between_trials=max(0.0, between_trials - between_results),
         worker=median(results[0]["time"] - began - busy(results[0]) for results in by_worker.values()),
         closing=ended - last,
+        paces=paces(list(by_corner.values())),
     )
+
+
+def paces(by_corner: Sequence[Sequence[Entry]]) -> tuple[float, ...]:
+    """The results of all corners in their order, each in units of its corner's median, averaged over parts."""
+    relative = []
+    for results in by_corner:
+        usual = median(map(busy, results))
+        relative += [(result["time"], busy(result) / usual) for result in results]
+    in_order = [pace for _, pace in sorted(relative)]
+    parts = np.array_split(in_order, min(PARTS, len(in_order)))
+    return tuple(float(part.mean()) for part in parts)
 
 
 def results_by_worker(trials: Iterable[Trial]) -> dict[tuple[str, int], list[Entry]]:

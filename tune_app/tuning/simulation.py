@@ -7,7 +7,8 @@ of workers. What they are worth is made up. ASHA compares ranks alone, so all th
 - At a rung a trial shows its quality with an error (`NOISE`), drawn anew at each.
 - A random sampler draws the configs that the search will draw. TPE learns, so after its first `RANDOM_FIRST`
   trials it proposes the better of two random draws, where families differ, too (`AHEAD`).
-- Quality says nothing about cost, nothing fails, and the machine stays as busy as it was while it was measured.
+- Quality says nothing about cost, and nothing fails.
+- A whole search runs at the pace at which some part of the calibration ran: the machine stays as busy as it was.
 
 The figures were chosen so that whole default searches on measured learning curves agree; `tests/test_plan.py`
 holds them to that.
@@ -16,7 +17,7 @@ holds them to that.
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from math import ceil, inf
 
@@ -170,8 +171,10 @@ def simulated_searches(
     seconds = [costs.of_result(config, images / settings.results_per_epoch) for config in draws.all]
     found = []
     for _ in range(min(MOST, max(FEWEST, SIMULATED_TRIALS // count))):
-        trials = trials_of(draws, seconds, count, random)
-        one = simulate(trials, settings, min(at_once, num_trials), costs, random)
+        pace = random.choice(costs.paces)
+        trials = trials_of(draws, [pace * s for s in seconds], count, random)
+        paced = replace(costs, worker=pace * costs.worker)
+        one = simulate(trials, settings, min(at_once, num_trials), paced, random)
         found.append(scaled(one, num_trials / count, settings.time_budget or inf) if count < num_trials else one)
     return found
 
