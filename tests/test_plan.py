@@ -199,13 +199,13 @@ def test_costs_are_read_from_the_record_of_a_calibration_without_its_warm_ups() 
         [
             (0, 7, 105.0, 2.0),  # a warm-up; the worker was ready 2.75 s after the start
             (0, 7, 106.0, 0.65),
-            (1, 7, 107.3, 0.65),
-            (1, 7, 108.3, 0.65),
-            (2, 7, 109.5, 0.55),
-            (2, 7, 110.4, 0.55),
+            (1, 7, 107.5, 0.85),
+            (1, 7, 108.5, 0.65),
+            (2, 7, 109.9, 0.75),
+            (2, 7, 110.8, 0.55),
         ],
         began=100.0,
-        ended=111.0,
+        ended=111.4,
     )
     costs = measured(history, warm_ups=1)
     assert costs.corners == (Cost("linear", 64, 1, 0.65e-3, 0.25), Cost("linear", 32, 1, 0.55e-3, 0.25))
@@ -213,11 +213,12 @@ def test_costs_are_read_from_the_record_of_a_calibration_without_its_warm_ups() 
     assert costs.between_trials == pytest.approx(0.3)  # 0.4 s, of which 0.1 lie before every result
     assert costs.worker == pytest.approx(2.75)
     assert costs.closing == pytest.approx(0.6)
-    assert costs.paces == (1, 1, 1, 1)
+    assert costs.paces == (1, 1)
 
 
 def test_a_machine_that_is_busy_at_times_widens_the_range_of_the_time_and_of_nothing_else() -> None:
-    results = [(trial, 7, 105.0 + trial, 0.75 if trial < 30 else 2.75) for trial in range(40)]
+    seconds = [0.75] * 30 + [2.75] * 10
+    results = [(trial, 7, 105.0 + trial + part / 2, seconds[trial]) for trial in range(40) for part in (0, 1)]
     costs = measured(history_of(results, began=100.0, ended=150.0), warm_ups=0)
     assert costs.paces == (1, 1, 1, 1, 1, 1, 1, 2, 3, 3)
     settings = Settings(num_samples=10, max_epochs=1, early_stopping=False, sampler="random")

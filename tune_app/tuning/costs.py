@@ -93,13 +93,14 @@ def corners(configs: Iterable[Config]) -> list[Config]:
 def measured(history: History, warm_ups: int) -> Costs:
     """The costs in the record of a calibration, whose first `warm_ups` trials are left out.
 
-    Each worker must have had two results in a row. The time between two results of a worker, less that of
+    Of each trial the first result does not count for its corner, either: it shuffles a whole epoch and trains on a
+    part. The time between two results of a worker, less that of
     training and validation, is the way to the driver and back, or from one trial to the next.
     """
-    trials = [trial for trial in history.trials[warm_ups:] if trial.results]
     by_corner: dict[tuple[str, int, int], list[Entry]] = defaultdict(list)
-    for trial in trials:
-        by_corner[(str(trial.config["level"]), int(trial.config["bs"]), width_of(trial.config))] += trial.results
+    for trial in history.trials[warm_ups:]:
+        corner = (str(trial.config["level"]), int(trial.config["bs"]), width_of(trial.config))
+        by_corner[corner] += trial.results[1:]
     began, ended = history.spans[-1]
     by_worker = results_by_worker(history.trials)
     pairs = [pair for results in by_worker.values() for pair in pairwise(results)]
