@@ -19,7 +19,7 @@ from tune_app.experiment.record import Entry
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace, check_space, load_space
 from tune_app.experiment.spec import paths
-from tune_app.output.plan import comparison, comparison_words
+from tune_app.output.plan import comparison, comparison_words, number_words, time_words
 from tune_app.tuning import calibration
 from tune_app.tuning.costs import Cost, Costs, corners, measured
 from tune_app.tuning.driver import note_plan
@@ -314,6 +314,11 @@ def test_status_says_how_wrong_the_plan_was(tmp_path: Path) -> None:
     assert 0 < compared["took"]["seconds"] < 10
     shown = CliRunner().invoke(main, ["status", "x", "--experiments-dir", str(tmp_path)])
     assert shown.output.splitlines()[-1] == comparison_words(experiment)
+
+
+def test_what_is_certain_is_shown_without_a_range() -> None:
+    assert number_words(Range(low=96, median=96, high=96.2)) == "96"
+    assert time_words(Range(low=29.6, median=30, high=31)) == "30 s (30 s to 31 s)"
 
 
 def test_a_search_without_a_plan_says_nothing_of_one(tmp_path: Path) -> None:

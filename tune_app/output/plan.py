@@ -1,5 +1,6 @@
 """A plan for people, and how wrong it was."""
 
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -43,12 +44,18 @@ def plan_view(plan: Plan, settings: Settings, space: str) -> RenderableType:
 
 def time_words(value: Range) -> str:
     """Seconds with their range: 2 min 5 s (1 min 40 s to 2 min 51 s)."""
-    return f"{duration(value.median)} ({duration(value.low)} to {duration(value.high)})"
+    return range_words(value, duration)
 
 
 def number_words(value: Range) -> str:
     """A number with its range: 121 (95 to 140)."""
-    return f"{value.median:.0f} ({value.low:.0f} to {value.high:.0f})"
+    return range_words(value, "{:.0f}".format)
+
+
+def range_words(value: Range, words: Callable[[float], str]) -> str:
+    """A median with its range, where there is one."""
+    low, middle, high = words(value.low), words(value.median), words(value.high)
+    return middle if low == high else f"{middle} ({low} to {high})"
 
 
 def memory_words(memory: Memory, at_once: int) -> str:

@@ -125,14 +125,14 @@ def measured(history: History, warm_ups: int) -> Costs:
 
 
 def paces(by_corner: Sequence[Sequence[Entry]]) -> tuple[float, ...]:
-    """The results of all corners in their order, each in units of its corner's median, averaged over parts."""
+    """The results of all corners in their order, each in units of its corner's median: the median of each part."""
     relative = []
     for results in by_corner:
         usual = median(map(busy, results))
         relative += [(result["time"], busy(result) / usual) for result in results]
     in_order = [pace for _, pace in sorted(relative)]
     parts = np.array_split(in_order, min(PARTS, len(in_order)))
-    return tuple(float(part.mean()) for part in parts)
+    return tuple(float(np.median(part)) for part in parts)
 
 
 def results_by_worker(trials: Iterable[Trial]) -> dict[tuple[str, int], list[Entry]]:
