@@ -12,6 +12,7 @@ from tests.end_to_end.conftest import environment
 from tune_app.cli import main
 from tune_app.experiment.history import load_experiment
 from tune_app.experiment.settings import Settings
+from tune_app.tutorial.bundle import FILES, MANIFEST
 from tune_app.tutorial.levels import HYPERPARAMETERS, LEVELS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -105,11 +106,7 @@ def test_three_commands_lead_from_nothing_to_a_config_that_was_found_on_two_node
         run(export)
     finally:
         run("scripts/cluster stop")
-    assert sorted(path.name for path in (tmp_path / "best").iterdir()) == [
-        "config.yaml",
-        "manifest.json",
-        "weights.safetensors",
-    ]
+    assert {path.name for path in (tmp_path / "best").iterdir()} == {*FILES, MANIFEST}
     history = load_experiment("on-cluster", tmp_path / "experiments").history
     assert len({attempt["pid"] for trial in history.trials for attempt in trial.attempts}) == 2
 

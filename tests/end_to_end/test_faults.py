@@ -111,7 +111,7 @@ def test_a_driver_that_was_stopped_takes_no_trial_for_hung(
     times = [e["time"] for e in entries(tmp_path)]
     assert max(after - before for before, after in pairwise(times)) >= 9, "it was not stopped"
     durations = [v for e in entries(tmp_path) for k, v in e.items() if k.endswith("seconds")]
-    assert len(durations) == 3 * 8 + 1  # three of each result, one of the config
+    assert len(durations) == 7 * 8 + 5  # seven of each result; asking, the worker's start, three of the end
     assert min(durations) >= 0
     check(tmp_path, "x")
 
