@@ -55,25 +55,16 @@ class ConfirmationSearch(Search):
     def num_trials(self) -> int:
         """The runs so far and those that there may still be."""
         findings = self.findings
-        if findings.winner is None:
-            racing = sum(standing.state == "racing" for standing in findings.standings)
-            left = racing * ROUNDS - sum(
-                len(runs)
-                for runs, standing in zip(findings.runs, findings.standings, strict=True)
-                if standing.state == "racing"
-            )
-            return len(self.history.trials) + left + confirming(self.spec).seeds
-        return len(self.history.trials) + confirming(self.spec).seeds - len(findings.measured.runs)
+        left = confirming(self.spec).seeds - len(findings.measured.runs)
+        for runs, standing in zip(findings.runs, findings.standings, strict=True):
+            if standing.state == "racing":
+                left += ROUNDS - len(runs)
+        return len(self.history.trials) + left
 
     @property
     def all_begun(self) -> bool:
         """Whether the race is decided and all runs that measure the winner have begun."""
-        findings = self.findings
-        return (
-            not self.waiting
-            and findings.winner is not None
-            and len(findings.measured.runs) >= confirming(self.spec).seeds
-        )
+        return not self.waiting and self.findings.winner is not None and self.next_run() is None
 
     @property
     def ready(self) -> bool:
@@ -88,12 +79,8 @@ class ConfirmationSearch(Search):
         """
         findings, seeds = self.findings, Seeds.of(self.spec)
         if findings.winner is not None:
-            begun = len(findings.measured.runs)
-            return (
-                (findings.candidates[findings.winner], seeds.measuring[begun])
-                if begun < len(seeds.measuring)
-                else None
-            )
+            left = seeds.measuring[len(findings.measured.runs) :]
+            return (findings.candidates[findings.winner], left[0]) if left else None
         racing = [i for i, standing in enumerate(findings.standings) if standing.state == "racing"]
         for number, seed in enumerate(seeds.rounds):
             for i in racing:
