@@ -19,7 +19,7 @@ SHIPPED = Path(__file__).parent.parent / "tune_app" / "tutorial" / "mnist.parque
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """scripts/soak asks for more."""
-    parser.addoption("--kills", type=int, default=4, help="how often a search is killed before it may finish")
+    parser.addoption("--kills", type=int, default=2, help="how often a search is killed before it may finish")
     parser.addoption(
         "--histories", type=int, default=500, help="random histories that count; nearly twice as many are run"
     )

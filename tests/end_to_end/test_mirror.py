@@ -185,7 +185,7 @@ def test_without_its_server_a_search_goes_on_and_says_in_the_end_what_is_missing
         assert experiment.paths.record.read_bytes() == (local(tmp_path, bucket) / "x" / "record.jsonl").read_bytes()
     assert code == 4, err
     assert "4 trials: " in out
-    assert err.count("the search goes on, and copying is tried again") == 1
+    assert err.count("the search goes on, and copying is tried again") <= 1  # none where the search ends before
     assert AWS["AWS_SECRET_ACCESS_KEY"] not in out + err
     last = err.splitlines()[-1]
     assert last.startswith(f"Error: {bucket}/x: the last ")
