@@ -23,6 +23,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--histories", type=int, default=500, help="random histories that count; nearly twice as many are run"
     )
+    parser.addoption("--soak", action="store_true", help="run what takes too long for every run, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, visibly, what only scripts/soak runs."""
+    for item in items:
+        if item.get_closest_marker("soak") and not config.getoption("--soak"):
+            item.add_marker(pytest.mark.skip(reason="takes long: scripts/soak runs it"))
 
 
 @pytest.fixture(scope="session")

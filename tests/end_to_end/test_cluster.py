@@ -76,6 +76,7 @@ def test_an_address_where_nobody_answers_is_one_line_and_leaves_nothing(
 BROKEN = 'mount --bind /bin/false "$1" && shift && exec "$@"'
 
 
+@pytest.mark.soak
 @needs_mounts
 def test_a_ray_that_does_not_come_up_is_one_line_with_its_logs_and_leaves_nothing(
     tmp_path: Path, small_data: Path

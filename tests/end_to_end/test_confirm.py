@@ -126,6 +126,7 @@ def test_the_answer_says_what_the_winner_is_worth_on_images_that_no_search_saw(f
     assert verified["exactly"]
 
 
+@pytest.mark.soak
 def test_the_search_itself_reads_no_test_image(searched: Path, folder: Path) -> None:
     # With the test images' labels changed, nothing of the search changes, and the confirmation's test does.
     table = pq.read_table(folder / "data.parquet")

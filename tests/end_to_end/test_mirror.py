@@ -136,6 +136,7 @@ def searching(bucket: Bucket, pid: int) -> bool:
     return seen is not None and seen.manifest.holder is not None and seen.manifest.holder.pid == pid
 
 
+@pytest.mark.soak
 def test_one_that_was_stopped_and_is_replaced_stops_with_a_clear_line(
     tmp_path: Path, second: Path, start: Callable[..., Running], small_data: Path, bucket: Bucket
 ) -> None:
@@ -164,6 +165,7 @@ def test_one_that_was_stopped_and_is_replaced_stops_with_a_clear_line(
         kill(later)
 
 
+@pytest.mark.soak
 def test_without_its_server_a_search_goes_on_and_says_in_the_end_what_is_missing_until_resume_copies_it(
     tmp_path: Path, second: Path, start: Callable[..., Running], small_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

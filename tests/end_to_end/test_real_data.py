@@ -5,6 +5,7 @@ import os
 import re
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import SHIPPED
-from tests.end_to_end.conftest import Running, tune_app
+from tests.end_to_end.conftest import Running, tune_app, wait_for
 from tune_app.experiment.history import load_experiment
 
 CNN = """
@@ -56,7 +57,18 @@ def object_store(pid: int) -> tuple[str, int]:
     return file, used
 
 
-@pytest.mark.parametrize("level", ["linear", "validation"])
+def training(folder: Path, name: str) -> list[int]:
+    """The workers that have trained their trial for two epochs or more."""
+    trials = load_experiment(name, folder / "experiments").history.trials
+    return [t.attempts[0]["pid"] for t in trials if len(t.results) >= 2 and not t.ended]
+
+
+def all_train(folder: Path, name: str) -> bool:
+    """Whether these are as many as there are CPUs."""
+    return len(training(folder, name)) == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize("level", ["linear", pytest.param("validation", marks=pytest.mark.soak)])
 def test_a_worker_has_next_to_no_memory_of_its_own_for_the_data(
     tmp_path: Path, start: Callable[..., Running], level: str
 ) -> None:
@@ -70,9 +82,8 @@ def test_a_worker_has_next_to_no_memory_of_its_own_for_the_data(
     for name, data in (("all", []), ("few", ["--data", tmp_path / "few.parquet"])):
         running = start("search", "space.yaml", "--name", name, "--no-dashboard", "--no-early-stopping", *data)
         running.wait_for_results(name, 6)
-        trials = load_experiment(name, tmp_path / "experiments").history.trials
-        workers = [t.attempts[0]["pid"] for t in trials if t.results and not t.ended]
-        assert len(workers) == len(os.sched_getaffinity(0))
+        wait_for(partial(all_train, tmp_path, name), "every worker has trained for two epochs")
+        workers = training(tmp_path, name)
         measured[name] = [private_bytes(pid) for pid in workers]
         stores = [object_store(pid) for pid in workers]
         assert len({file for file, _ in stores}) == 1
