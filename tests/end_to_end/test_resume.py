@@ -26,7 +26,7 @@ search: {num_samples: 14, max_epochs: 4, results_per_epoch: 4, grace_period: 1, 
 LONG = "space: {level: cnn, bs: 2, lr: 0.01}\nsearch: {num_samples: 2, max_epochs: 3, results_per_epoch: 4}"
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
+@pytest.mark.parametrize("sampler", [pytest.param("random", marks=pytest.mark.soak), "tpe"])
 def test_a_driver_killed_again_and_again_finds_what_an_uninterrupted_one_finds(
     tmp_path: Path, start: Callable[..., Running], small_data: Path, sampler: str, pytestconfig: pytest.Config
 ) -> None:
