@@ -1,6 +1,7 @@
 """What tests share: a slice of the real MNIST, a Ray that asks for no token, and an S3 server."""
 
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,6 +32,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("soak") and not config.getoption("--soak"):
             item.add_marker(pytest.mark.skip(reason="takes long: scripts/soak runs it"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts_are_heeded() -> None:
+    """A shell ignores SIGINT in what it starts in the background, and so would all commands that tests start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

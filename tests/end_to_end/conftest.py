@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -53,12 +52,6 @@ def no_temporary_directory_stays() -> Iterator[None]:
     yield
     for folder in made:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def interrupts_are_heeded() -> None:
-    """A shell ignores SIGINT in what it starts in the background, and so would all commands that tests start."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def tune_app(
