@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import signal
 import subprocess
 import urllib.request
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.browser import needs_browser
 from tests.end_to_end.conftest import Running, descendants, temporary, tune_app, wait_for
 from tune_app.experiment.history import load_experiment
 
@@ -57,7 +57,7 @@ def metric(texts: list[str], name: str, **labels: str) -> float | None:
     return None
 
 
-@pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium, which .ci/run installs")
+@needs_browser
 def test_a_search_shows_in_the_dashboard_and_for_prometheus_and_on_this_machine_only(
     tmp_path: Path, start: Callable[..., Running], small_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
