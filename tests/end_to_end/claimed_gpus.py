@@ -49,7 +49,11 @@ class Claimed(Trainable):  # type: ignore[misc]
 def main(address: str, folder: Path) -> None:
     spec = spec_of("claimed", num_samples=8, max_epochs=1)
     usable = patch.object(resources, "gpu_memory", lambda _node: 5_000_000_000.0)
-    with usable, patch.object(bridge, "TutorialTrial", Claimed), cluster(Where(address=address), {}):
+    with (
+        usable,
+        patch.object(bridge, "TutorialTrial", Claimed),
+        cluster(Where(address=address), {}, spec.settings, 8),
+    ):
         share = resources.wait_for_resources(0, spec.settings, print)
         search = Search.create(spec, paths(folder / "experiments", "claimed"))
         search.begin()

@@ -13,6 +13,7 @@ import pytest
 from tests.end_to_end.conftest import Running, alive, descendants, left_in, temporary, tune_app, wait_for
 from tune_app.experiment.history import load_experiment
 from tune_app.experiment.record import read_entries
+from tune_app.tuning.resources import available_cpus
 from tune_app.tutorial.bundle import FILES, MANIFEST
 from tune_app.tutorial.levels import TUTORIAL_CONFIG
 
@@ -95,6 +96,28 @@ def test_a_worker_trains_one_trial_after_the_other(folder: Path) -> None:
     trials = load_experiment("x", folder / "experiments").history.trials
     workers = {attempt["pid"] for trial in trials for attempt in trial.attempts}
     assert len(workers) == min(len(os.sched_getaffinity(0)), 9)
+
+
+def started_ahead(folder: Path) -> list[bool]:
+    """Of each worker, whether it was there before the search began."""
+    history = load_experiment("x", folder / "experiments").history
+    first = {attempt["pid"]: attempt for trial in reversed(history.trials) for attempt in trial.attempts}
+    return [attempt["time"] - attempt["start_seconds"] < history.searches[0]["time"] for attempt in first.values()]
+
+
+def test_workers_start_while_ray_does(folder: Path) -> None:
+    ahead = available_cpus() <= 9
+    assert started_ahead(folder) == [ahead] * min(available_cpus(), 9)
+
+
+@pytest.mark.skipif(available_cpus() == 1, reason="one worker is one for each CPU")
+def test_where_fewer_trials_run_than_there_are_cpus_no_worker_starts_ahead(
+    tmp_path: Path, small_data: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text("space: {level: linear}\nsearch: {num_samples: 2, max_epochs: 1}")
+    arguments = ("--name", "x", "--data", small_data, "--no-dashboard", "--max-concurrent-trials", 1)
+    assert tune_app(tmp_path, "search", "space.yaml", *arguments).returncode == 0
+    assert started_ahead(tmp_path) == [False]
 
 
 def test_status_shows_every_trial_and_json_is_complete(folder: Path) -> None:

@@ -222,6 +222,8 @@ def run_trials(
         storage=experiment.storage,
         reuse_actors=True,
     )
+    # Tune would give each actor an environment of its own, which no worker that was started ahead fits.
+    controller._class_cache = {TutorialTrial: ray.remote(TutorialTrial)}
     # How many trials Tune stages: with its default of one, workers would wait for each other's successors.
     controller.update_max_pending_trials(concurrent)
     ended_by = None

@@ -15,9 +15,10 @@ from typing import IO, Any
 from unittest.mock import patch
 
 from tune_app.errors import TuneAppError
+from tune_app.experiment.settings import Settings
 from tune_app.tuning.lookout import lookout
 from tune_app.tuning.reaper import marked, reaper
-from tune_app.tuning.resources import this_machine
+from tune_app.tuning.resources import share, this_machine
 from tune_app.tuning.signals import undisturbed
 from tune_app.tuning.tokens import (
     LOOPBACK,
@@ -36,10 +37,13 @@ ENVIRONMENT = {
     "RAY_NUM_REDIS_GET_RETRIES": "3",  # once a second; that something answers is known before
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    # Trial actors bring their own environment, so workers started ahead are of no use to them.
-    "RAY_enable_worker_prestart": "0",
     "RAY_prestart_worker_first_driver": "0",
 }
+STARTED_AHEAD = {
+    "RAY_prestart_worker_first_driver": "1",
+    "RAY_preload_python_modules": "torch,ray.tune,tune_app.tuning.trainable,tune_app.tutorial.training",
+}
+"""Lets Ray start a worker for each CPU, which imports what trials need, while it is starting itself."""
 OBJECT_STORE_BYTES = 150_000_000
 """MNIST takes 47 MB. Explicit, so that Ray does not claim a third of the machine's memory."""
 SECONDS_TO_ANSWER = 10
@@ -82,11 +86,13 @@ class Connection:
 
 
 @contextmanager
-def cluster(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]:
+def cluster(where: Where, metadata: Mapping[str, str], settings: Settings, trials: int) -> Iterator[Connection]:
     """A connection to a Ray cluster, or to one of our own that ends with the block.
 
-    `metadata` is shown beside the job in the dashboard. A Ray that this process is connected to already is used
-    and left alone. Raises `TuneAppError` for what cannot be joined or would be open to anyone.
+    `metadata` is shown beside the job in the dashboard. Our own starts its workers ahead where at least as many
+    `trials` will run at once as there are CPUs: Ray starts one for each, and each takes 300 MB. A Ray that this
+    process is connected to already is used and left alone. Raises `TuneAppError` for what cannot be joined or would
+    be open to anyone.
     """
     import ray
 
@@ -106,8 +112,9 @@ def cluster(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]:
     temporary = temporary_directory()
     with reaper(temporary):
         try:
+            at_once = min(share(this_machine(), settings).at_once, trials)
             with undisturbed(), marked(temporary):
-                url = start(str(temporary), where, metadata)
+                url = start(str(temporary), where, metadata, at_once)
             protect_token()
             yield Connection(dashboard_words(url) if url else None)
         finally:
@@ -120,7 +127,7 @@ def watched(connection: Connection, again: str, finish: Callable[[], None]) -> A
     return lookout(connection.head, again, finish) if connection.head else nullcontext()
 
 
-def start(temporary: str, where: Where, metadata: Mapping[str, str]) -> str | None:
+def start(temporary: str, where: Where, metadata: Mapping[str, str], at_once: int) -> str | None:
     """Start a Ray of our own, reachable from this machine alone; where its dashboard is.
 
     Raises `TuneAppError` where it does not come up.
@@ -129,7 +136,8 @@ def start(temporary: str, where: Where, metadata: Mapping[str, str]) -> str | No
     from ray.job_config import JobConfig
 
     machine = this_machine()[0]
-    with only_here_and_what_is_used(where.dashboard, where.verbose):
+    ahead = STARTED_AHEAD if at_once >= machine.cpus else {}
+    with only_here_and_what_is_used(where.dashboard, where.verbose), patch.dict(os.environ, ahead):
         try:
             context = ray.init(
                 address="local",

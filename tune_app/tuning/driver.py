@@ -230,7 +230,8 @@ def search_on_cluster(
     """Start or join Ray and run what there is to do until all is done or a reason to end comes up."""
     title, again = called(spec, at)
     labels = {"job_name": title, "space_digest": spec.digest}
-    with mirrored(at, announce) as copying, cluster(where, labels) as connection:
+    trials = spec.search_space().num_trials(spec.settings)
+    with mirrored(at, announce) as copying, cluster(where, labels, spec.settings, trials) as connection:
         if connection.dashboard:
             announce(f"Ray dashboard: {connection.dashboard}")
         from tune_app.tuning.bridge import run_trials
