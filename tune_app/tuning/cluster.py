@@ -7,6 +7,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -185,6 +186,7 @@ def only_here_and_what_is_used(dashboard: bool, verbose: bool) -> Iterator[None]
     """
     from ray._private import ray_constants
     from ray._private.node import Node
+    from ray._private.state import GlobalState
 
     def no_dashboard(node: Any, **_how: object) -> None:
         node._webui_url = ""
@@ -195,6 +197,14 @@ def only_here_and_what_is_used(dashboard: bool, verbose: bool) -> Iterator[None]
         node._ray_params.dashboard_agent_listen_port = 0  # or Ray tries for 3 s where another has the usual one
         start_raylet(node, *how, **more)
 
+    get_node = GlobalState.get_node
+
+    def get_node_soon(state: Any, node_id: str) -> Any:
+        until = time.monotonic() + 1  # as long as Ray waits between two looks; after that it is for Ray to complain
+        while time.monotonic() < until and node_id not in [node["NodeID"] for node in state.node_table()]:
+            time.sleep(0.01)
+        return get_node(state, node_id)
+
     instead: dict[str, Any] = {"start_monitor": lambda _node: None, "start_raylet": at_any_port}
     if not verbose:
         instead["start_log_monitor"] = lambda _node: None
@@ -202,7 +212,8 @@ def only_here_and_what_is_used(dashboard: bool, verbose: bool) -> Iterator[None]
         instead["start_api_server"] = no_dashboard
     # Ray takes 127.0.0.1 for the address of a machine, and then listens there alone, only where it is told that
     # there can be no cluster; elsewhere it replaces it by an address that others can reach.
-    with patch.multiple(Node, **instead), patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False):
+    local = patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False)
+    with patch.multiple(Node, **instead), patch.object(GlobalState, "get_node", get_node_soon), local:
         yield
 
 
