@@ -1,0 +1,164 @@
+"""Start a Ray of our own, on this machine alone, quickly and with nothing that is not used."""
+
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from tune_app.errors import TuneAppError
+from tune_app.tuning.reaper import marked, reaper
+from tune_app.tuning.resources import this_machine
+from tune_app.tuning.signals import undisturbed
+from tune_app.tuning.tokens import LOOPBACK, protect_token
+
+PRELOADED = "torch,ray.tune,tune_app.tuning.trainable,tune_app.tutorial.training"
+"""What workers import first, without waiting for a trial."""
+OBJECT_STORE_BYTES = 150_000_000
+"""MNIST takes 47 MB. Explicit, so that Ray does not claim a third of the machine's memory."""
+COMPLAINT = re.compile(r"\berror\b|\bfail|\bcannot\b|\bfatal\b", re.IGNORECASE)
+"""A line of Ray's logs that may say why it has not come up."""
+LONGEST_TEMPORARY = 29
+"""Ray's sockets lie up to 64 characters below the directory made here, and Unix allows 107 in all."""
+
+
+@contextmanager
+def local_cluster(
+    metadata: Mapping[str, str], at_once: int, dashboard_host: str | None, verbose: bool
+) -> Iterator[str | None]:
+    """Be connected to a Ray that is reachable from this machine alone; yields the dashboard's address, if any.
+
+    metadata: shown beside the job in the dashboard. at_once: how many trials will run at a time; where that is at
+    least the number of CPUs, workers start ahead, since Ray starts one for each, and each takes 300 MB.
+    dashboard_host: None for no dashboard. verbose: with Ray's own words. Raises `TuneAppError` where it does not
+    come up.
+    """
+    import ray
+
+    temporary = temporary_directory()
+    with reaper(temporary):
+        try:
+            with undisturbed(), marked(temporary):
+                url = start(temporary, metadata, at_once, dashboard_host, verbose)
+            protect_token()
+            yield url
+        finally:
+            with undisturbed():
+                ray.shutdown()
+
+
+def start(
+    temporary: Path, metadata: Mapping[str, str], at_once: int, dashboard_host: str | None, verbose: bool
+) -> str | None:
+    """Start it, with its files in `temporary`; the other arguments and errors are those of `local_cluster`."""
+    import ray
+    from ray.job_config import JobConfig
+
+    machine = this_machine()[0]
+    workers = {
+        "RAY_prestart_worker_first_driver": str(int(at_once >= machine.cpus)),
+        "RAY_preload_python_modules": PRELOADED,
+    }
+    with only_here_and_what_is_used(dashboard_host is not None, verbose), patch.dict(os.environ, workers):
+        try:
+            context = ray.init(
+                address="local",
+                num_cpus=int(machine.cpus),
+                num_gpus=int(machine.gpus),
+                include_dashboard=dashboard_host is not None,
+                dashboard_host=dashboard_host or LOOPBACK,
+                object_store_memory=OBJECT_STORE_BYTES,
+                log_to_driver=verbose,
+                configure_logging=verbose,
+                job_config=JobConfig(metadata=dict(metadata)),
+                _temp_dir=str(temporary),
+            )
+        except Exception as error:  # Ray raises nothing more special
+            raise TuneAppError(why_not_started(error, temporary)) from None
+    return context.dashboard_url or None
+
+
+def why_not_started(error: Exception, temporary: Path) -> str:
+    """Why Ray has not come up, in one line; its logs, which go with `temporary`, are kept elsewhere and named."""
+    said = " ".join(str(error).split()).replace(str(temporary), "...") or type(error).__name__
+    words = [f"Ray does not start: {said[:300]}"]
+    written = [path for path in sorted(temporary.glob("session_*/logs/*.*")) if path.stat().st_size]
+    lines = [line.strip() for path in written for line in path.read_text(errors="replace").splitlines()]
+    complaints = [line for line in lines if COMPLAINT.search(line)]
+    if complaints:
+        words.append(f"its last complaint: {complaints[-1][:300]}")
+    if written:
+        kept = Path(tempfile.mkdtemp(prefix="tune-app-ray-logs-"))
+        for path in written:
+            shutil.copy(path, kept)
+        words.append(f"its logs: {kept}")
+    words.append(
+        f"allowed: a machine with memory, processes, and disk space in {temporary.parent} left, and all of ray"
+    )
+    return "; ".join(words)
+
+
+@contextmanager
+def only_here_and_what_is_used(dashboard: bool, verbose: bool) -> Iterator[None]:
+    """Keep `ray.init` from listening elsewhere and from starting what nothing here uses: it has no option for that.
+
+    The autoscaler's monitor keeps the shutdown waiting for a second; the dashboard's process is started, and
+    waited for, without a dashboard, too, and so is its agent's server; the log monitor reads logs that nobody is
+    shown.
+    """
+    # Ray takes 127.0.0.1 for the address of a machine, and then listens there alone, only where it is told that
+    # there can be no cluster; elsewhere it replaces it by an address that others can reach.
+    replaced = {
+        "ray_constants.ENABLE_RAY_CLUSTER": False,
+        "node.Node.start_monitor": lambda _node: None,
+        "node.Node.start_raylet": start_raylet_at_any_port(),
+        "state.GlobalState.get_node": get_node_soon(),
+    }
+    if not verbose:
+        replaced["node.Node.start_log_monitor"] = lambda _node: None
+    if not dashboard:
+        replaced["node.Node.start_api_server"] = lambda node, **_how: setattr(node, "_webui_url", "")
+        replaced["utils.get_dashboard_dependency_error"] = lambda: ImportError("nobody looks at it")
+    with ExitStack() as patches:
+        for name, instead in replaced.items():
+            patches.enter_context(patch(f"ray._private.{name}", instead))
+        yield
+
+
+def start_raylet_at_any_port() -> Callable[..., None]:
+    """Ray's `start_raylet`, with any port for the dashboard's agent."""
+    from ray._private.node import Node
+
+    start_raylet = Node.start_raylet
+
+    def at_any_port(node: Any, *how: Any, **more: Any) -> None:
+        node._ray_params.dashboard_agent_listen_port = 0  # or Ray tries for 3 s where another has the usual one
+        start_raylet(node, *how, **more)
+
+    return at_any_port
+
+
+def get_node_soon() -> Callable[[Any, str], Any]:
+    """Ray's `get_node`, which looks once a second whether the node has come up, behind one that looks often."""
+    from ray._private.state import GlobalState
+
+    get_node = GlobalState.get_node
+
+    def soon(state: Any, node_id: str) -> Any:
+        until = time.monotonic() + 1  # then it is for Ray to complain
+        while time.monotonic() < until and node_id not in [node["NodeID"] for node in state.node_table()]:
+            time.sleep(0.01)
+        return get_node(state, node_id)
+
+    return soon
+
+
+def temporary_directory() -> Path:
+    """A directory with a path that is short enough for Ray's sockets."""
+    usual = tempfile.gettempdir()
+    return Path(tempfile.mkdtemp(prefix="tune-", dir=usual if len(usual) <= LONGEST_TEMPORARY else "/tmp"))
