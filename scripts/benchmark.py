@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measure this app against its peers: whole processes, in turns, medians.
 
-    .venv/bin/python scripts/benchmark.py search [--trials 24] [--trials 100] [--rounds 5]
+    .venv/bin/python scripts/benchmark.py search [--trials 24] [--trials 100] [--rounds 5] [--no-ray-tune]
     .venv/bin/python scripts/benchmark.py cluster [--trials 100] [--rounds 3]
     .venv/bin/python scripts/benchmark.py scale [--trials 10000]
 
@@ -213,11 +213,14 @@ def main() -> None:
 @main.command()
 @click.option("--trials", type=int, multiple=True, default=(24, 100), show_default=True)
 @click.option("--rounds", type=int, default=5, show_default=True)
-def search(trials: tuple[int, ...], rounds: int) -> None:
+@click.option("--ray-tune/--no-ray-tune", default=True, help="Ray Tune takes most of the time: minutes a round.")
+def search(trials: tuple[int, ...], rounds: int, ray_tune: bool) -> None:
     """The same search by this app, by Ray Tune and by Optuna."""
     click.echo(f"{CORES} cores, load {os.getloadavg()[0]:.2f}, {rounds} rounds in turns\n")
     for n in trials:
-        runs: dict[str, list[dict[str, float]]] = {program: [] for program in PROGRAMS}
+        runs: dict[str, list[dict[str, float]]] = {
+            program: [] for program in PROGRAMS if ray_tune or program != RAY
+        }
         for round_ in range(rounds):
             for program, measured in runs.items():
                 measured.append(measure(program, n))
