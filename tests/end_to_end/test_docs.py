@@ -140,13 +140,23 @@ def test_every_command_setting_and_dimension_is_documented() -> None:
         assert f"| `{name}` | {default}".rstrip() + " |" in spaces.replace("1.0", "1"), name
 
 
-def test_the_tree_in_the_readme_names_every_module() -> None:
-    readme = (ROOT / "README.md").read_text()
+def test_the_tree_of_the_architecture_names_every_module() -> None:
+    tree = (ROOT / "docs" / "architecture.md").read_text()
     modules = [
         p for p in (ROOT / "tune_app").rglob("*.py") if p.parent.name in ("tutorial", "experiment", "tuning")
     ]
     known = {"lesson.py", "__init__.py"}
-    assert [p.name for p in modules if p.name not in readme and p.name not in known] == []
+    assert [p.name for p in modules if p.name not in tree and p.name not in known] == []
+
+
+def test_what_the_architecture_speaks_of_exists() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    source = "".join(path.read_text() for path in (ROOT / "tune_app").rglob("*.py"))
+    names = {part for name in re.findall(r"`([A-Za-z.]+)`", text) for part in name.split(".")}
+    assert len(names) > 10
+    assert [
+        name for name in names if not re.search(rf"(def|class) {name}\b|^ *{name}(:.*)? = ", source, re.MULTILINE)
+    ] == []
 
 
 def test_shipped_spaces_are_those_the_readme_names() -> None:
