@@ -1,18 +1,22 @@
 """Bundles of real trainings: searched without Ray, exported as the command does it."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from click.testing import CliRunner, Result
 
-from tests.test_search import WORKER, ask_and_start, spec_of
+from tests.made_up import WORKER, ask_and_start, spec_of
+from tune_app.cli import main
 from tune_app.experiment.history import load_experiment
 from tune_app.experiment.spec import DataSource, paths
 from tune_app.machine import cpu_model
 from tune_app.output.export import export_best
 from tune_app.tuning.search import Search
 from tune_app.tutorial import mnist, training
+from tune_app.tutorial.bundle import FILES, MANIFEST, digest, sealed
 from tune_app.tutorial.levels import LEVELS, Config, complete
 
 WORKER_HERE = {**WORKER, "cpu": cpu_model()}
@@ -56,3 +60,14 @@ def make_bundle(folder: Path, config: Config, data: Path | None, epochs: int, re
     search.close()
     export_best(load_experiment("made", folder / "experiments"), folder / "best")
     return folder / "best"
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def reseal(folder: Path, **changes: object) -> None:
+    """What a stranger can do: change files, and write a manifest that fits them."""
+    manifest = json.loads((folder / MANIFEST).read_text())
+    files = {name: digest((folder / name).read_bytes()) for name in FILES}
+    (folder / MANIFEST).write_text(sealed({**manifest, "files": files, **changes}))

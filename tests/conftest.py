@@ -1,6 +1,7 @@
 """What tests share: a slice of the real MNIST, a Ray that asks for no token, and an S3 server."""
 
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,3 +86,19 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     for name, value in {**AWS, "AWS_ENDPOINT_URL": s3_server}.items():
         monkeypatch.setenv(name, value)
     return Bucket.at(f"s3://test/{secrets.token_hex(4)}")
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> Path:
+    """A bundle of level fit."""
+    from tests.bundles import config_of, make_bundle
+
+    return make_bundle(tmp_path_factory.mktemp("made"), config_of("fit"), small_data, 2, 2)
+
+
+@pytest.fixture
+def bundle(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it that a test may damage, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(made, tmp_path / "best")
+    return Path("best")

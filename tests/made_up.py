@@ -5,12 +5,66 @@ import random
 from pathlib import Path
 from typing import Any
 
-from tests.test_search import WORKER, result_of, spec_of
+import numpy as np
+
+from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import load_space
-from tune_app.experiment.spec import paths
+from tune_app.experiment.spec import DataSource, Spec, paths
+from tune_app.machine import versions
 from tune_app.tuning.search import Search
 
+WORKER = {"node": "here", "pid": 1, "cpu": "a CPU", "threads": 1, "device": "cpu", "start_seconds": 2.0}
 SCRIPT = "<script>window.hacked = 1</script>"
+
+
+def spec_of(name: str, space: dict[str, Any] | None = None, **settings: Any) -> Spec:
+    return Spec(
+        name=name,
+        space=space or {"level": {"choice": ["linear", "cnn"]}, "lr": {"loguniform": [0.01, 1]}},
+        settings=Settings(**{"sampler": "random", "max_epochs": 9, "results_per_epoch": 1, **settings}),
+        data=DataSource(source=None, digest="d", train=50_000, valid=10_000),
+        versions=versions(),
+    )
+
+
+def result_of(k: int, value: float, results_per_epoch: int = 1, **more: Any) -> dict[str, Any]:
+    return {
+        "k": k,
+        "epoch": k / results_per_epoch,
+        "valid_accuracy": value,
+        "valid_loss": 1 - value,
+        "train_loss": 1 - value,
+        "images": 50_000 // results_per_epoch,
+        "train_seconds": 0.2,
+        "valid_seconds": 0.1,
+        "start_seconds": 0.02,
+        "wait_seconds": 0.01,
+        "parameters": 7850,
+        "diverged": False,
+        "state": {"model.weights": np.full(3, value), "momentum.weights": np.zeros(3)},
+        **more,
+    }
+
+
+def ask_and_start(search: Search, worker: dict[str, Any] = WORKER) -> int:
+    number = search.ask().number
+    search.started(number, worker)
+    return number
+
+
+def give_one(search: Search, number: int, k: int, value: float) -> None:
+    result = result_of(k, value)
+    search.report(number, result, search.judge(number, result))
+
+
+def give(search: Search, number: int, *values: float) -> None:
+    """Results of a trial one after the other, until it is stopped or there are no more values."""
+    for k, value in enumerate(values, 1):
+        result = result_of(k, value)
+        decision = search.judge(number, result)
+        search.report(number, result, decision)
+        if decision.stop:
+            return
 
 
 def tutorial_search(folder: Path, name: str, trials: int, **settings: Any) -> Search:

@@ -5,6 +5,7 @@ import platform
 import resource
 import sys
 import time
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,7 +15,13 @@ PACKAGES = ("tune_app", "torch", "ray", "optuna", "numpy")
 
 def versions() -> dict[str, str]:
     """Python's version and those of the packages that decide what is computed."""
-    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    return {"python": platform.python_version()} | {name: installed(name) for name in PACKAGES}
+
+
+@cache
+def installed(package: str) -> str:
+    """The version of an installed package; it is looked up in a file of kilobytes, so once."""
+    return version(package)
 
 
 def cpu_model() -> str:

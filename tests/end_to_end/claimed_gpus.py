@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from ray.tune import Trainable
 
-from tests.test_search import WORKER, result_of, spec_of
+from tests.made_up import WORKER, result_of, spec_of
 from tune_app.experiment.history import load_experiment
 from tune_app.experiment.spec import paths
 from tune_app.tuning import bridge, resources

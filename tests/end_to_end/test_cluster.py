@@ -1,5 +1,6 @@
 """Rays of our own and of others."""
 
+import re
 import stat
 import subprocess
 import sys
@@ -71,6 +72,16 @@ def test_an_address_where_nobody_answers_is_one_line_and_leaves_nothing(
     assert done.stderr.startswith(f"Error: --address {wrong}: ")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "experiments").exists()
+
+
+def test_auto_is_what_ray_address_says_and_asked_first_whether_it_answers(
+    tmp_path: Path, small_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    done = tune_app(tmp_path, "search", "quick", "--data", small_data, "--address", "auto", timeout=30)
+    assert done.returncode == 1
+    # Ray replaces 127.0.0.1 by an address of the machine.
+    assert re.fullmatch(r"Error: --address auto: no Ray cluster answers at \S+:1: .*\n", done.stderr)
 
 
 BROKEN = 'mount --bind /bin/false "$1" && shift && exec "$@"'

@@ -9,22 +9,31 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import AWS, running_s3_server
-from tests.end_to_end.conftest import Running, alive, descendants, tune_app, wait_for
+from tests.end_to_end.conftest import COMMAND, Running, alive, descendants, tune_app, wait_for
 from tests.end_to_end.invariants import check, outcome
+from tests.made_up import ask_and_start, give, spec_of
 from tune_app.errors import TuneAppError
+from tune_app.experiment import mirror
 from tune_app.experiment.bucket import Bucket
 from tune_app.experiment.history import Experiment, load_experiment
-from tune_app.experiment.mirror import read_manifest
+from tune_app.experiment.mirror import (
+    read_manifest,
+)
+from tune_app.experiment.spec import paths
+from tune_app.tuning import mirroring
+from tune_app.tuning.mirroring import Mirror, mirrored
+from tune_app.tuning.search import Search
 
 HASTY = [sys.executable, "-m", "tests.end_to_end.hasty"]
 SECONDS_ALIVE = 12
 """As hasty.py has it."""
+AS_IT_IS = pytest.param(COMMAND, mirror.SECONDS_ALIVE, 24, marks=pytest.mark.soak, id="as it is")
 SPACE = """
 space: {level: {choice: [fit, cnn]}, lr: {loguniform: [0.01, 1]}, bs: 4}
 search: {num_samples: 4, max_epochs: 4, results_per_epoch: 4, grace_period: 4, max_concurrent_trials: 1}
@@ -68,20 +77,30 @@ def local(folder: Path, bucket: Bucket) -> Path:
     return place
 
 
-def resumed(folder: Path, bucket: Bucket) -> subprocess.CompletedProcess[str]:
-    return tune_app(folder, "resume", "x", "--no-dashboard", "--experiments-dir", bucket, command=HASTY)
+def resumed(folder: Path, bucket: Bucket, command: Sequence[str] = HASTY) -> subprocess.CompletedProcess[str]:
+    return tune_app(folder, "resume", "x", "--no-dashboard", "--experiments-dir", bucket, command=command)
 
 
+@pytest.mark.parametrize(
+    ("command", "seconds_alive", "trials"), [pytest.param(HASTY, SECONDS_ALIVE, 12, id="hasty"), AS_IT_IS]
+)
 def test_a_killed_search_goes_on_on_another_machine_and_finds_what_an_uninterrupted_one_finds(
-    tmp_path: Path, second: Path, start: Callable[..., Running], small_data: Path, bucket: Bucket
+    tmp_path: Path,
+    second: Path,
+    start: Callable[..., Running],
+    small_data: Path,
+    bucket: Bucket,
+    command: Sequence[str],
+    seconds_alive: float,
+    trials: int,
 ) -> None:
     (tmp_path / "space.yaml").write_text(SPACE)
-    arguments = ("search", "space.yaml", "--data", small_data, "--no-dashboard")
+    arguments = ("search", "space.yaml", "--data", small_data, "--num-samples", trials, "--no-dashboard")
     whole = tune_app(tmp_path, *arguments, "--name", "whole")
     assert whole.returncode == 0, whole.stderr
-    running = start(*arguments, "--name", "x", "--experiments-dir", bucket, command=HASTY)
+    running = start(*arguments, "--name", "x", "--experiments-dir", bucket, command=command)
     wait_for(copied(bucket, 2), "two results are copied")
-    told = resumed(second, bucket)
+    told = resumed(second, bucket, command)
     assert (told.returncode, told.stderr.count("\n")) == (1, 1), told.stderr
     assert told.stderr.startswith(f"Error: {bucket}/x: is being searched by process {running.process.pid} on ")
     assert "if it has died, the search can be taken over in " in told.stderr
@@ -93,8 +112,8 @@ def test_a_killed_search_goes_on_on_another_machine_and_finds_what_an_uninterrup
     last = max(r["time"] for trial in had.trials for r in trial.results)
     known = max(r["time"] for trial in has.trials for r in trial.results)
     assert last - known < 30
-    wait_for(lambda: silent(bucket), "it is taken for dead", 30)
-    done = resumed(second, bucket)
+    wait_for(lambda: silent(bucket, seconds_alive), "it is taken for dead", seconds_alive + 20)
+    done = resumed(second, bucket, command)
     assert done.returncode == 0, done.stderr
     assert load_experiment("x", bucket.url).state == "finished"
     (second / "experiments").symlink_to(local(second, bucket))
@@ -104,10 +123,10 @@ def test_a_killed_search_goes_on_on_another_machine_and_finds_what_an_uninterrup
     assert outcome(tmp_path, "x") == outcome(tmp_path, "whole")
 
 
-def silent(bucket: Bucket) -> bool:
+def silent(bucket: Bucket, seconds_alive: float = SECONDS_ALIVE) -> bool:
     """Whether nobody has said for long enough that they search x."""
     seen = read_manifest(bucket / "x")
-    return seen is not None and time.time() - seen.written > SECONDS_ALIVE + 1
+    return seen is not None and time.time() - seen.written > seconds_alive + 1
 
 
 def test_an_interrupted_search_is_copied_to_its_end_and_goes_on_elsewhere_at_once(
@@ -194,3 +213,62 @@ def test_without_its_server_a_search_goes_on_and_says_in_the_end_what_is_missing
     assert str(local(tmp_path, bucket)) in last
     (tmp_path / "experiments").symlink_to(local(tmp_path, bucket))
     check(tmp_path, "x")
+
+
+def test_a_confirmation_of_a_search_in_a_bucket_is_interrupted_and_ends_on_another_machine(
+    tmp_path: Path, second: Path, start: Callable[..., Running], small_data: Path, bucket: Bucket
+) -> None:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    there = ("--no-dashboard", "--experiments-dir", bucket)
+    done = tune_app(tmp_path, "search", "space.yaml", "--name", "x", "--data", small_data, *there)
+    assert done.returncode == 0, done.stderr
+    confirm = ("confirm", "x", "--top", 2, "--seeds", 2, "--json", *there)
+    running = start(*confirm)
+    record = local(tmp_path, bucket) / "x" / "confirmation-1" / "record.jsonl"
+    wait_for(lambda: record.exists() and record.read_text().count('"kind":"result"') >= 4, "there are 4 results")
+    os.kill(running.process.pid, signal.SIGINT)
+    assert running.end()[0] == 130
+    done = tune_app(second, *confirm)
+    assert done.returncode == 0, done.stderr
+    ended = local(second, bucket) / "x" / "confirmation-1" / "record.jsonl"
+    assert ended.read_bytes().startswith(record.read_bytes())
+    status = json.loads(tune_app(tmp_path, "status", "x", "--json", "--experiments-dir", bucket).stdout)
+    assert status["confirmation"]["winner"] == json.loads(done.stdout)["winner"]
+
+
+def test_a_server_that_goes_away_is_told_once_and_what_is_missing_and_where_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in AWS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(mirroring, "SECONDS_BETWEEN_COPIES", 0.2)
+    told: list[str] = []
+    tries: list[bool] = []
+    copy_all = Mirror.copy_all
+
+    def counted(self: Mirror, last: bool) -> None:
+        tries.append(last)
+        copy_all(self, last)
+
+    monkeypatch.setattr(Mirror, "copy_all", counted)
+    with running_s3_server() as (url, server):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        at = paths(Bucket("s3://test/there"), "y")
+        assert at.copy is not None
+        copy = at.copy
+        with mirrored(at, told.append) as copying:
+            other = Search.create(spec_of("y"), at)
+            other.begin()
+            wait_for(lambda: (seen := read_manifest(copy)) and seen.manifest.bytes > 0, "it is copied")
+            server.kill()
+            server.wait()
+            give(other, ask_and_start(other), 0.5, 0.6)
+            wait_for(lambda: told, "the loss is told")
+            before = len(tries)
+            wait_for(lambda: len(tries) >= before + 2, "it is tried again")
+            other.close()
+    assert len(told) == 1
+    assert told[0].endswith("the search goes on, and copying is tried again")
+    assert copying.missing is not None
+    assert str(at.root) in copying.missing
+    assert AWS["AWS_SECRET_ACCESS_KEY"] not in told[0] + copying.missing

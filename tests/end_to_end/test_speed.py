@@ -1,10 +1,13 @@
 """What must be quick, as whole processes. scripts/benchmark.py measures searches."""
 
+import os
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.end_to_end.conftest import tune_app
-from tests.test_search import ask_and_start, give, spec_of
+from tests.made_up import ask_and_start, give, spec_of, tutorial_search
 from tune_app.experiment.spec import paths
 from tune_app.tuning.search import Search
 
@@ -31,3 +34,18 @@ def test_status_of_100_trials_answers_within_1_s(tmp_path: Path) -> None:
     search.end("completed")
     search.close()
     assert quickest(tmp_path, "status", "x") < 1
+
+
+def test_a_thousand_trials_fit_into_eight_megabytes_and_take_less_than_ten_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # nothing is at stake
+    search = tutorial_search(tmp_path / "experiments", "made", 1000)
+    search.end("completed")
+    search.close()
+    assert search.history.results > 8000
+    begin = time.perf_counter()
+    done = tune_app(tmp_path, "report", "made")
+    assert time.perf_counter() - begin < 10
+    assert done.stdout == "wrote made-report.html\n"
+    assert (tmp_path / "made-report.html").stat().st_size < 8_000_000

@@ -108,14 +108,14 @@ def join(where: Where, metadata: Mapping[str, str]) -> Connection:
     from ray.job_config import JobConfig
 
     address = str(where.address)
-    require_answer(address)
+    place = answering(address)
     # Inside a submitted job, Ray passes the job's own metadata on, and takes no other.
     job_config = None if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else JobConfig(metadata=dict(metadata))
     with tempfile.TemporaryFile() as said:
         try:
             with undisturbed(), stderr_into(said):
                 context = ray.init(
-                    address=address,
+                    address=place,
                     log_to_driver=where.verbose,
                     configure_logging=where.verbose,
                     job_config=job_config,  # type: ignore[arg-type]  # None is its default
@@ -150,17 +150,28 @@ def stderr_into(file: IO[bytes]) -> Iterator[None]:
         os.close(before)
 
 
-def require_answer(address: str) -> None:
-    """Raise `TuneAppError` unless the address is one and something answers there: Ray would try for minutes."""
+def answering(address: str) -> str:
+    """HOST:PORT of an address where something answers; "auto" is RAY_ADDRESS, or else the cluster of this machine.
+
+    Raises `TuneAppError` where nothing answers: Ray would try for minutes.
+    """
+    from ray._private.services import canonicalize_bootstrap_address_or_die
+
+    place = address
     if address == "auto":
-        return  # Ray looks for one on this machine, and says at once if there is none
-    host, _, port = address.rpartition(":")
+        try:
+            place = canonicalize_bootstrap_address_or_die(address)
+        except (ConnectionError, ValueError) as error:
+            raise TuneAppError(f"--address auto: {str(error).splitlines()[0]}") from None
+    host, _, port = place.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536 or "/" in host:
         raise TuneAppError(f"--address {address}: is no address, allowed: auto or HOST:PORT")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_ANSWER).close()
     except (OSError, UnicodeError) as error:
-        raise TuneAppError(f"--address {address}: no Ray cluster answers: {error}") from None
+        at = "" if place == address else f" at {place}"
+        raise TuneAppError(f"--address {address}: no Ray cluster answers{at}: {error}") from None
+    return place
 
 
 def dashboard_words(url: str) -> str:

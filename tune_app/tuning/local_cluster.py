@@ -1,6 +1,5 @@
 """Start a Ray of our own, on this machine alone, quickly and with nothing that is not used."""
 
-import os
 import re
 import shutil
 import tempfile
@@ -17,7 +16,7 @@ from tune_app.tuning.resources import this_machine
 from tune_app.tuning.signals import undisturbed
 from tune_app.tuning.tokens import LOOPBACK, protect_token
 
-PRELOADED = "torch,ray.tune,tune_app.tuning.trainable,tune_app.tutorial.training"
+PRELOADED = ["torch", "ray.tune", "tune_app.tuning.trainable", "tune_app.tutorial.training"]
 """What workers import first, without waiting for a trial."""
 OBJECT_STORE_BYTES = 150_000_000
 """MNIST takes 47 MB. Explicit, so that Ray does not claim a third of the machine's memory."""
@@ -60,11 +59,7 @@ def start(
     from ray.job_config import JobConfig
 
     machine = this_machine()[0]
-    workers = {
-        "RAY_prestart_worker_first_driver": str(int(at_once >= machine.cpus)),
-        "RAY_preload_python_modules": PRELOADED,
-    }
-    with only_here_and_what_is_used(dashboard_host is not None, verbose), patch.dict(os.environ, workers):
+    with only_here_and_what_is_used(dashboard_host is not None, verbose):
         try:
             context = ray.init(
                 address="local",
@@ -77,6 +72,10 @@ def start(
                 configure_logging=verbose,
                 job_config=JobConfig(metadata=dict(metadata)),
                 _temp_dir=str(temporary),
+                _system_config={
+                    "prestart_worker_first_driver": at_once >= machine.cpus,
+                    "preload_python_modules": PRELOADED,
+                },
             )
         except Exception as error:  # Ray raises nothing more special
             raise TuneAppError(why_not_started(error, temporary)) from None

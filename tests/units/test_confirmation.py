@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.test_search import WORKER, ask_and_start, give, result_of, spec_of
+from tests.made_up import WORKER, ask_and_start, give, result_of, spec_of
 from tune_app.errors import TuneAppError
 from tune_app.experiment.confirmation import (
     Confirmation,

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_search import ask_and_start, give, spec_of
+from tests.made_up import ask_and_start, give, spec_of
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import experiment_names, load_experiment, replay
 from tune_app.experiment.record import FORMAT, RecordWriter

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_search import ask_and_start, give, result_of, spec_of
+from tests.made_up import ask_and_start, give, result_of, spec_of
 from tune_app import api
 from tune_app.errors import TuneAppError
 from tune_app.experiment.enqueue import enqueued_configs

@@ -15,8 +15,8 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from tests.test_idx import idx_bytes
-from tests.test_mnist import shipped
+from tests.units.test_idx import idx_bytes
+from tests.units.test_mnist import shipped
 from tune_app.errors import TuneAppError
 from tune_app.tutorial import download, mnist
 from tune_app.tutorial.idx import IMAGES, LABELS

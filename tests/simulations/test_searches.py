@@ -7,8 +7,8 @@ from statistics import median
 
 import pytest
 
-from tests.curves import Curve, nearest, read_curves
-from tests.test_search import WORKER, result_of
+from tests.made_up import WORKER, result_of
+from tests.simulations.curves import Curve, nearest
 from tune_app.experiment.history import STOPPED, History
 from tune_app.experiment.space import load_space
 from tune_app.experiment.spec import DataSource, Spec, paths
@@ -18,11 +18,6 @@ from tune_app.tutorial.levels import LEVELS
 
 DATA = DataSource(source=None, digest="d", train=50_000, valid=10_000)
 PARAMETERS = {"logistic": 7_850, "cnn": 3_930}
-
-
-@pytest.fixture(scope="session")
-def curves() -> list[Curve]:
-    return read_curves()
 
 
 @dataclass(order=True)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.test_search import WORKER, ask_and_start, give, spec_of
+from tests.made_up import WORKER, ask_and_start, give, spec_of
 from tune_app.errors import TuneAppError
 from tune_app.experiment.enqueue import enqueued_configs
 from tune_app.experiment.history import COMPLETED, Trial, load_experiment

@@ -2,10 +2,8 @@
 
 import base64
 import json
-import os
 import re
 import shlex
-import time
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,8 +14,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from tests.made_up import SCRIPT, tutorial_search
-from tests.test_search import WORKER, ask_and_start, give, spec_of
+from tests.made_up import SCRIPT, WORKER, ask_and_start, give, spec_of, tutorial_search
 from tune_app.cli import main
 from tune_app.experiment.history import Experiment, load_experiment
 from tune_app.experiment.record import FORMAT, encode
@@ -98,13 +95,7 @@ def points(reader: Reader, chart: str, *traces: str) -> int:
 
 
 @pytest.fixture
-def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Made-up records need not outlive the power."""
-    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
-
-
-@pytest.fixture
-def make(tmp_path: Path, no_fsync: None) -> Callable[..., Experiment]:
+def make(tmp_path: Path) -> Callable[..., Experiment]:
     """A finished search of the default space with so many trials."""
 
     def make(trials: int, **settings: Any) -> Experiment:
@@ -289,19 +280,6 @@ def test_a_space_in_which_nothing_varies_and_early_stopping_off_are_no_mistake(t
     reader = read(load_experiment("x", tmp_path))
     assert "Early stopping was off" in reader.texts["rungs"]
     assert points(reader, "slice-epochs") == 25
-
-
-def test_a_thousand_trials_fit_into_eight_megabytes_and_take_less_than_ten_seconds(
-    make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    experiment = make(1000)
-    assert experiment.history.results > 8000
-    monkeypatch.chdir(tmp_path)
-    begin = time.perf_counter()
-    done = CliRunner().invoke(main, ["report", "made", "--experiments-dir", "."])
-    assert time.perf_counter() - begin < 10
-    assert done.output == "wrote made-report.html\n"
-    assert Path("made-report.html").stat().st_size < 8_000_000
 
 
 def test_the_command_for_the_newest_and_for_a_pull_request(make, tmp_path: Path) -> None:

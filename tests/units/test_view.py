@@ -3,10 +3,9 @@
 import os
 from pathlib import Path
 
-import pytest
 from rich.console import Console
 
-from tests.test_search import ask_and_start, give, spec_of
+from tests.made_up import ask_and_start, give, spec_of
 from tune_app.experiment.history import load_experiment
 from tune_app.experiment.spec import paths
 from tune_app.output.view import MOST_SHOWN, status_view
@@ -19,10 +18,7 @@ def shown(tmp_path: Path) -> list[str]:
     return console.export_text().splitlines()
 
 
-def test_of_very_many_trials_those_that_run_and_the_best_are_shown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+def test_of_very_many_trials_those_that_run_and_the_best_are_shown(tmp_path: Path) -> None:
     settings = {"num_samples": 1000, "max_epochs": 1, "early_stopping": False}
     search = Search.create(spec_of("many", **settings), paths(tmp_path, "many"))
     search.begin()

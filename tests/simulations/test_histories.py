@@ -35,7 +35,7 @@ from hypothesis.stateful import (
 from numpy.typing import NDArray
 
 from tests.end_to_end.invariants import check_decisions
-from tests.test_search import WORKER, spec_of
+from tests.made_up import WORKER, spec_of
 from tune_app.experiment import record as record_module
 from tune_app.experiment.history import History, load_experiment
 from tune_app.experiment.record import Entry

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from safetensors.numpy import load_file, save_file
 
-from tests.bundles import config_of, make_bundle
-from tests.test_bundle import reseal
+from tests.bundles import config_of, make_bundle, reseal
 from tune_app.cli import main
 from tune_app.errors import TuneAppError
 from tune_app.tutorial import mnist

@@ -7,51 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
 from tests.end_to_end.invariants import outcome
+from tests.made_up import WORKER, ask_and_start, give, give_one, result_of, spec_of
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import load_experiment, replay
 from tune_app.experiment.record import RecordWriter, read_entries
-from tune_app.experiment.settings import Settings
-from tune_app.experiment.spec import DataSource, Paths, Spec, paths
+from tune_app.experiment.spec import Paths, paths
 from tune_app.experiment.states import read_state
-from tune_app.machine import versions
 from tune_app.tuning.search import Search
 from tune_app.tuning.stopwatch import Stopwatch
-
-WORKER = {"node": "here", "pid": 1, "cpu": "a CPU", "threads": 1, "device": "cpu", "start_seconds": 2.0}
-
-
-def spec_of(name: str, space: dict[str, Any] | None = None, **settings: Any) -> Spec:
-    return Spec(
-        name=name,
-        space=space or {"level": {"choice": ["linear", "cnn"]}, "lr": {"loguniform": [0.01, 1]}},
-        settings=Settings(**{"sampler": "random", "max_epochs": 9, "results_per_epoch": 1, **settings}),
-        data=DataSource(source=None, digest="d", train=50_000, valid=10_000),
-        versions=versions(),
-    )
-
-
-def result_of(k: int, value: float, results_per_epoch: int = 1, **more: Any) -> dict[str, Any]:
-    return {
-        "k": k,
-        "epoch": k / results_per_epoch,
-        "valid_accuracy": value,
-        "valid_loss": 1 - value,
-        "train_loss": 1 - value,
-        "images": 50_000 // results_per_epoch,
-        "train_seconds": 0.2,
-        "valid_seconds": 0.1,
-        "start_seconds": 0.02,
-        "wait_seconds": 0.01,
-        "parameters": 7850,
-        "diverged": False,
-        "state": {"model.weights": np.full(3, value), "momentum.weights": np.zeros(3)},
-        **more,
-    }
 
 
 @pytest.fixture
@@ -67,27 +34,6 @@ def search(at: Paths) -> Iterator[Search]:
     search.begin()
     yield search
     search.close()
-
-
-def ask_and_start(search: Search, worker: dict[str, Any] = WORKER) -> int:
-    number = search.ask().number
-    search.started(number, worker)
-    return number
-
-
-def give_one(search: Search, number: int, k: int, value: float) -> None:
-    result = result_of(k, value)
-    search.report(number, result, search.judge(number, result))
-
-
-def give(search: Search, number: int, *values: float) -> None:
-    """Results of a trial one after the other, until it is stopped or there are no more values."""
-    for k, value in enumerate(values, 1):
-        result = result_of(k, value)
-        decision = search.judge(number, result)
-        search.report(number, result, decision)
-        if decision.stop:
-            return
 
 
 def test_what_a_reader_sees_is_what_the_search_holds(search: Search, at: Paths) -> None:

@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from tests.test_search import WORKER, ask_and_start, give, spec_of
+from tests.made_up import WORKER, ask_and_start, give, spec_of
 from tune_app.cli import main
 from tune_app.experiment.history import load_experiment
 from tune_app.experiment.spec import DataSource, paths

@@ -11,7 +11,7 @@ from tune_app.errors import TuneAppError
 from tune_app.experiment.space import SearchSpace, SpaceFile, load_space, shipped
 from tune_app.tutorial.levels import HYPERPARAMETERS, LEVELS, TUTORIAL_CONFIG
 
-FOLDER = Path(__file__).parent.parent / "search_spaces"
+FOLDER = Path(__file__).parents[2] / "search_spaces"
 
 
 def space_of(folder: Path, text: str, **options: object) -> SearchSpace:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.conftest import AWS, running_s3_server
-from tests.test_search import ask_and_start, give, give_one, spec_of
+from tests.conftest import AWS
+from tests.made_up import ask_and_start, give, give_one, spec_of
 from tune_app.cli import main
 from tune_app.errors import TuneAppError
 from tune_app.experiment import mirror
@@ -25,7 +25,6 @@ from tune_app.experiment.mirror import (
     download_state,
     kept_state,
     names,
-    read_manifest,
     write_manifest,
 )
 from tune_app.experiment.spec import Paths, paths
@@ -270,42 +269,6 @@ def test_a_search_goes_on_on_another_machine_and_then_on_the_first_again(
     assert [r["valid_accuracy"] for r in replay(aside / "record.jsonl").trials[0].results][-1] == 0.61
     assert second.record.read_bytes().startswith(first.record.read_bytes())
     assert names(place) == ["x"]
-
-
-def test_a_server_that_goes_away_is_told_once_and_what_is_missing_and_where_in_the_end(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for name, value in AWS.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(mirroring, "SECONDS_BETWEEN_COPIES", 0.2)
-    told: list[str] = []
-    tries: list[bool] = []
-    copy_all = Mirror.copy_all
-
-    def counted(self: Mirror, last: bool) -> None:
-        tries.append(last)
-        copy_all(self, last)
-
-    monkeypatch.setattr(Mirror, "copy_all", counted)
-    with running_s3_server() as (url, server):
-        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-        at = paths(Bucket("s3://test/there"), "y")
-        with mirrored(at, told.append) as copying:
-            other = Search.create(spec_of("y"), at)
-            other.begin()
-            wait(lambda: (seen := read_manifest(copy_of(at))) is not None and seen.manifest.bytes > 0)
-            server.kill()
-            server.wait()
-            give(other, ask_and_start(other), 0.5, 0.6)
-            wait(lambda: told)
-            before = len(tries)
-            wait(lambda: len(tries) >= before + 2)
-            other.close()
-    assert len(told) == 1
-    assert told[0].endswith("the search goes on, and copying is tried again")
-    assert copying.missing is not None
-    assert str(at.root) in copying.missing
-    assert AWS["AWS_SECRET_ACCESS_KEY"] not in told[0] + copying.missing
 
 
 def wait(condition: Callable[[], object]) -> None:

@@ -2,51 +2,21 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from click.testing import CliRunner, Result
+from click.testing import Result
 from PIL import Image
-from safetensors.numpy import load_file
 
-from tests.bundles import config_of, make_bundle
-from tune_app.cli import main
+from tests.bundles import config_of, make_bundle, reseal, run
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import load_experiment
 from tune_app.output.card import model_card
 from tune_app.tutorial import mnist, verify
-from tune_app.tutorial.bundle import CONFIG, FILES, MANIFEST, SCRIPT, digest, read_bundle, sealed
-from tune_app.tutorial.verify import Verification, load_data, run_script, runnable, verification
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> Path:
-    """A bundle of level fit."""
-    return make_bundle(tmp_path_factory.mktemp("made"), config_of("fit"), small_data, 2, 2)
-
-
-@pytest.fixture
-def bundle(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it that a test may damage, in the working directory."""
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(made, tmp_path / "best")
-    return Path("best")
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(a) for a in arguments])
-
-
-def reseal(folder: Path, **changes: object) -> None:
-    """What a stranger can do: change files, and write a manifest that fits them."""
-    manifest = json.loads((folder / MANIFEST).read_text())
-    files = {name: digest((folder / name).read_bytes()) for name in FILES}
-    (folder / MANIFEST).write_text(sealed({**manifest, "files": files, **changes}))
-
+from tune_app.tutorial.bundle import CONFIG, FILES, MANIFEST, SCRIPT, digest, read_bundle
+from tune_app.tutorial.verify import Verification, load_data, runnable, verification
 
 # ---- what is in it -------------------------------------------------------------------------------------
 
@@ -109,14 +79,6 @@ def test_the_card_of_mnist_itself_says_so(made: Path) -> None:
     experiment.history.spec = experiment.history.spec.model_copy(update={"data": data})
     assert "Not MNIST itself" not in model_card(experiment, read_bundle(made).model_dump())
     assert mnist.load().digest() == mnist.original_digest()
-
-
-def test_train_py_saves_the_exported_weights(bundle: Path, small_data: Path) -> None:
-    command = [sys.executable, "-I", "best/train.py", "--data", str(small_data), "-o", "again.safetensors"]
-    subprocess.run(command, check=True, capture_output=True)
-    again, exported = load_file("again.safetensors"), load_file(bundle / "weights.safetensors")
-    assert again.keys() == exported.keys()
-    assert all((again[name] == exported[name]).all() for name in again)
 
 
 # ---- damage --------------------------------------------------------------------------------------------
@@ -223,60 +185,6 @@ def test_a_damaged_config_is_not_enqueued(bundle: Path) -> None:
 # ---- verify --------------------------------------------------------------------------------------------
 
 
-def test_verify_finds_the_recorded_floats_again(bundle: Path) -> None:
-    done = run("verify", bundle)
-    assert (done.exit_code, done.stderr) == (0, "")
-    *lines, last = done.stdout.splitlines()
-    recorded = read_bundle(bundle).valid_accuracies
-    assert [float(line.split()[-1]) for line in lines] == recorded
-    assert last == "The same valid accuracies as in the search."
-    content = json.loads(run("verify", bundle, "--json").stdout)
-    assert content == {
-        "comes_back": True,
-        "exactly": True,
-        "valid_accuracies": recorded,
-        "recorded": recorded,
-        "allowed": None,
-        "differences": [],
-    }
-
-
-def test_data_given_by_name_are_used_and_others_are_refused(bundle: Path, tmp_path: Path, small_data: Path) -> None:
-    shutil.copy(small_data, "same.parquet")
-    assert run("verify", bundle, "--data", "same.parquet").exit_code == 0
-    done = run("verify", bundle, "--data", mnist.SHIPPED)
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"Error: {mnist.SHIPPED}: not the images of the search: their digest is ")
-    assert read_bundle(bundle).data_digest in done.stderr
-
-
-def test_other_accuracies_with_nothing_different_do_not_come_back(bundle: Path) -> None:
-    recorded = read_bundle(bundle).valid_accuracies
-    reseal(bundle, valid_accuracies=[*recorded[:-1], recorded[-1] + 0.002])
-    done = run("verify", bundle)
-    assert done.exit_code == 1
-    assert done.stderr == (
-        f"Error: best: the valid accuracies do not come back: result {len(recorded)} is {recorded[-1]},"
-        f" {recorded[-1] + 0.002} in the search; allowed: the same floats, since nothing else differs\n"
-    )
-
-
-def test_on_another_processor_the_last_accuracy_may_be_a_little_off(bundle: Path) -> None:
-    recorded = read_bundle(bundle).valid_accuracies
-    near, far = ([*recorded[:-1], recorded[-1] + more] for more in (0.015, 0.025))
-    reseal(bundle, valid_accuracies=near, cpu="Elbrus-8C")
-    done = run("verify", bundle)
-    assert (done.exit_code, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[-2] == (
-        f"The last valid accuracy is within {near[-1] - 0.02:.4f} to {near[-1] + 0.02:.4f}."
-    )
-    assert done.stdout.splitlines()[-1].startswith("  different: CPU model: Elbrus-8C in the search, ")
-    reseal(bundle, valid_accuracies=far)
-    done = run("verify", bundle)
-    assert done.exit_code == 1
-    assert done.stderr.endswith(f"; allowed: {far[-1] - 0.02:.4f} to {far[-1] + 0.02:.4f}\n")
-
-
 def test_the_interval_of_a_confirmation_is_what_is_allowed(bundle: Path, small_data: Path) -> None:
     metrics = json.loads((bundle / MANIFEST).read_text())["metrics"]
     reseal(bundle, metrics={**metrics, "valid_accuracy_interval": [0.2, 0.3]}, cpu="Elbrus-8C")
@@ -341,21 +249,6 @@ def test_mnist_itself_is_taken_from_the_package_wherever_the_search_had_it(
     assert load_data(runnable(bundle), None).digest() == mnist.original_digest()
 
 
-def test_what_is_run_is_the_checked_text_and_not_the_file(bundle: Path, small_data: Path) -> None:
-    checked = runnable(bundle)
-    (bundle / SCRIPT).write_text('open("owned", "w").write("")\n')
-    found = [accuracy for _, accuracy in run_script(checked, mnist.load(str(small_data)))]
-    assert found == checked.manifest.valid_accuracies
-    assert not Path("owned").exists()
-
-
-def test_modules_beside_the_bundle_are_not_imported(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for folder in (bundle, Path()):
-        (folder / "torch.py").write_text("raise SystemExit(9)\n")
-    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
-    assert run("verify", bundle).exit_code == 0
-
-
 @pytest.mark.parametrize("source", ["http://localhost:1/mnist", "tutorial"])
 def test_a_bundle_makes_nobody_download_anything(
     bundle: Path, monkeypatch: pytest.MonkeyPatch, source: str
@@ -368,21 +261,3 @@ def test_a_bundle_makes_nobody_download_anything(
     with pytest.raises(TuneAppError, match=f"^best: trained on {source}; allowed: --data {source} to download it$"):
         load_data(runnable(bundle), None)
     assert asked == []
-
-
-def test_a_script_that_ends_badly_is_one_line(bundle: Path, small_data: Path) -> None:
-    checked = runnable(bundle)
-    broken = verify.Bundle(checked.folder, checked.manifest, checked.exported, "raise ValueError('no memory')")
-    with pytest.raises(TuneAppError, match=r"^best/train.py: exit code 1: ValueError: no memory$"):
-        list(run_script(broken, mnist.load(str(small_data))))
-
-
-def test_a_script_sees_no_test_images(bundle: Path, small_data: Path) -> None:
-    checked = runnable(bundle)
-    program = (
-        "import pyarrow.parquet as pq, sys\n"
-        "for name in pq.read_table(sys.argv[2])['split'].unique().to_pylist():\n"
-        "    print('epoch 1 valid accuracy', len(name))"
-    )
-    spy = verify.Bundle(checked.folder, checked.manifest, checked.exported, program)
-    assert [length for _, length in run_script(spy, mnist.load(str(small_data)))] == [len("train"), len("valid")]

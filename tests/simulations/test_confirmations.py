@@ -14,7 +14,7 @@ import pytest
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from tests.curves import PER_EPOCH, Curve, read_curves, seed_differences
+from tests.simulations.curves import PER_EPOCH, Curve, read_curves, seed_differences
 from tune_app.experiment.race import ROUNDS, race
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.statistics import mean_interval
@@ -47,7 +47,7 @@ class Outcome:
     optimism: float
 
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "confirmation.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "confirmation.md"
 
 Try = Callable[[Generator], Config]
 Draw = Callable[[Generator, float], float]

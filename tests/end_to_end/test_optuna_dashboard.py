@@ -21,7 +21,7 @@ import requests
 from bottle import Bottle
 from click.testing import CliRunner
 
-from tests.test_search import ask_and_start, give, give_one, spec_of
+from tests.made_up import ask_and_start, give, give_one, spec_of
 from tune_app.cli import main
 from tune_app.experiment.history import Experiment, load_experiment
 from tune_app.experiment.record import read_entries
