@@ -4,13 +4,24 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import Running, alive, descendants, left_in, temporary, tune_app, wait_for
+from tests.end_to_end.conftest import (
+    Running,
+    alive,
+    descendants,
+    environment,
+    left_in,
+    temporary,
+    tune_app,
+    wait_for,
+)
 from tune_app.experiment.history import load_experiment
 from tune_app.experiment.record import read_entries
 from tune_app.tuning.resources import available_cpus
@@ -25,6 +36,7 @@ space:
   momentum: {choice: [0, 0.9], when: {level: [fit, cnn]}}
 search: {num_samples: 9, max_epochs: 3, results_per_epoch: 2, grace_period: 1, seed: 3}
 """
+ROOT = Path(__file__).parents[2]
 LONG = "space: {level: cnn, bs: 2, lr: 0.01}\nsearch: {num_samples: 3, max_epochs: 50, results_per_epoch: 20}"
 
 
@@ -118,6 +130,23 @@ def test_where_fewer_trials_run_than_there_are_cpus_no_worker_starts_ahead(
     arguments = ("--name", "x", "--data", small_data, "--no-dashboard", "--max-concurrent-trials", 1)
     assert tune_app(tmp_path, "search", "space.yaml", *arguments).returncode == 0
     assert started_ahead(tmp_path) == [False]
+
+
+def test_a_worker_that_comes_late_is_waited_for_while_another_goes_on(tmp_path: Path) -> None:
+    environ = {**environment(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.end_to_end.late_worker", str(tmp_path)],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout.splitlines()[-1])
+    # Tune itself would end it as soon as the first is free, and start another: all twelve would be the first's.
+    assert seen["began"] == len(seen["trained"]) == 2
 
 
 def test_status_shows_every_trial_and_json_is_complete(folder: Path) -> None:

@@ -12,9 +12,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import ray
 from ray import tune
+from ray.train._internal.storage import StorageContext
 from ray.tune import Callback, PlacementGroupFactory
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Experiment
@@ -34,6 +36,8 @@ RAISED = re.compile(rf"^(\x1b\[\S+?m)?ray::{TutorialTrial.__name__}\.\w+\(\)|cre
 """How the traceback of an exception in the trainable begins, which the text of a worker's death lacks."""
 
 MEMORY = re.compile("OutOfMemoryError|low on memory", re.IGNORECASE)
+SECONDS_TO_START = 20
+"""How long a worker may take to start."""
 SECONDS_TO_DESCRIBE = 10
 DESCRIPTION = ("node", "pid", "cpu", "threads", "device", "start_seconds")
 """What is known of a worker; nothing of one that dies before it answers."""
@@ -159,6 +163,37 @@ class Controller(TuneController):
     A Tune trial takes 37 kB, and each event looks at all of them.
     """
 
+    def __init__(
+        self,
+        algorithm: RecordedAlgorithm,
+        scheduler: RecordedScheduler,
+        callback: RecordingCallback,
+        storage: StorageContext,
+    ) -> None:
+        super().__init__(
+            search_alg=algorithm, scheduler=scheduler, callbacks=[callback], storage=storage, reuse_actors=True
+        )
+        # Tune would give each actor an environment of its own, which no worker that was started ahead fits.
+        self._class_cache: Any = {TutorialTrial: ray.remote(TutorialTrial)}
+        self.starting: WeakKeyDictionary[TuneTrial, float] = WeakKeyDictionary()
+        """Since when a worker is being started for a trial, in seconds of the monotonic clock."""
+
+    def _schedule_trial_actor(self, trial: TuneTrial) -> None:
+        """Note when a worker is asked for."""
+        self.starting[trial] = time.monotonic()
+        super()._schedule_trial_actor(trial)
+
+    def _maybe_reuse_cached_actor(self, trial: TuneTrial) -> bool:
+        """Give a worker that is free to a trial, but not to one whose own worker is being started.
+
+        Tune would end that one, and start another for the next trial: while trials are shorter than a start, they
+        would run one after the other. Only what does not come, since a machine was lost, is not waited for.
+        """
+        waits = trial in self._trial_to_actor and trial not in self._resetting_trials
+        if waits and time.monotonic() - self.starting[trial] < SECONDS_TO_START:
+            return False
+        return bool(super()._maybe_reuse_cached_actor(trial))
+
     def checkpoint(self, force: bool = False, wait: bool = False) -> None:
         """Write nothing: the record holds everything, and nobody reads snapshots."""
 
@@ -215,15 +250,7 @@ def run_trials(
     algorithm = RecordedAlgorithm(search, make, concurrent)
     scheduler = RecordedScheduler(search)
     callback = RecordingCallback(search, scheduler, Watchdog(settings.trial_timeout))
-    controller: Any = Controller(
-        search_alg=algorithm,
-        scheduler=scheduler,
-        callbacks=[callback],
-        storage=experiment.storage,
-        reuse_actors=True,
-    )
-    # Tune would give each actor an environment of its own, which no worker that was started ahead fits.
-    controller._class_cache = {TutorialTrial: ray.remote(TutorialTrial)}
+    controller: Any = Controller(algorithm, scheduler, callback, experiment.storage)
     # How many trials Tune stages: with its default of one, workers would wait for each other's successors.
     controller.update_max_pending_trials(concurrent)
     ended_by = None

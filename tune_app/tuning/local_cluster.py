@@ -22,6 +22,7 @@ OBJECT_STORE_BYTES = 150_000_000
 """MNIST takes 47 MB. Explicit, so that Ray does not claim a third of the machine's memory."""
 COMPLAINT = re.compile(r"\berror\b|\bfail|\bcannot\b|\bfatal\b", re.IGNORECASE)
 """A line of Ray's logs that may say why it has not come up."""
+SECONDS_TO_START = 10
 LONGEST_TEMPORARY = 29
 """Ray's sockets lie up to 64 characters below the directory made here, and Unix allows 107 in all."""
 
@@ -149,7 +150,7 @@ def get_node_soon() -> Callable[[Any, str], Any]:
     get_node = GlobalState.get_node
 
     def soon(state: Any, node_id: str) -> Any:
-        until = time.monotonic() + 1  # then it is for Ray to complain
+        until = time.monotonic() + SECONDS_TO_START  # then it is for Ray to complain
         while time.monotonic() < until and node_id not in [node["NodeID"] for node in state.node_table()]:
             time.sleep(0.01)
         return get_node(state, node_id)

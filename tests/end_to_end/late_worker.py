@@ -1,0 +1,74 @@
+"""A search whose second worker takes longer to start than three trials take.
+
+python -m tests.end_to_end.late_worker FOLDER prints how many workers began to start, and how many trials each of
+those trained that came up.
+"""
+
+import json
+import os
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from ray.tune import Trainable
+
+from tests.made_up import WORKER, result_of, spec_of
+from tune_app.experiment.history import load_experiment
+from tune_app.experiment.spec import paths
+from tune_app.tuning import bridge, resources
+from tune_app.tuning.cluster import Where, cluster
+from tune_app.tuning.search import Search
+from tune_app.tutorial import mnist
+
+TRIALS = 12
+
+
+class Late(Trainable):  # type: ignore[misc]
+    """The first worker is there at once, each further one only when three trials have ended."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.config, self.folder = {}, Path(os.environ["MEETING"])
+        (self.folder / f"worker-{os.getpid()}").touch()
+        with suppress(FileExistsError):
+            (self.folder / "first").touch(exist_ok=False)
+            return
+        deadline = time.monotonic() + 30
+        while len(list(self.folder.glob("trial-*"))) < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.config = {}
+        return True
+
+    def step(self) -> dict[str, Any]:
+        (self.folder / f"trial-{time.monotonic_ns()}").touch()
+        return result_of(1, 0.5)
+
+    def describe(self) -> dict[str, Any]:
+        return {**WORKER, "pid": os.getpid()}
+
+
+def main(folder: Path) -> None:
+    os.environ["MEETING"] = str(folder)
+    spec = spec_of("late", num_samples=TRIALS, max_epochs=1, max_concurrent_trials=2)
+    two = patch.object(resources, "available_cpus", lambda: 2)
+    with two, patch.object(bridge, "TutorialTrial", Late), cluster(Where(), {}, spec.settings, TRIALS):
+        share = resources.wait_for_resources(0, spec.settings, print)
+        search = Search.create(spec, paths(folder / "experiments", "late"))
+        search.begin()
+        bridge.run_trials(search, mnist.load(), share, lambda: None, lambda: None)
+        search.end("completed")
+        search.close()
+    trials = load_experiment("late", folder / "experiments").history.trials
+    trained = Counter(attempt["pid"] for trial in trials for attempt in trial.attempts)
+    began = len(list(folder.glob("worker-*")))
+    print(json.dumps({"began": began, "trained": sorted(trained.values())}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
