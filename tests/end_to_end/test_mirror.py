@@ -33,7 +33,7 @@ from tune_app.tuning.search import Search
 HASTY = [sys.executable, "-m", "tests.end_to_end.hasty"]
 SECONDS_ALIVE = 12
 """As hasty.py has it."""
-AS_IT_IS = pytest.param(COMMAND, mirror.SECONDS_ALIVE, 24, marks=pytest.mark.soak, id="as it is")
+AS_IT_IS = pytest.param(COMMAND, mirror.SECONDS_ALIVE, 80, marks=pytest.mark.soak, id="as it is")
 SPACE = """
 space: {level: {choice: [fit, cnn]}, lr: {loguniform: [0.01, 1]}, bs: 4}
 search: {num_samples: 4, max_epochs: 4, results_per_epoch: 4, grace_period: 4, max_concurrent_trials: 1}
@@ -82,7 +82,7 @@ def resumed(folder: Path, bucket: Bucket, command: Sequence[str] = HASTY) -> sub
 
 
 @pytest.mark.parametrize(
-    ("command", "seconds_alive", "trials"), [pytest.param(HASTY, SECONDS_ALIVE, 12, id="hasty"), AS_IT_IS]
+    ("command", "seconds_alive", "trials"), [pytest.param(HASTY, SECONDS_ALIVE, 8, id="hasty"), AS_IT_IS]
 )
 def test_a_killed_search_goes_on_on_another_machine_and_finds_what_an_uninterrupted_one_finds(
     tmp_path: Path,

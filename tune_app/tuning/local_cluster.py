@@ -4,7 +4,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -116,8 +116,7 @@ def only_here_and_what_is_used(dashboard: bool, verbose: bool) -> Iterator[None]
     replaced = {
         "ray_constants.ENABLE_RAY_CLUSTER": False,
         "node.Node.start_monitor": lambda _node: None,
-        "node.Node.start_raylet": start_raylet_at_any_port(),
-        "state.GlobalState.get_node": get_node_soon(),
+        **start_and_notice_raylet(),
     }
     if not verbose:
         replaced["node.Node.start_log_monitor"] = lambda _node: None
@@ -130,32 +129,28 @@ def only_here_and_what_is_used(dashboard: bool, verbose: bool) -> Iterator[None]
         yield
 
 
-def start_raylet_at_any_port() -> Callable[..., None]:
-    """Ray's `start_raylet`, with any port for the dashboard's agent."""
+def start_and_notice_raylet() -> dict[str, Any]:
+    """Instead of how Ray starts its raylet and looks for it: once a second, and for 30 s even if it has ended."""
     from ray._private.node import Node
+    from ray._private.state import GlobalState
 
-    start_raylet = Node.start_raylet
+    start_raylet, get_node = Node.start_raylet, GlobalState.get_node
+    started: list[Any] = []
 
     def at_any_port(node: Any, *how: Any, **more: Any) -> None:
         node._ray_params.dashboard_agent_listen_port = 0  # or Ray tries for 3 s where another has the usual one
         start_raylet(node, *how, **more)
-
-    return at_any_port
-
-
-def get_node_soon() -> Callable[[Any, str], Any]:
-    """Ray's `get_node`, which looks once a second whether the node has come up, behind one that looks often."""
-    from ray._private.state import GlobalState
-
-    get_node = GlobalState.get_node
+        started.extend(info.process for info in node.all_processes["raylet"])
 
     def soon(state: Any, node_id: str) -> Any:
         until = time.monotonic() + SECONDS_TO_START  # then it is for Ray to complain
         while time.monotonic() < until and node_id not in [node["NodeID"] for node in state.node_table()]:
+            if any(raylet.poll() is not None for raylet in started):
+                raise ChildProcessError("its raylet has ended")
             time.sleep(0.01)
         return get_node(state, node_id)
 
-    return soon
+    return {"node.Node.start_raylet": at_any_port, "state.GlobalState.get_node": soon}
 
 
 def temporary_directory() -> Path:
