@@ -52,7 +52,7 @@ def main(address: str, folder: Path) -> None:
     with (
         usable,
         patch.object(bridge, "TutorialTrial", Claimed),
-        cluster(Where(address=address), {}, spec.settings, 8),
+        cluster(Where(address=address), {}),
     ):
         share = resources.wait_for_resources(0, spec.settings, print)
         search = Search.create(spec, paths(folder / "experiments", "claimed"))

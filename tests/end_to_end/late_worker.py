@@ -57,7 +57,7 @@ def main(folder: Path) -> None:
     os.environ["MEETING"] = str(folder)
     spec = spec_of("late", num_samples=TRIALS, max_epochs=1, max_concurrent_trials=2)
     two = patch.object(resources, "available_cpus", lambda: 2)
-    with two, patch.object(bridge, "TutorialTrial", Late), cluster(Where(), {}, spec.settings, TRIALS):
+    with two, patch.object(bridge, "TutorialTrial", Late), cluster(Where(), {}):
         share = resources.wait_for_resources(0, spec.settings, print)
         search = Search.create(spec, paths(folder / "experiments", "late"))
         search.begin()

@@ -24,7 +24,6 @@ from tests.end_to_end.conftest import (
 )
 from tune_app.experiment.history import load_experiment
 from tune_app.experiment.record import read_entries
-from tune_app.tuning.resources import available_cpus
 from tune_app.tutorial.bundle import FILES, MANIFEST
 from tune_app.tutorial.levels import TUTORIAL_CONFIG
 
@@ -108,28 +107,6 @@ def test_a_worker_trains_one_trial_after_the_other(folder: Path) -> None:
     trials = load_experiment("x", folder / "experiments").history.trials
     workers = {attempt["pid"] for trial in trials for attempt in trial.attempts}
     assert len(workers) == min(len(os.sched_getaffinity(0)), 9)
-
-
-def started_ahead(folder: Path) -> list[bool]:
-    """Of each worker, whether it was there before the search began."""
-    history = load_experiment("x", folder / "experiments").history
-    first = {attempt["pid"]: attempt for trial in reversed(history.trials) for attempt in trial.attempts}
-    return [attempt["time"] - attempt["start_seconds"] < history.searches[0]["time"] for attempt in first.values()]
-
-
-def test_workers_start_while_ray_does(folder: Path) -> None:
-    ahead = available_cpus() <= 9
-    assert started_ahead(folder) == [ahead] * min(available_cpus(), 9)
-
-
-@pytest.mark.skipif(available_cpus() == 1, reason="one worker is one for each CPU")
-def test_where_fewer_trials_run_than_there_are_cpus_no_worker_starts_ahead(
-    tmp_path: Path, small_data: Path
-) -> None:
-    (tmp_path / "space.yaml").write_text("space: {level: linear}\nsearch: {num_samples: 2, max_epochs: 1}")
-    arguments = ("--name", "x", "--data", small_data, "--no-dashboard", "--max-concurrent-trials", 1)
-    assert tune_app(tmp_path, "search", "space.yaml", *arguments).returncode == 0
-    assert started_ahead(tmp_path) == [False]
 
 
 def test_a_worker_that_comes_late_is_waited_for_while_another_goes_on(tmp_path: Path) -> None:

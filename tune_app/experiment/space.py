@@ -64,10 +64,6 @@ class SearchSpace:
                 chosen[d.name] = config[d.name]
         return [d for d in self.dimensions if d.name in chosen]
 
-    def num_trials(self, settings: Settings) -> int:
-        """How many trials a search has: each point of a grid, or as many samples as the settings say."""
-        return sum(1 for _ in self.grid()) if self.is_grid else settings.num_samples
-
     def outside(self, config: Config) -> str | None:
         """What keeps this complete config from being a point of the space, such as "lr 3"; None: it is one."""
         chosen: Config = {}
@@ -94,7 +90,7 @@ class SpaceSource:
     @property
     def num_trials(self) -> int:
         """How many trials a search has."""
-        return self.space.num_trials(self.settings)
+        return sum(1 for _ in self.space.grid()) if self.space.is_grid else self.settings.num_samples
 
 
 def load_space(path_or_name: str = "tutorial", options: Mapping[str, object] | None = None) -> SpaceSource:

@@ -36,8 +36,8 @@ RAISED = re.compile(rf"^(\x1b\[\S+?m)?ray::{TutorialTrial.__name__}\.\w+\(\)|cre
 """How the traceback of an exception in the trainable begins, which the text of a worker's death lacks."""
 
 MEMORY = re.compile("OutOfMemoryError|low on memory", re.IGNORECASE)
-SECONDS_TO_START = 20
-"""How long a worker may take to start."""
+SECONDS_FOR_A_WORKER = 120
+"""How long one that is starting is waited for, while others are free."""
 SECONDS_TO_DESCRIBE = 10
 DESCRIPTION = ("node", "pid", "cpu", "threads", "device", "start_seconds")
 """What is known of a worker; nothing of one that dies before it answers."""
@@ -158,9 +158,10 @@ class RecordingCallback(Callback):
 
 
 class Controller(TuneController):
-    """Tune's own loop without what the record replaces: snapshots, and the trials that have ended.
+    """Tune's own loop without what the record replaces, and with workers that start soon and are not started twice.
 
-    A Tune trial takes 37 kB, and each event looks at all of them.
+    What the record replaces are snapshots, and the trials that have ended: one takes 37 kB, and each event looks
+    at all of them.
     """
 
     def __init__(
@@ -173,7 +174,7 @@ class Controller(TuneController):
         super().__init__(
             search_alg=algorithm, scheduler=scheduler, callbacks=[callback], storage=storage, reuse_actors=True
         )
-        # Tune would give each actor an environment of its own, which no worker that was started ahead fits.
+        # Tune would give each actor an environment of its own, which takes a part of a second to prepare.
         self._class_cache: Any = {TutorialTrial: ray.remote(TutorialTrial)}
         self.starting: WeakKeyDictionary[TuneTrial, float] = WeakKeyDictionary()
         """Since when a worker is being started for a trial, in seconds of the monotonic clock."""
@@ -187,10 +188,12 @@ class Controller(TuneController):
         """Give a worker that is free to a trial, but not to one whose own worker is being started.
 
         Tune would end that one, and start another for the next trial: while trials are shorter than a start, they
-        would run one after the other. Only what does not come, since a machine was lost, is not waited for.
+        would run one after the other. One that has no place to start at, as when a machine was lost, is not waited
+        for.
         """
-        waits = trial in self._trial_to_actor and trial not in self._resetting_trials
-        if waits and time.monotonic() - self.starting[trial] < SECONDS_TO_START:
+        own = None if trial in self._resetting_trials else self._trial_to_actor.get(trial)
+        asked_for = time.monotonic() - self.starting[trial] if own else math.inf
+        if own and self._actor_manager.is_actor_started(own) and asked_for < SECONDS_FOR_A_WORKER:
             return False
         return bool(super()._maybe_reuse_cached_actor(trial))
 

@@ -106,8 +106,7 @@ def plan(source: SpaceSource, experiments_dir: Path, where: Where, announce: Cal
         data = load_data_and_ray(where.data, settings, where)
         spec = calibration_spec(source, data)
         draws = draw(source.space, settings, source.num_trials)
-        labels = {"job_name": f"{source.name}: plan", "space_digest": spec.digest}
-        with cluster(where, labels, settings, source.num_trials) as connection:
+        with cluster(where, {"job_name": f"{source.name}: plan", "space_digest": spec.digest}) as connection:
             each = wait_for_resources(where.wait_for_resources, settings, announce)
             start_seconds = time.monotonic() - began
             with watched(connection, f"tune-app plan {source.name}", lambda: None):

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from typing import IO
 
 from tune_app.errors import TuneAppError
-from tune_app.experiment.settings import Settings
 from tune_app.tuning.local_cluster import local_cluster
 from tune_app.tuning.lookout import lookout
-from tune_app.tuning.resources import share, this_machine
 from tune_app.tuning.signals import undisturbed
 from tune_app.tuning.tokens import (
     LOOPBACK,
@@ -28,10 +26,11 @@ from tune_app.tuning.tokens import (
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_NUM_REDIS_GET_RETRIES": "3",  # once a second; that something answers is known before
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    # A worker for each CPU, for which the driver waits; those that trials ask for are there as soon.
+    "RAY_prestart_worker_first_driver": "0",
 }
 SECONDS_TO_ANSWER = 10
 
@@ -69,12 +68,11 @@ class Connection:
 
 
 @contextmanager
-def cluster(where: Where, metadata: Mapping[str, str], settings: Settings, trials: int) -> Iterator[Connection]:
+def cluster(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]:
     """A connection to a Ray cluster, or to one of our own that ends with the block.
 
-    `metadata` is shown beside the job in the dashboard; `settings` and the number of `trials` say what will run
-    there. A Ray that this process is connected to already is used and left alone. Raises `TuneAppError` for what
-    cannot be joined, or does not start, or would be open to anyone.
+    `metadata` is shown beside the job in the dashboard. A Ray that this process is connected to already is used and
+    left alone. Raises `TuneAppError` for what cannot be joined, or does not start, or would be open to anyone.
     """
     import ray
 
@@ -91,9 +89,8 @@ def cluster(where: Where, metadata: Mapping[str, str], settings: Settings, trial
             ray.shutdown()
         return
     require_token_if_open(where.dashboard_host)
-    at_once = min(share(this_machine(), settings).at_once, trials)
     dashboard_host = where.dashboard_host if where.dashboard else None
-    with local_cluster(metadata, at_once, dashboard_host, where.verbose) as url:
+    with local_cluster(metadata, dashboard_host, where.verbose) as url:
         yield Connection(dashboard_words(url) if url else None)
 
 
@@ -163,9 +160,10 @@ def answering(address: str) -> str:
             place = canonicalize_bootstrap_address_or_die(address)
         except (ConnectionError, ValueError) as error:
             raise TuneAppError(f"--address auto: {str(error).splitlines()[0]}") from None
+    said = address if place == address else f"{address}, which is {place},"
     host, _, port = place.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536 or "/" in host:
-        raise TuneAppError(f"--address {address}: is no address, allowed: auto or HOST:PORT")
+        raise TuneAppError(f"--address {said}: is no address, allowed: auto or HOST:PORT")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_ANSWER).close()
     except (OSError, UnicodeError) as error:

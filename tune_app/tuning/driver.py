@@ -185,8 +185,7 @@ def load_data_and_ray(source: str | None, settings: Settings, where: Where) -> "
         share(this_machine(), settings)
     from tune_app.tutorial import mnist
 
-    # One after the other: read beside the import, pyarrow crashes now and then, and beside Ray's start, that
-    # takes longer by whole seconds, since Ray looks only once a second whether it has started.
+    # One after the other: read beside the import, pyarrow crashes now and then.
     data = mnist.load(source)
     import_ray()
     return data
@@ -230,8 +229,7 @@ def search_on_cluster(
     """Start or join Ray and run what there is to do until all is done or a reason to end comes up."""
     title, again = called(spec, at)
     labels = {"job_name": title, "space_digest": spec.digest}
-    trials = spec.search_space().num_trials(spec.settings)
-    with mirrored(at, announce) as copying, cluster(where, labels, spec.settings, trials) as connection:
+    with mirrored(at, announce) as copying, cluster(where, labels) as connection:
         if connection.dashboard:
             announce(f"Ray dashboard: {connection.dashboard}")
         from tune_app.tuning.bridge import run_trials

@@ -16,27 +16,22 @@ from tune_app.tuning.resources import this_machine
 from tune_app.tuning.signals import undisturbed
 from tune_app.tuning.tokens import LOOPBACK, protect_token
 
-PRELOADED = ["torch", "ray.tune", "tune_app.tuning.trainable", "tune_app.tutorial.training"]
-"""What workers import first, without waiting for a trial."""
 OBJECT_STORE_BYTES = 150_000_000
 """MNIST takes 47 MB. Explicit, so that Ray does not claim a third of the machine's memory."""
 COMPLAINT = re.compile(r"\berror\b|\bfail|\bcannot\b|\bfatal\b", re.IGNORECASE)
 """A line of Ray's logs that may say why it has not come up."""
-SECONDS_TO_START = 10
+SECONDS_TO_REGISTER = 10
+"""How long a raylet that has started may take until it is known; then it is for Ray to complain."""
 LONGEST_TEMPORARY = 29
 """Ray's sockets lie up to 64 characters below the directory made here, and Unix allows 107 in all."""
 
 
 @contextmanager
-def local_cluster(
-    metadata: Mapping[str, str], at_once: int, dashboard_host: str | None, verbose: bool
-) -> Iterator[str | None]:
+def local_cluster(metadata: Mapping[str, str], dashboard_host: str | None, verbose: bool) -> Iterator[str | None]:
     """Be connected to a Ray that is reachable from this machine alone; yields the dashboard's address, if any.
 
-    metadata: shown beside the job in the dashboard. at_once: how many trials will run at a time; where that is at
-    least the number of CPUs, workers start ahead, since Ray starts one for each, and each takes 300 MB.
-    dashboard_host: None for no dashboard. verbose: with Ray's own words. Raises `TuneAppError` where it does not
-    come up.
+    metadata: shown beside the job in the dashboard. dashboard_host: None for no dashboard. verbose: with Ray's own
+    words. Raises `TuneAppError` where it does not come up.
     """
     import ray
 
@@ -44,7 +39,7 @@ def local_cluster(
     with reaper(temporary):
         try:
             with undisturbed(), marked(temporary):
-                url = start(temporary, metadata, at_once, dashboard_host, verbose)
+                url = start(temporary, metadata, dashboard_host, verbose)
             protect_token()
             yield url
         finally:
@@ -52,10 +47,8 @@ def local_cluster(
                 ray.shutdown()
 
 
-def start(
-    temporary: Path, metadata: Mapping[str, str], at_once: int, dashboard_host: str | None, verbose: bool
-) -> str | None:
-    """Start it, with its files in `temporary`; the other arguments and errors are those of `local_cluster`."""
+def start(temporary: Path, metadata: Mapping[str, str], dashboard_host: str | None, verbose: bool) -> str | None:
+    """Start Ray with its files in `temporary`; the other arguments and errors are those of `local_cluster`."""
     import ray
     from ray.job_config import JobConfig
 
@@ -73,10 +66,6 @@ def start(
                 configure_logging=verbose,
                 job_config=JobConfig(metadata=dict(metadata)),
                 _temp_dir=str(temporary),
-                _system_config={
-                    "prestart_worker_first_driver": at_once >= machine.cpus,
-                    "preload_python_modules": PRELOADED,
-                },
             )
         except Exception as error:  # Ray raises nothing more special
             raise TuneAppError(why_not_started(error, temporary)) from None
@@ -143,7 +132,7 @@ def start_and_notice_raylet() -> dict[str, Any]:
         started.extend(info.process for info in node.all_processes["raylet"])
 
     def soon(state: Any, node_id: str) -> Any:
-        until = time.monotonic() + SECONDS_TO_START  # then it is for Ray to complain
+        until = time.monotonic() + SECONDS_TO_REGISTER
         while time.monotonic() < until and node_id not in [node["NodeID"] for node in state.node_table()]:
             if any(raylet.poll() is not None for raylet in started):
                 raise ChildProcessError("its raylet has ended")

@@ -10,8 +10,8 @@ of workers. What they are worth is made up. ASHA compares ranks alone, so all th
 - Quality says nothing about cost, and nothing fails.
 - A whole search runs at the pace at which some part of the calibration ran: the machine stays as busy as it was.
 
-The figures were chosen so that whole default searches on measured learning curves agree; `tests/test_plan.py`
-holds them to that.
+The figures were chosen so that whole default searches on measured learning curves agree;
+`tests/simulations/test_plans.py` holds them to that.
 """
 
 import heapq
