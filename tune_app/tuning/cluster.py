@@ -29,7 +29,7 @@ ENVIRONMENT = {
     "RAY_NUM_REDIS_GET_RETRIES": "3",  # once a second; that something answers is known before
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    # A worker for each CPU, for which the driver waits; those that trials ask for are there as soon.
+    # Ray would start a worker for each CPU and wait for all; those that trials ask for are there as soon.
     "RAY_prestart_worker_first_driver": "0",
 }
 SECONDS_TO_ANSWER = 10
