@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tune_app.experiment.bucket import Bucket
+from tune_app.tutorial.mnist import Mnist, load
 
 AWS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "a-secret-of-tests", "AWS_REGION": "us-east-1"}
 SHIPPED = Path(__file__).parent.parent / "tune_app" / "tutorial" / "mnist.parquet"
@@ -49,6 +50,23 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("mnist") / "small.parquet"
     pq.write_table(pa.concat_tables([parts[0].slice(0, 2000), parts[1].slice(0, 500)]), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def small(small_data: Path) -> Mnist:
+    """These images."""
+    return load(str(small_data))
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Trials train on one thread."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,22 +11,10 @@ from safetensors.numpy import load_file
 from tests.bundles import config_of
 from tune_app.tutorial import training
 from tune_app.tutorial.levels import LEVELS, Config
-from tune_app.tutorial.mnist import Mnist, load
+from tune_app.tutorial.mnist import Mnist
 from tune_app.tutorial.script import train_script
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """As in the scripts."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def small(small_data: Path) -> Mnist:
-    return load(str(small_data))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def run_script(folder: Path, text: str, data: Path) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,7 @@ from tune_app.tutorial.bundle import CONFIG as CONFIG_FILE
 from tune_app.tutorial.bundle import FILES, digest, read_manifest, sealed
 from tune_app.tutorial.exported import ExportedConfig, differences, read_exported, train_exported, verdict
 from tune_app.tutorial.levels import LEVELS, complete
-from tune_app.tutorial.mnist import Mnist, Split, load
+from tune_app.tutorial.mnist import Mnist, Split
 
 
 @pytest.fixture(autouse=True)
@@ -21,11 +21,6 @@ def threads_as_before() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def small(small_data: Path) -> Mnist:
-    return load(str(small_data))
 
 
 CONFIG: dict[str, object] = {

@@ -14,11 +14,6 @@ from tune_app.tutorial.mnist import Mnist, load
 N = 1200
 
 
-@pytest.fixture(scope="module")
-def small(small_data: Path) -> Mnist:
-    return load(str(small_data))
-
-
 @pytest.fixture
 def contents(small: Mnist) -> dict[str, bytes]:
     """The two IDX files of MNIST's first 1,200 images."""

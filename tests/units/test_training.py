@@ -4,7 +4,6 @@ import math
 import warnings
 from collections.abc import Iterator
 from itertools import chain, zip_longest
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from tune_app.errors import TuneAppError
 from tune_app.tutorial import training
 from tune_app.tutorial.lesson import Lesson
 from tune_app.tutorial.levels import LEVELS, complete
-from tune_app.tutorial.mnist import Mnist, Split, load
+from tune_app.tutorial.mnist import Mnist, Split
 from tune_app.tutorial.training import Result, fit, prepare, validate
 
 CPU = torch.device("cpu")
@@ -35,20 +34,7 @@ RESUMED = {
     "accelerator of twice the width": {"level": "accelerator", "lr": 0.05, "bs": 128, "width": 2},
 }
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Trials train on one thread; so do these."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def small(small_data: Path) -> Mnist:
-    """The first 2,000 training and 500 validation images."""
-    return load(str(small_data))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
