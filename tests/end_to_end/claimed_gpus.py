@@ -13,13 +13,10 @@ from unittest.mock import patch
 
 from ray.tune import Trainable
 
+from tests.end_to_end.whole_search import search_all
 from tests.made_up import WORKER, result_of, spec_of
-from tune_app.experiment.history import load_experiment
-from tune_app.experiment.spec import paths
 from tune_app.tuning import bridge, resources
 from tune_app.tuning.cluster import Where, cluster
-from tune_app.tuning.search import Search
-from tune_app.tutorial import mnist
 
 WORKERS = 4
 
@@ -54,13 +51,7 @@ def main(address: str, folder: Path) -> None:
         patch.object(bridge, "TutorialTrial", Claimed),
         cluster(Where(address=address), {}),
     ):
-        share = resources.wait_for_resources(0, spec.settings, print)
-        search = Search.create(spec, paths(folder / "experiments", "claimed"))
-        search.begin()
-        bridge.run_trials(search, mnist.load(), share, lambda: None, lambda: None)
-        search.end("completed")
-        search.close()
-    trials = load_experiment("claimed", folder / "experiments").history.trials
+        share, trials = search_all(spec, folder)
     visible = {attempt["pid"]: attempt["gpus"] for trial in trials for attempt in trial.attempts}
     print(json.dumps({"gpus": share.gpus, "at_once": share.at_once, "visible": list(visible.values())}))
 

@@ -16,13 +16,10 @@ from unittest.mock import patch
 
 from ray.tune import Trainable
 
+from tests.end_to_end.whole_search import search_all
 from tests.made_up import WORKER, result_of, spec_of
-from tune_app.experiment.history import load_experiment
-from tune_app.experiment.spec import paths
 from tune_app.tuning import bridge, resources
 from tune_app.tuning.cluster import Where, cluster
-from tune_app.tuning.search import Search
-from tune_app.tutorial import mnist
 
 TRIALS = 12
 
@@ -58,13 +55,7 @@ def main(folder: Path) -> None:
     spec = spec_of("late", num_samples=TRIALS, max_epochs=1, max_concurrent_trials=2)
     two = patch.object(resources, "available_cpus", lambda: 2)
     with two, patch.object(bridge, "TutorialTrial", Late), cluster(Where(), {}):
-        share = resources.wait_for_resources(0, spec.settings, print)
-        search = Search.create(spec, paths(folder / "experiments", "late"))
-        search.begin()
-        bridge.run_trials(search, mnist.load(), share, lambda: None, lambda: None)
-        search.end("completed")
-        search.close()
-    trials = load_experiment("late", folder / "experiments").history.trials
+        _, trials = search_all(spec, folder)
     trained = Counter(attempt["pid"] for trial in trials for attempt in trial.attempts)
     began = len(list(folder.glob("worker-*")))
     print(json.dumps({"began": began, "trained": sorted(trained.values())}))

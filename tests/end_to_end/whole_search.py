@@ -1,0 +1,21 @@
+"""A search on the Ray that is connected, from start to end, with whatever trainable `bridge` has."""
+
+from pathlib import Path
+
+from tune_app.experiment.history import Trial, load_experiment
+from tune_app.experiment.spec import Spec, paths
+from tune_app.tuning import bridge, resources
+from tune_app.tuning.resources import Share
+from tune_app.tuning.search import Search
+from tune_app.tutorial import mnist
+
+
+def search_all(spec: Spec, folder: Path) -> tuple[Share, list[Trial]]:
+    """What each trial held, and all trials."""
+    share = resources.wait_for_resources(0, spec.settings, print)
+    search = Search.create(spec, paths(folder / "experiments", spec.name))
+    search.begin()
+    bridge.run_trials(search, mnist.load(), share, lambda: None, lambda: None)
+    search.end("completed")
+    search.close()
+    return share, load_experiment(spec.name, folder / "experiments").history.trials
