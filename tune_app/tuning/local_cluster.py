@@ -2,15 +2,17 @@
 
 import re
 import shutil
+import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from tune_app.errors import TuneAppError
+from tune_app.tuning import no_agent
 from tune_app.tuning.reaper import marked, reaper
 from tune_app.tuning.resources import this_machine
 from tune_app.tuning.signals import undisturbed
@@ -22,6 +24,8 @@ COMPLAINT = re.compile(r"\berror\b|\bfail|\bcannot\b|\bfatal\b", re.IGNORECASE)
 """A line of Ray's logs that may say why it has not come up."""
 SECONDS_TO_REGISTER = 10
 """How long a raylet that has started may take until it is known; then it is for Ray to complain."""
+NOT_IN_USE = -1
+"""What Ray writes for a port at which nothing answers."""
 LONGEST_TEMPORARY = 29
 """Ray's sockets lie up to 64 characters below the directory made here, and Unix allows 107 in all."""
 
@@ -96,38 +100,72 @@ def why_not_started(error: Exception, temporary: Path) -> str:
 def only_here_and_what_is_used(dashboard: bool, verbose: bool) -> Iterator[None]:
     """Keep `ray.init` from listening elsewhere and from starting what nothing here uses: it has no option for that.
 
-    The autoscaler's monitor keeps the shutdown waiting for a second; the dashboard's process is started, and
-    waited for, without a dashboard, too, and so is its agent's server; the log monitor reads logs that nobody is
-    shown.
+    The autoscaler's monitor keeps the shutdown waiting for a second; the dashboard's process and two agents are
+    started, and waited for, without a dashboard, too; the log monitor reads logs that nobody is shown.
     """
     # Ray takes 127.0.0.1 for the address of a machine, and then listens there alone, only where it is told that
     # there can be no cluster; elsewhere it replaces it by an address that others can reach.
     replaced = {
         "ray_constants.ENABLE_RAY_CLUSTER": False,
         "node.Node.start_monitor": lambda _node: None,
-        **start_and_notice_raylet(),
+        **start_and_notice_raylet(agents=dashboard),
     }
     if not verbose:
         replaced["node.Node.start_log_monitor"] = lambda _node: None
     if not dashboard:
         replaced["node.Node.start_api_server"] = lambda node, **_how: setattr(node, "_webui_url", "")
-        replaced["utils.get_dashboard_dependency_error"] = lambda: ImportError("nobody looks at it")
+        replaced["utils.get_dashboard_dependency_error"] = lambda: None  # it would import them all
+        replaced["services._build_python_executable_command_memory_profileable"] = without_agents()
     with ExitStack() as patches:
         for name, instead in replaced.items():
             patches.enter_context(patch(f"ray._private.{name}", instead))
         yield
 
 
-def start_and_notice_raylet() -> dict[str, Any]:
-    """Instead of how Ray starts its raylet and looks for it: once a second, and for 30 s even if it has ended."""
+def without_agents() -> Callable[..., list[str]]:
+    """Instead of how Ray writes the command of a Python process of its own: an agent is `no_agent`."""
+    from ray._private import ray_constants, services
+
+    agents = (ray_constants.PROCESS_TYPE_DASHBOARD_AGENT, ray_constants.PROCESS_TYPE_RUNTIME_ENV_AGENT)
+    command_of = services._build_python_executable_command_memory_profileable
+
+    def command(component: str, *how: Any, **more: Any) -> list[str]:
+        if component in agents:
+            return [sys.executable, "-I", "-S", no_agent.__file__]
+        return list(command_of(component, *how, **more))
+
+    return command
+
+
+def start_and_notice_raylet(agents: bool) -> dict[str, Any]:
+    """Instead of how Ray starts its raylet and looks for it: once a second, and for 30 s even if it has ended.
+
+    agents: whether there are any; else the raylet reads at once that they answer nowhere, and does not wait.
+    """
     from ray._private.node import Node
     from ray._private.state import GlobalState
+    from ray._raylet import (  # type: ignore[attr-defined]  # it is in Cython
+        DASHBOARD_AGENT_LISTEN_PORT_NAME,
+        METRICS_AGENT_PORT_NAME,
+        METRICS_EXPORT_PORT_NAME,
+        RUNTIME_ENV_AGENT_PORT_NAME,
+        persist_port,
+    )
 
     start_raylet, get_node = Node.start_raylet, GlobalState.get_node
+    ports = (
+        METRICS_AGENT_PORT_NAME,
+        METRICS_EXPORT_PORT_NAME,
+        DASHBOARD_AGENT_LISTEN_PORT_NAME,
+        RUNTIME_ENV_AGENT_PORT_NAME,
+    )
     started: list[Any] = []
 
-    def at_any_port(node: Any, *how: Any, **more: Any) -> None:
+    def start(node: Any, *how: Any, **more: Any) -> None:
         node._ray_params.dashboard_agent_listen_port = 0  # or Ray tries for 3 s where another has the usual one
+        if not agents:
+            for port in ports:
+                persist_port(node._session_dir, node._node_id, port, NOT_IN_USE)
         start_raylet(node, *how, **more)
         started.extend(info.process for info in node.all_processes["raylet"])
 
@@ -139,7 +177,7 @@ def start_and_notice_raylet() -> dict[str, Any]:
             time.sleep(0.01)
         return get_node(state, node_id)
 
-    return {"node.Node.start_raylet": at_any_port, "state.GlobalState.get_node": soon}
+    return {"node.Node.start_raylet": start, "state.GlobalState.get_node": soon}
 
 
 def temporary_directory() -> Path:
