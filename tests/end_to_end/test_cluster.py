@@ -1,19 +1,33 @@
 """Rays of our own and of others."""
 
+import os
 import re
+import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import ray
 
-from tests.end_to_end.conftest import COMMAND, environment, left_in, needs_mounts, temporary, tune_app, wait_for
+from tests.end_to_end.conftest import (
+    COMMAND,
+    Running,
+    alive,
+    descendants,
+    environment,
+    left_in,
+    needs_mounts,
+    temporary,
+    tune_app,
+    wait_for,
+)
 from tune_app.experiment.history import load_experiment
 
 SPACE = "space: {level: linear}\nsearch: {num_samples: 2, max_epochs: 1}"
+LONG = "space: {level: cnn, bs: 2, lr: 0.01}\nsearch: {num_samples: 3, max_epochs: 50, results_per_epoch: 20}"
 HEAD = """
 import sys, ray
 ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False,
@@ -102,6 +116,51 @@ def test_a_ray_that_does_not_come_up_is_one_line_with_its_logs_and_leaves_nothin
     assert len(logs) == 1
     assert not (tmp_path / "experiments").exists()
     wait_for(lambda: left_in(temporary(tmp_path)) == logs, "Ray's other files are gone")
+
+
+@pytest.mark.parametrize("option", ["--dashboard", "--no-dashboard"])
+def test_rays_agents_run_where_there_is_a_dashboard_alone(
+    tmp_path: Path, start: Callable[..., Running], small_data: Path, option: str
+) -> None:
+    (tmp_path / "space.yaml").write_text(LONG)
+    running = start("search", "space.yaml", "--name", "x", "--data", small_data, option)
+    running.wait_for_results("x", 1)
+    programs = [program_of(pid) for pid in descendants(running.process.pid)]
+    assert programs.count("no_agent.py") == {"--dashboard": 0, "--no-dashboard": 2}[option]
+    raylets = [pid for pid in descendants(running.process.pid) if program_of(pid) == "raylet"]
+    agents = set.union(*map(descendants, raylets))
+    assert len(raylets) == 1
+    os.kill(raylets[0], signal.SIGKILL)
+    wait_for(lambda: not any(map(alive, agents)), "what the raylet started has ended")
+    running.process.send_signal(signal.SIGINT)
+    running.end()
+
+
+def test_a_dashboard_that_ends_while_it_comes_up_is_told_and_the_search_goes_on(
+    tmp_path: Path, start: Callable[..., Running], small_data: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    running = start("search", "space.yaml", "--name", "x", "--data", small_data, "--dashboard")
+
+    def dashboards() -> list[int]:
+        return [pid for pid in descendants(running.process.pid) if program_of(pid) == "dashboard.py"]
+
+    wait_for(dashboards, "the dashboard's process has started")
+    os.kill(dashboards()[0], signal.SIGKILL)
+    code, out, err = running.end()
+    assert code == 0, err
+    assert "Ray dashboard: it has ended with exit code -9\n" in err
+    assert out.startswith("2 trials: 2 completed, ")
+
+
+def program_of(pid: int) -> str:
+    """The file name of the program that a process runs, or of its script if that is Python; "" if it has ended."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:
+        return ""
+    scripts = [word for word in words[1:] if not word.startswith("-")]
+    return Path(scripts[0] if "python" in Path(words[0]).name and scripts else words[0]).name
 
 
 def test_by_default_ray_asks_for_a_token_that_only_its_owner_can_read(tmp_path: Path, small_data: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -292,8 +293,8 @@ def test_the_dashboard_answers_at_the_address_that_is_printed(
     (tmp_path / "space.yaml").write_text(LONG)
     running = start("search", "space.yaml", "--name", "x", "--data", small_data)
     assert running.process.stderr is not None
-    line = running.process.stderr.readline()
-    assert line.startswith("Ray dashboard: http://127.0.0.1:")
+    line = next(line for line in running.process.stderr if line.startswith("Ray dashboard: "))
+    assert re.match(r"Ray dashboard: http://127\.0\.0\.1:\d+$", line)
     running.wait_for_results("x", 1)
     with urllib.request.urlopen(line.split()[-1], timeout=10) as page:
         assert "Ray Dashboard" in page.read().decode()

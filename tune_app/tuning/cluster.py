@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import IO
 
 from tune_app.errors import TuneAppError
-from tune_app.tuning.local_cluster import local_cluster
+from tune_app.tuning.local_cluster import dashboard_address, local_cluster
 from tune_app.tuning.lookout import lookout
 from tune_app.tuning.signals import undisturbed
 from tune_app.tuning.tokens import (
     LOOPBACK,
-    TOKEN,
     asks_for_token,
     authenticates,
     knows_no_tokens,
@@ -61,9 +60,13 @@ class Where:
 
 @dataclass(frozen=True)
 class Connection:
-    """A connection to Ray. `dashboard`: where it is, in words. `head`: the address of a cluster that was joined."""
+    """A connection to Ray.
 
-    dashboard: str | None = None
+    dashboard: asks where it is, HOST:PORT: None while it comes up, `TuneAppError` if it does not. head: the address
+    of a cluster that was joined.
+    """
+
+    dashboard: Callable[[], str | None] | None = None
     head: str | None = None
 
 
@@ -90,8 +93,8 @@ def cluster(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]:
         return
     require_token_if_open(where.dashboard_host)
     dashboard_host = where.dashboard_host if where.dashboard else None
-    with local_cluster(metadata, dashboard_host, where.verbose) as url:
-        yield Connection(dashboard_words(url) if url else None)
+    with local_cluster(metadata, dashboard_host, where.verbose):
+        yield Connection(dashboard_address if where.dashboard else None)
 
 
 def watched(connection: Connection, again: str, finish: Callable[[], None]) -> AbstractContextManager[None]:
@@ -130,8 +133,8 @@ def join(where: Where, metadata: Mapping[str, str]) -> Connection:
             f"--address {address}: the cluster knows no tokens, and its workers would die of this one; allowed:"
             " RAY_AUTH_MODE=disabled"
         )
-    url = context.dashboard_url if where.dashboard else None
-    return Connection(dashboard_words(url) if url else None, head)
+    url = context.dashboard_url
+    return Connection((lambda: url) if where.dashboard and url else None, head)
 
 
 @contextmanager
@@ -170,9 +173,3 @@ def answering(address: str) -> str:
         at = "" if place == address else f" at {place}"
         raise TuneAppError(f"--address {address}: no Ray cluster answers{at}: {error}") from None
     return place
-
-
-def dashboard_words(url: str) -> str:
-    """Where the dashboard is, and where the token is that it asks for."""
-    token = f" (it asks for the token in ~/{TOKEN})" if authenticates() else ""
-    return f"http://{url}{token}"

@@ -17,13 +17,13 @@ from tune_app.experiment.spec import DataSource, Paths, Spec, searched_here
 from tune_app.machine import versions
 from tune_app.tuning.cluster import Where, cluster, import_ray, watched
 from tune_app.tuning.mirroring import mirrored
+from tune_app.tuning.ray_dashboard import RayDashboard
 from tune_app.tuning.resources import Share, share, this_machine, wait_for_resources
 from tune_app.tuning.search import Search
 from tune_app.tuning.signals import interruptible, terminable
 from tune_app.tutorial.levels import TUTORIAL_CONFIG, Config
 
 if TYPE_CHECKING:
-    from tune_app.tuning.metrics import Metrics
     from tune_app.tutorial.mnist import Mnist
 
 DECISIVE = ("python", "torch", "optuna", "numpy")
@@ -230,10 +230,9 @@ def search_on_cluster(
     title, again = called(spec, at)
     labels = {"job_name": title, "space_digest": spec.digest}
     with mirrored(at, announce) as copying, cluster(where, labels) as connection:
-        if connection.dashboard:
-            announce(f"Ray dashboard: {connection.dashboard}")
         from tune_app.tuning.bridge import run_trials
 
+        dashboard = RayDashboard(connection.dashboard, title, announce)
         each = wait_for_resources(where.wait_for_resources, spec.settings, announce)
         search = make_search()
         try:
@@ -253,23 +252,18 @@ def search_on_cluster(
 
                 search.begin()
                 note_plan(search, each)
-                metrics = metrics_of(title) if connection.dashboard else None
 
                 def shown() -> None:
                     show(search.history, search.num_trials)
-                    if metrics:
-                        metrics.update(search.history)
+                    dashboard.update(search.history)
 
                 ended_by = run_trials(search, data, each, reason, shown)
                 search.end(ended_by or "completed")
-                if metrics:
-                    metrics.update(search.history, last=True)
+                dashboard.update(search.history, last=True)
         finally:
             search.close()
-        if where.keep_dashboard and connection.dashboard and ended_by != "interrupted":
-            announce(f"The search has ended. The Ray dashboard stays open until Ctrl-C: {connection.dashboard}")
-            with interruptible() as closed:
-                closed.wait()
+        if where.keep_dashboard and ended_by != "interrupted":
+            dashboard.stay_open()
     if copying.taken_over:
         raise TuneAppError(copying.taken_over)
     experiment = load_experiment(at.root.name, at.root.parent)
@@ -282,13 +276,6 @@ def called(spec: Spec, at: Paths) -> tuple[str, str]:
         return at.root.name, f"tune-app resume {at.root.name}"
     search = at.root.parent.name
     return f"{search}: {at.root.name}", f"tune-app confirm {search}"
-
-
-def metrics_of(name: str) -> "Metrics":
-    """What the dashboard is told of a search; what that needs is imported where there is a dashboard."""
-    from tune_app.tuning.metrics import Metrics
-
-    return Metrics(name)
 
 
 def succeeded(experiment: Experiment) -> bool:

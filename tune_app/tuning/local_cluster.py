@@ -31,8 +31,8 @@ LONGEST_TEMPORARY = 29
 
 
 @contextmanager
-def local_cluster(metadata: Mapping[str, str], dashboard_host: str | None, verbose: bool) -> Iterator[str | None]:
-    """Be connected to a Ray that is reachable from this machine alone; yields the dashboard's address, if any.
+def local_cluster(metadata: Mapping[str, str], dashboard_host: str | None, verbose: bool) -> Iterator[None]:
+    """Be connected to a Ray that is reachable from this machine alone; its dashboard, if any, comes up meanwhile.
 
     metadata: shown beside the job in the dashboard. dashboard_host: None for no dashboard. verbose: with Ray's own
     words. Raises `TuneAppError` where it does not come up.
@@ -43,15 +43,15 @@ def local_cluster(metadata: Mapping[str, str], dashboard_host: str | None, verbo
     with reaper(temporary):
         try:
             with undisturbed(), marked(temporary):
-                url = start(temporary, metadata, dashboard_host, verbose)
+                start(temporary, metadata, dashboard_host, verbose)
             protect_token()
-            yield url
+            yield
         finally:
             with undisturbed():
                 ray.shutdown()
 
 
-def start(temporary: Path, metadata: Mapping[str, str], dashboard_host: str | None, verbose: bool) -> str | None:
+def start(temporary: Path, metadata: Mapping[str, str], dashboard_host: str | None, verbose: bool) -> None:
     """Start Ray with its files in `temporary`; the other arguments and errors are those of `local_cluster`."""
     import ray
     from ray.job_config import JobConfig
@@ -59,7 +59,7 @@ def start(temporary: Path, metadata: Mapping[str, str], dashboard_host: str | No
     machine = this_machine()[0]
     with only_here_and_what_is_used(dashboard_host is not None, verbose):
         try:
-            context = ray.init(
+            ray.init(
                 address="local",
                 num_cpus=int(machine.cpus),
                 num_gpus=int(machine.gpus),
@@ -73,7 +73,27 @@ def start(temporary: Path, metadata: Mapping[str, str], dashboard_host: str | No
             )
         except Exception as error:  # Ray raises nothing more special
             raise TuneAppError(why_not_started(error, temporary)) from None
-    return context.dashboard_url or None
+
+
+def dashboard_address() -> str | None:
+    """HOST:PORT of the dashboard of the Ray that was started here; None while it comes up.
+
+    Raises `TuneAppError` where it has ended instead.
+    """
+    from ray._private import ray_constants
+    from ray._private.worker import global_worker
+    from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
+
+    kept_in = ray_constants.KV_NAMESPACE_DASHBOARD
+    content = _internal_kv_get(ray_constants.DASHBOARD_ADDRESS, namespace=kept_in)
+    if content:
+        _internal_kv_put("webui:url", content, namespace=kept_in)  # as Ray does, for those that join it
+        return str(content.decode())
+    assert global_worker.node is not None
+    (dashboard,) = global_worker.node.all_processes[ray_constants.PROCESS_TYPE_DASHBOARD]
+    if dashboard.process.poll() is not None:
+        raise TuneAppError(f"it has ended with exit code {dashboard.process.returncode}")
+    return None
 
 
 def why_not_started(error: Exception, temporary: Path) -> str:
@@ -101,25 +121,45 @@ def only_here_and_what_is_used(dashboard: bool, verbose: bool) -> Iterator[None]
     """Keep `ray.init` from listening elsewhere and from starting what nothing here uses: it has no option for that.
 
     The autoscaler's monitor keeps the shutdown waiting for a second; the dashboard's process and two agents are
-    started, and waited for, without a dashboard, too; the log monitor reads logs that nobody is shown.
+    started, and waited for, without a dashboard, too, and with one, nothing here waits until it answers; the log
+    monitor reads logs that nobody is shown.
     """
     # Ray takes 127.0.0.1 for the address of a machine, and then listens there alone, only where it is told that
     # there can be no cluster; elsewhere it replaces it by an address that others can reach.
     replaced = {
         "ray_constants.ENABLE_RAY_CLUSTER": False,
         "node.Node.start_monitor": lambda _node: None,
+        "node.Node.start_api_server": starting_dashboard() if dashboard else without_dashboard,
         **start_and_notice_raylet(agents=dashboard),
     }
     if not verbose:
         replaced["node.Node.start_log_monitor"] = lambda _node: None
     if not dashboard:
-        replaced["node.Node.start_api_server"] = lambda node, **_how: setattr(node, "_webui_url", "")
         replaced["utils.get_dashboard_dependency_error"] = lambda: None  # it would import them all
         replaced["services._build_python_executable_command_memory_profileable"] = without_agents()
     with ExitStack() as patches:
         for name, instead in replaced.items():
             patches.enter_context(patch(f"ray._private.{name}", instead))
         yield
+
+
+def without_dashboard(node: Any, **_how: Any) -> None:
+    """Instead of how Ray starts the dashboard."""
+    node._webui_url = ""
+
+
+def starting_dashboard() -> Callable[..., None]:
+    """Instead of how Ray starts the dashboard and waits until it answers, which takes most of two seconds."""
+    from ray._private.node import Node
+
+    start_and_wait = Node.start_api_server
+
+    def start(node: Any, **how: Any) -> None:
+        # Ray takes any answer to where it is for the end of its waiting.
+        with patch("ray.experimental.internal_kv._internal_kv_get", lambda *_what, **_where: b""):
+            start_and_wait(node, **how)
+
+    return start
 
 
 def without_agents() -> Callable[..., list[str]]:

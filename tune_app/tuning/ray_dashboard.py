@@ -1,0 +1,61 @@
+"""The Ray dashboard of a search: say where it is when it has come up, pass numbers on to it, and leave it open."""
+
+from collections.abc import Callable
+
+from tune_app.errors import TuneAppError
+from tune_app.experiment.history import History
+from tune_app.tuning.signals import interruptible
+from tune_app.tuning.tokens import TOKEN, authenticates
+
+SECONDS_BETWEEN_LOOKS = 0.1
+
+
+class RayDashboard:
+    """The dashboard of an experiment at the address that `ask`, a `Connection.dashboard`, tells; or none at all."""
+
+    def __init__(
+        self, ask: Callable[[], str | None] | None, experiment: str, announce: Callable[[str], None]
+    ) -> None:
+        self.ask, self.announce = ask, announce
+        self.address: str | None = None
+        self.metrics = None
+        if ask:
+            from tune_app.tuning.metrics import Metrics  # imports what only a dashboard needs
+
+            self.metrics = Metrics(experiment)
+        self.look()
+
+    def update(self, history: History, last: bool = False) -> None:
+        """Pass on what happened, and announce the address as soon as there is one. `last`: the search has ended."""
+        self.look()
+        if self.metrics:
+            self.metrics.update(history, last)
+
+    def look(self) -> None:
+        """Announce the address if it is new, or why there will be none."""
+        if self.ask is None or self.address:
+            return
+        try:
+            address = self.ask()
+        except TuneAppError as error:
+            self.announce(f"Ray dashboard: {error}")
+            self.ask = None
+            return
+        if address:
+            self.address = in_words(address)
+            self.announce(f"Ray dashboard: {self.address}")
+
+    def stay_open(self) -> None:
+        """Wait for a signal that it may close."""
+        with interruptible() as closed:
+            while self.ask and not self.address and not closed.wait(SECONDS_BETWEEN_LOOKS):
+                self.look()
+            if self.address and not closed.is_set():
+                self.announce(f"The search has ended. The Ray dashboard stays open until Ctrl-C: {self.address}")
+                closed.wait()
+
+
+def in_words(address: str) -> str:
+    """Where the dashboard is, and where the token is that it asks for."""
+    token = f" (it asks for the token in ~/{TOKEN})" if authenticates() else ""
+    return f"http://{address}{token}"
