@@ -11,13 +11,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import ray
 from ray import tune
+from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.train._internal.storage import StorageContext
-from ray.tune import Callback, PlacementGroupFactory
+from ray.tune import Callback, PlacementGroupFactory, Trainable
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Experiment
 from ray.tune.experiment import Trial as TuneTrial
@@ -53,6 +54,14 @@ def tune_id(number: int, attempt: int) -> str:
 def trial_number(trial: TuneTrial) -> int:
     """The number of the trial that a Tune trial is an attempt at."""
     return int(trial.trial_id.split("-")[0])
+
+
+class Attempted(TuneTrial):
+    """An attempt at a trial, as Tune knows it."""
+
+    def set_ray_actor(self, ray_actor: Any) -> None:
+        """Note which worker has it. Tune would also ask that for metrics of its own, at each trial."""
+        self.temporary_state.ray_actor = ray_actor
 
 
 class RecordedAlgorithm(SearchAlgorithm):
@@ -157,6 +166,37 @@ class RecordingCallback(Callback):
                 end_worker(trial)
 
 
+class Workers(RayActorManager):
+    """Starts a `TutorialTrial` where Tune asks for an actor of its own, and passes on nothing but its `Work`."""
+
+    def add_actor(self, cls: Any, kwargs: dict[str, Any], resource_request: Any, **when: Any) -> Any:
+        """Start a worker with its first trial.
+
+        Tune would also give it an environment of its own, which takes a part of a second to prepare.
+        """
+        work = {"work": work_in(kwargs["config"])}
+        return super().add_actor(ray.remote(TutorialTrial), work, resource_request, **when)
+
+    def schedule_actor_task(
+        self,
+        tracked_actor: Any,
+        method_name: str,
+        args: tuple[Any, ...] | None = None,
+        kwargs: dict[str, Any] | None = None,
+        *when: Any,
+        **more: Any,
+    ) -> Any:
+        """Call a method of a worker."""
+        if method_name == "reset" and args:
+            args, kwargs = (work_in(args[0]),), None
+        return super().schedule_actor_task(tracked_actor, method_name, args, kwargs, *when, **more)
+
+
+def work_in(config: dict[str, Any]) -> Work:
+    """What Tune was given for a worker, without what Tune added."""
+    return cast(Work, {key: config[key] for key in Work.__annotations__})
+
+
 class Controller(TuneController):
     """Tune's own loop without what the record replaces, and with workers that start soon and are not started twice.
 
@@ -174,8 +214,7 @@ class Controller(TuneController):
         super().__init__(
             search_alg=algorithm, scheduler=scheduler, callbacks=[callback], storage=storage, reuse_actors=True
         )
-        # Tune would give each actor an environment of its own, which takes a part of a second to prepare.
-        self._class_cache: Any = {TutorialTrial: ray.remote(TutorialTrial)}
+        self._actor_manager = Workers(self._actor_manager._resource_manager)
         self.starting: WeakKeyDictionary[TuneTrial, float] = WeakKeyDictionary()
         """Since when a worker is being started for a trial, in seconds of the monotonic clock."""
 
@@ -227,7 +266,7 @@ def run_trials(
     data_ref = ray.put(data)
     # What Tune writes is of no use to anyone; where it goes with Ray's own files, if this process is killed.
     storage = tempfile.mkdtemp(prefix="tune-", dir=in_use[-1] if in_use else None)
-    experiment = Experiment(search.spec.name, TutorialTrial, storage_path=storage)
+    experiment = Experiment(search.spec.name, Trainable, storage_path=storage)  # `Workers` start what it stands for
 
     def make(attempt: Attempt) -> TuneTrial:
         work = Work(
@@ -241,7 +280,7 @@ def run_trials(
             after=attempt.after,
             state=None if attempt.state is None else ray.put(attempt.state),
         )
-        return TuneTrial(
+        return Attempted(
             experiment.run_identifier,
             config=dict(work),
             trial_id=tune_id(attempt.trial.number, attempt.number),
