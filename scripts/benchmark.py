@@ -269,9 +269,9 @@ def scale(trials: int) -> None:
     from tune_app.tuning import driver
 
     driver.import_ray()
-    from tune_app.tuning import bridge
+    from tune_app.tuning import controller
 
-    bridge.TutorialTrial = trivial_trainable()  # type: ignore[misc]
+    controller.TutorialTrial = Trivial  # type: ignore[assignment,attr-defined,misc]
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     looks: list[tuple[int, float, float]] = []  # trials, seconds, kB
 
@@ -308,35 +308,31 @@ def scale(trials: int) -> None:
         click.echo(f"TPE asks after {n} trials: {seconds * 1000:.0f} ms a trial.")
 
 
-def trivial_trainable() -> Any:
-    """A trainable that trains nothing and reports once."""
-    from ray.tune import Trainable
+class Trivial:
+    """A worker that trains nothing and reports once."""
 
-    class Trivial(Trainable):
-        def setup(self, config: dict[str, Any]) -> None:
-            self.config, self.accuracy = {}, config["seed"] / 2**31
+    def __init__(self, work: dict[str, Any]) -> None:
+        self.reset(work)
 
-        def reset_config(self, new_config: dict[str, Any]) -> bool:
-            self.setup(new_config)
-            return True
+    def reset(self, work: dict[str, Any]) -> bool:
+        """Take a trial."""
+        self.accuracy = work["seed"] / 2**31
+        return True
 
-        def step(self) -> dict[str, Any]:
-            result = {"k": 1, "epoch": 1.0, "images": 0, "parameters": 1, "diverged": False}
-            losses = dict.fromkeys(("valid_loss", "train_loss"), 1 - self.accuracy)
-            seconds = dict.fromkeys(("train_seconds", "valid_seconds", "start_seconds", "wait_seconds"), 0.0)
-            return {**result, "valid_accuracy": self.accuracy, **losses, **seconds, "state": {}}
+    def train(self) -> dict[str, Any]:
+        """A result that depends on the trial's seed alone."""
+        result = {"k": 1, "epoch": 1.0, "images": 0, "parameters": 1, "diverged": False}
+        losses = dict.fromkeys(("valid_loss", "train_loss"), 1 - self.accuracy)
+        seconds = dict.fromkeys(("train_seconds", "valid_seconds", "start_seconds", "wait_seconds"), 0.0)
+        return {**result, "valid_accuracy": self.accuracy, **losses, **seconds, "state": {}}
 
-        def describe(self) -> dict[str, Any]:
-            return {
-                "node": "here",
-                "pid": os.getpid(),
-                "cpu": "any",
-                "threads": 1,
-                "device": "cpu",
-                "start_seconds": 0.0,
-            }
+    def describe(self) -> dict[str, Any]:
+        """What is known of a worker."""
+        worker = {"node": "here", "cpu": "any", "threads": 1, "device": "cpu", "start_seconds": 0.0}
+        return {**worker, "pid": os.getpid()}
 
-    return Trivial
+    def stop(self) -> None:
+        """Tune calls it at the end."""
 
 
 def resident_kb() -> float:

@@ -1,6 +1,7 @@
 """Records of made-up searches, written by the real `Search`, without Ray."""
 
 import math
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,22 @@ from tune_app.tuning.search import Search
 
 WORKER = {"node": "here", "pid": 1, "cpu": "a CPU", "threads": 1, "device": "cpu", "start_seconds": 2.0}
 SCRIPT = "<script>window.hacked = 1</script>"
+
+
+class Worker:
+    """What a worker has that trains nothing; `train` is left to others."""
+
+    def __init__(self, work: object) -> None:
+        """Ready at once."""
+
+    def reset(self, work: object) -> bool:
+        return True
+
+    def describe(self) -> dict[str, Any]:
+        return {**WORKER, "pid": os.getpid()}
+
+    def stop(self) -> None:
+        """Nothing to end."""
 
 
 def spec_of(name: str, space: dict[str, Any] | None = None, **settings: Any) -> Spec:

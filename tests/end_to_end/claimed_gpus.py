@@ -11,36 +11,28 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from ray.tune import Trainable
-
 from tests.end_to_end.whole_search import search_all
-from tests.made_up import WORKER, result_of, spec_of
-from tune_app.tuning import bridge, resources
+from tests.made_up import Worker, result_of, spec_of
+from tune_app.tuning import controller, resources
 from tune_app.tuning.cluster import Where, cluster
 
 WORKERS = 4
 
 
-class Claimed(Trainable):  # type: ignore[misc]
+class Claimed(Worker):
     """Reports once all workers have begun: each then holds its share at the same time."""
 
-    def setup(self, config: dict[str, Any]) -> None:
-        self.config, self.meeting = {}, Path(os.environ["MEETING"])
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.config = {}
-        return True
-
-    def step(self) -> dict[str, Any]:
-        (self.meeting / str(os.getpid())).touch()
+    def train(self) -> dict[str, Any]:
+        meeting = Path(os.environ["MEETING"])
+        (meeting / str(os.getpid())).touch()
         deadline = time.monotonic() + 60
-        while len(list(self.meeting.iterdir())) < WORKERS:
+        while len(list(meeting.iterdir())) < WORKERS:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         return result_of(1, 0.5)
 
     def describe(self) -> dict[str, Any]:
-        return {**WORKER, "pid": os.getpid(), "gpus": os.environ.get("CUDA_VISIBLE_DEVICES")}
+        return {**super().describe(), "gpus": os.environ.get("CUDA_VISIBLE_DEVICES")}
 
 
 def main(address: str, folder: Path) -> None:
@@ -48,7 +40,7 @@ def main(address: str, folder: Path) -> None:
     usable = patch.object(resources, "gpu_memory", lambda _node: 5_000_000_000.0)
     with (
         usable,
-        patch.object(bridge, "TutorialTrial", Claimed),
+        patch.object(controller, "TutorialTrial", Claimed),
         cluster(Where(address=address), {}),
     ):
         share, trials = search_all(spec, folder)

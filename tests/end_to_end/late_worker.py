@@ -14,21 +14,19 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from ray.tune import Trainable
-
 from tests.end_to_end.whole_search import search_all
-from tests.made_up import WORKER, result_of, spec_of
-from tune_app.tuning import bridge, resources
+from tests.made_up import Worker, result_of, spec_of
+from tune_app.tuning import controller, resources
 from tune_app.tuning.cluster import Where, cluster
 
 TRIALS = 12
 
 
-class Late(Trainable):  # type: ignore[misc]
+class Late(Worker):
     """The first worker is there at once, each further one only when three trials have ended."""
 
-    def setup(self, config: dict[str, Any]) -> None:
-        self.config, self.folder = {}, Path(os.environ["MEETING"])
+    def __init__(self, work: object) -> None:
+        self.folder = Path(os.environ["MEETING"])
         (self.folder / f"worker-{os.getpid()}").touch()
         with suppress(FileExistsError):
             (self.folder / "first").touch(exist_ok=False)
@@ -38,23 +36,16 @@ class Late(Trainable):  # type: ignore[misc]
             assert time.monotonic() < deadline
             time.sleep(0.01)
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.config = {}
-        return True
-
-    def step(self) -> dict[str, Any]:
+    def train(self) -> dict[str, Any]:
         (self.folder / f"trial-{time.monotonic_ns()}").touch()
         return result_of(1, 0.5)
-
-    def describe(self) -> dict[str, Any]:
-        return {**WORKER, "pid": os.getpid()}
 
 
 def main(folder: Path) -> None:
     os.environ["MEETING"] = str(folder)
     spec = spec_of("late", num_samples=TRIALS, max_epochs=1, max_concurrent_trials=2)
     two = patch.object(resources, "available_cpus", lambda: 2)
-    with two, patch.object(bridge, "TutorialTrial", Late), cluster(Where(), {}):
+    with two, patch.object(controller, "TutorialTrial", Late), cluster(Where(), {}):
         _, trials = search_all(spec, folder)
     trained = Counter(attempt["pid"] for trial in trials for attempt in trial.attempts)
     began = len(list(folder.glob("worker-*")))

@@ -36,7 +36,7 @@ FORBIDDEN = {
     "tune_app.tuning.calibration": {"ray", "torch"},
     "tune_app.tuning.search": {"ray", "torch"},
     "tune_app.tuning.driver": {"ray", "torch"},
-    "tune_app.tuning.trainable": {"torch", "optuna"},  # a worker imports torch, the driver never does
+    "tune_app.tuning.trainable": {"torch", "optuna", "ray.tune", "pandas", "pyarrow"},  # a worker imports torch
 }
 
 

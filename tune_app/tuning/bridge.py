@@ -11,20 +11,17 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, cast
-from weakref import WeakKeyDictionary
+from typing import Any
 
 import ray
 from ray import tune
-from ray.air.execution._internal.actor_manager import RayActorManager
-from ray.train._internal.storage import StorageContext
 from ray.tune import Callback, PlacementGroupFactory, Trainable
-from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Experiment
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search.search_algorithm import SearchAlgorithm
 
+from tune_app.tuning.controller import Attempted, Controller
 from tune_app.tuning.reaper import in_use
 from tune_app.tuning.resources import Share, cluster_nodes
 from tune_app.tuning.scheduler import Decision
@@ -37,8 +34,6 @@ RAISED = re.compile(rf"^(\x1b\[\S+?m)?ray::{TutorialTrial.__name__}\.\w+\(\)|cre
 """How the traceback of an exception in the trainable begins, which the text of a worker's death lacks."""
 
 MEMORY = re.compile("OutOfMemoryError|low on memory", re.IGNORECASE)
-SECONDS_FOR_A_WORKER = 120
-"""How long one that is starting is waited for, while others are free."""
 SECONDS_TO_DESCRIBE = 10
 DESCRIPTION = ("node", "pid", "cpu", "threads", "device", "start_seconds")
 """What is known of a worker; nothing of one that dies before it answers."""
@@ -54,14 +49,6 @@ def tune_id(number: int, attempt: int) -> str:
 def trial_number(trial: TuneTrial) -> int:
     """The number of the trial that a Tune trial is an attempt at."""
     return int(trial.trial_id.split("-")[0])
-
-
-class Attempted(TuneTrial):
-    """An attempt at a trial, as Tune knows it."""
-
-    def set_ray_actor(self, ray_actor: Any) -> None:
-        """Note which worker has it. Tune would also ask that for metrics of its own, at each trial."""
-        self.temporary_state.ray_actor = ray_actor
 
 
 class RecordedAlgorithm(SearchAlgorithm):
@@ -166,89 +153,6 @@ class RecordingCallback(Callback):
                 end_worker(trial)
 
 
-class Workers(RayActorManager):
-    """Starts a `TutorialTrial` where Tune asks for an actor of its own, and passes on nothing but its `Work`."""
-
-    def add_actor(self, cls: Any, kwargs: dict[str, Any], resource_request: Any, **when: Any) -> Any:
-        """Start a worker with its first trial.
-
-        Tune would also give it an environment of its own, which takes a part of a second to prepare.
-        """
-        work = {"work": work_in(kwargs["config"])}
-        return super().add_actor(ray.remote(TutorialTrial), work, resource_request, **when)
-
-    def schedule_actor_task(
-        self,
-        tracked_actor: Any,
-        method_name: str,
-        args: tuple[Any, ...] | None = None,
-        kwargs: dict[str, Any] | None = None,
-        *when: Any,
-        **more: Any,
-    ) -> Any:
-        """Call a method of a worker."""
-        if method_name == "reset" and args:
-            args, kwargs = (work_in(args[0]),), None
-        return super().schedule_actor_task(tracked_actor, method_name, args, kwargs, *when, **more)
-
-
-def work_in(config: dict[str, Any]) -> Work:
-    """What Tune was given for a worker, without what Tune added."""
-    return cast(Work, {key: config[key] for key in Work.__annotations__})
-
-
-class Controller(TuneController):
-    """Tune's own loop without what the record replaces, and with workers that start soon and are not started twice.
-
-    What the record replaces are snapshots, and the trials that have ended: one takes 37 kB, and each event looks
-    at all of them.
-    """
-
-    def __init__(
-        self,
-        algorithm: RecordedAlgorithm,
-        scheduler: RecordedScheduler,
-        callback: RecordingCallback,
-        storage: StorageContext,
-    ) -> None:
-        super().__init__(
-            search_alg=algorithm, scheduler=scheduler, callbacks=[callback], storage=storage, reuse_actors=True
-        )
-        self._actor_manager = Workers(self._actor_manager._resource_manager)
-        self.starting: WeakKeyDictionary[TuneTrial, float] = WeakKeyDictionary()
-        """Since when a worker is being started for a trial, in seconds of the monotonic clock."""
-
-    def _schedule_trial_actor(self, trial: TuneTrial) -> None:
-        """Note when a worker is asked for."""
-        self.starting[trial] = time.monotonic()
-        super()._schedule_trial_actor(trial)
-
-    def _maybe_reuse_cached_actor(self, trial: TuneTrial) -> bool:
-        """Give a worker that is free to a trial, but not to one whose own worker is being started.
-
-        Tune would end that one, and start another for the next trial: while trials are shorter than a start, they
-        would run one after the other. One that has no place to start at, as when a machine was lost, is not waited
-        for.
-        """
-        own = None if trial in self._resetting_trials else self._trial_to_actor.get(trial)
-        asked_for = time.monotonic() - self.starting[trial] if own else math.inf
-        if own and self._actor_manager.is_actor_started(own) and asked_for < SECONDS_FOR_A_WORKER:
-            return False
-        return bool(super()._maybe_reuse_cached_actor(trial))
-
-    def checkpoint(self, force: bool = False, wait: bool = False) -> None:
-        """Write nothing: the record holds everything, and nobody reads snapshots."""
-
-    def on_step_end(self) -> None:
-        """Let go of the trials that have ended."""
-        super().on_step_end()  # type: ignore[no-untyped-call]
-        ended = self._stopped_trials | self._failed_trials
-        if ended:
-            self._trials = [trial for trial in self._trials if trial not in ended]
-            for trials in (self._stopped_trials, self._failed_trials, self._trials_to_cache):
-                trials -= ended
-
-
 def run_trials(
     search: Search,
     data: Mnist,
@@ -266,7 +170,7 @@ def run_trials(
     data_ref = ray.put(data)
     # What Tune writes is of no use to anyone; where it goes with Ray's own files, if this process is killed.
     storage = tempfile.mkdtemp(prefix="tune-", dir=in_use[-1] if in_use else None)
-    experiment = Experiment(search.spec.name, Trainable, storage_path=storage)  # `Workers` start what it stands for
+    experiment = Experiment(search.spec.name, Trainable, storage_path=storage)  # stands for `TutorialTrial`
 
     def make(attempt: Attempt) -> TuneTrial:
         work = Work(

@@ -17,8 +17,6 @@ if TYPE_CHECKING:  # torch takes a second to import, and only workers need it
     from tune_app.tutorial.mnist import Mnist
     from tune_app.tutorial.training import Result
 
-os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # a worker stays where it is, also on a cluster that others started
-
 
 class Work(TypedDict):
     """What a worker needs for one attempt at a trial.
