@@ -76,6 +76,14 @@ class Page:
         drawn = "new Promise(done => { const look = () => document.body?.dataset.drawn && document.readyState"
         await self.evaluate(f"{drawn} === 'complete' ? done() : setTimeout(look, 50); look(); }})")
 
+    async def wait_for_text(self, url: str, *texts: str) -> None:
+        """Go to an address, and wait until the page shows all these texts."""
+        await self.call("Page.navigate", url=url)
+        shown = f"{json.dumps(texts)}.every(text => document.body?.innerText.includes(text))"
+        await self.evaluate(
+            f"new Promise(done => {{ const look = () => {shown} ? done() : setTimeout(look, 50); look(); }})"
+        )
+
     async def picture(self, path: Path) -> None:
         """What the window shows, as PNG."""
         shot = await self.call("Page.captureScreenshot", format="png")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.browser import needs_browser
+from tests.end_to_end.browser import browse, needs_browser
 from tests.end_to_end.conftest import Running, descendants, temporary, tune_app, wait_for
 from tune_app.experiment.history import load_experiment
 
@@ -89,10 +89,15 @@ def test_a_search_shows_in_the_dashboard_and_for_prometheus_and_on_this_machine_
     series = {line.rsplit(" ", 1)[0] for line in "\n".join(texts).splitlines() if line.startswith("ray_tune_app_")}
     assert len(series) == 5 + 3, "few, however many trials there are"
 
-    jobs = json.loads(urllib.request.urlopen(f"{url}/api/jobs/", timeout=10).read())
-    digest = history.spec.digest
-    assert jobs[0]["metadata"] == {"job_name": "shown", "space_digest": digest}
+    (job,) = json.loads(urllib.request.urlopen(f"{url}/api/jobs/", timeout=10).read())
+    best = f"{history.best['valid_accuracy']:.4f} (trial {history.best['trial']})"
+    labels = {"job_name": "shown", "space_digest": history.spec.digest, "best_valid_accuracy": best}
+    assert job["metadata"] == labels
+    assert (job["status"], job["message"]) == ("SUCCEEDED", "The search ended: completed.")
+    assert 1000 < job["end_time"] - job["start_time"] < 60_000
     assert re.search(r">\s*shown\s*<", rendered(f"{url}/#/jobs"))
+    log = "tune-app status shows it"
+    browse(lambda page: page.wait_for_text(f"{url}/#/jobs/{job['job_id']}", best, log))
     actors = rendered(f"{url}/#/actors")
     workers = {attempt["pid"] for trial in history.trials for attempt in trial.attempts}
     assert actors.count("TutorialTrial") == actors.count("tune_app worker") == len(workers)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import IO
 
 from tune_app.errors import TuneAppError
+from tune_app.tuning import job
+from tune_app.tuning.job import Job
 from tune_app.tuning.local_cluster import dashboard_address, local_cluster
 from tune_app.tuning.lookout import lookout
 from tune_app.tuning.signals import undisturbed
@@ -63,11 +65,12 @@ class Connection:
     """A connection to Ray.
 
     dashboard: asks where it is, HOST:PORT: None while it comes up, `TuneAppError` if it does not. head: the address
-    of a cluster that was joined.
+    of a cluster that was joined. job: where the dashboard can be told of the best so far.
     """
 
     dashboard: Callable[[], str | None] | None = None
     head: str | None = None
+    job: Job | None = None
 
 
 @contextmanager
@@ -93,8 +96,8 @@ def cluster(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]:
         return
     require_token_if_open(where.dashboard_host)
     dashboard_host = where.dashboard_host if where.dashboard else None
-    with local_cluster(metadata, dashboard_host, where.verbose):
-        yield Connection(dashboard_address if where.dashboard else None)
+    with local_cluster(metadata, dashboard_host, where.verbose) as own_job:
+        yield Connection(dashboard_address if where.dashboard else None, job=own_job)
 
 
 def watched(connection: Connection, again: str, finish: Callable[[], None]) -> AbstractContextManager[None]:
@@ -134,7 +137,7 @@ def join(where: Where, metadata: Mapping[str, str]) -> Connection:
             " RAY_AUTH_MODE=disabled"
         )
     url = context.dashboard_url
-    return Connection((lambda: url) if where.dashboard and url else None, head)
+    return Connection((lambda: url) if where.dashboard and url else None, head, job.submitted())
 
 
 @contextmanager

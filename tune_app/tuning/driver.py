@@ -232,7 +232,7 @@ def search_on_cluster(
     with mirrored(at, announce) as copying, cluster(where, labels) as connection:
         from tune_app.tuning.bridge import run_trials
 
-        dashboard = RayDashboard(connection.dashboard, title, announce)
+        dashboard = RayDashboard(connection, title, announce)
         each = wait_for_resources(where.wait_for_resources, spec.settings, announce)
         search = make_search()
         try:

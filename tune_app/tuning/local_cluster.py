@@ -12,7 +12,8 @@ from typing import Any
 from unittest.mock import patch
 
 from tune_app.errors import TuneAppError
-from tune_app.tuning import no_agent
+from tune_app.tuning import job, no_agent
+from tune_app.tuning.job import Job
 from tune_app.tuning.reaper import marked, reaper
 from tune_app.tuning.resources import this_machine
 from tune_app.tuning.signals import undisturbed
@@ -31,11 +32,11 @@ LONGEST_TEMPORARY = 29
 
 
 @contextmanager
-def local_cluster(metadata: Mapping[str, str], dashboard_host: str | None, verbose: bool) -> Iterator[None]:
+def local_cluster(metadata: Mapping[str, str], dashboard_host: str | None, verbose: bool) -> Iterator[Job | None]:
     """Be connected to a Ray that is reachable from this machine alone; its dashboard, if any, comes up meanwhile.
 
-    metadata: shown beside the job in the dashboard. dashboard_host: None for no dashboard. verbose: with Ray's own
-    words. Raises `TuneAppError` where it does not come up.
+    metadata: shown beside the job in the dashboard, which is yielded, if there is one. dashboard_host: None for no
+    dashboard. verbose: with Ray's own words. Raises `TuneAppError` where it does not come up.
     """
     import ray
 
@@ -43,20 +44,21 @@ def local_cluster(metadata: Mapping[str, str], dashboard_host: str | None, verbo
     with reaper(temporary):
         try:
             with undisturbed(), marked(temporary):
-                start(temporary, metadata, dashboard_host, verbose)
+                entry = start(temporary, metadata, dashboard_host, verbose)
             protect_token()
-            yield
+            yield entry
         finally:
             with undisturbed():
                 ray.shutdown()
 
 
-def start(temporary: Path, metadata: Mapping[str, str], dashboard_host: str | None, verbose: bool) -> None:
-    """Start Ray with its files in `temporary`; the other arguments and errors are those of `local_cluster`."""
+def start(temporary: Path, metadata: Mapping[str, str], dashboard_host: str | None, verbose: bool) -> Job | None:
+    """Start Ray with its files in `temporary`; all else is as `local_cluster` says."""
     import ray
     from ray.job_config import JobConfig
 
     machine = this_machine()[0]
+    entry = job.named(metadata.get("job_name", "search")) if dashboard_host else None
     with only_here_and_what_is_used(dashboard_host is not None, verbose):
         try:
             ray.init(
@@ -68,11 +70,14 @@ def start(temporary: Path, metadata: Mapping[str, str], dashboard_host: str | No
                 object_store_memory=OBJECT_STORE_BYTES,
                 log_to_driver=verbose,
                 configure_logging=verbose,
-                job_config=JobConfig(metadata=dict(metadata)),
+                job_config=JobConfig(metadata={**metadata, **({job.ID_IN_METADATA: entry.id} if entry else {})}),
                 _temp_dir=str(temporary),
             )
         except Exception as error:  # Ray raises nothing more special
             raise TuneAppError(why_not_started(error, temporary)) from None
+    if entry:
+        job.enter(entry, metadata)
+    return entry
 
 
 def dashboard_address() -> str | None:

@@ -1,9 +1,11 @@
-"""The Ray dashboard of a search: say where it is when it has come up, pass numbers on to it, and leave it open."""
+"""The Ray dashboard of a search: say where it is when it has come up, tell it what happens, and leave it open."""
 
 from collections.abc import Callable
 
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import History
+from tune_app.tuning import job
+from tune_app.tuning.cluster import Connection
 from tune_app.tuning.signals import interruptible
 from tune_app.tuning.tokens import TOKEN, authenticates
 
@@ -11,15 +13,13 @@ SECONDS_BETWEEN_LOOKS = 0.1
 
 
 class RayDashboard:
-    """The dashboard of an experiment at the address that `ask`, a `Connection.dashboard`, tells; or none at all."""
+    """The dashboard of an experiment that is searched over a connection; or none at all."""
 
-    def __init__(
-        self, ask: Callable[[], str | None] | None, experiment: str, announce: Callable[[str], None]
-    ) -> None:
-        self.ask, self.announce = ask, announce
+    def __init__(self, connection: Connection, experiment: str, announce: Callable[[str], None]) -> None:
+        self.ask, self.job, self.announce = connection.dashboard, connection.job, announce
         self.address: str | None = None
-        self.metrics = None
-        if ask:
+        self.metrics, self.best = None, ""
+        if self.ask:
             from tune_app.tuning.metrics import Metrics  # imports what only a dashboard needs
 
             self.metrics = Metrics(experiment)
@@ -30,6 +30,13 @@ class RayDashboard:
         self.look()
         if self.metrics:
             self.metrics.update(history, last)
+        if self.job and history.best:
+            best = f"{history.best['valid_accuracy']:.4f} (trial {history.best['trial']})"
+            if best != self.best:
+                self.best = best
+                job.label(self.job, "best_valid_accuracy", best)
+        if self.job and last and history.end:
+            job.end(self.job, history.end["reason"])
 
     def look(self) -> None:
         """Announce the address if it is new, or why there will be none."""
