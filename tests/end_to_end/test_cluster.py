@@ -1,5 +1,6 @@
 """Rays of our own and of others."""
 
+import json
 import os
 import re
 import signal
@@ -126,7 +127,9 @@ def test_rays_agents_run_where_there_is_a_dashboard_alone(
     running = start("search", "space.yaml", "--name", "x", "--data", small_data, option)
     running.wait_for_results("x", 1)
     programs = [program_of(pid) for pid in descendants(running.process.pid)]
-    assert programs.count("no_agent.py") == {"--dashboard": 0, "--no-dashboard": 2}[option]
+    stand_ins, agents_of_ray = {"--dashboard": (0, 2), "--no-dashboard": (2, 0)}[option]
+    assert programs.count("no_agent.py") == stand_ins
+    assert sum(map(programs.count, ("ray::DashboardAgent", "ray::RuntimeEnvAgent"))) == agents_of_ray
     raylets = [pid for pid in descendants(running.process.pid) if program_of(pid) == "raylet"]
     agents = set.union(*map(descendants, raylets))
     assert len(raylets) == 1
@@ -149,8 +152,52 @@ def test_a_dashboard_that_ends_while_it_comes_up_is_told_and_the_search_goes_on(
     os.kill(dashboards()[0], signal.SIGKILL)
     code, out, err = running.end()
     assert code == 0, err
-    assert "Ray dashboard: it has ended with exit code -9\n" in err
+    assert "Ray dashboard: it has ended with exit code -9" in err
     assert out.startswith("2 trials: 2 completed, ")
+
+
+def test_what_another_ray_or_uv_would_give_its_workers_does_not_reach_those_of_our_own(
+    tmp_path: Path, small_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    (tmp_path / "hook.py").write_text("def hook(_environment):\n    return {'env_vars': {'FROM': 'hook'}}")
+    monkeypatch.setenv("RAY_RUNTIME_ENV_HOOK", "hook.hook")
+    job = {"runtime_env": {"env_vars": {"FROM": "job"}}, "metadata": {"job_submission_id": "other"}}
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps(job))
+    done = tune_app(
+        tmp_path, "search", "space.yaml", "--name", "x", "--data", small_data, "--no-dashboard", timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("2 trials: 2 completed, ")
+
+
+def test_the_entry_of_our_own_job_says_how_the_search_goes_whatever_ray_makes_of_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", ENTRY]
+    done = subprocess.run(
+        command, env=environment(tmp_path), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    id_, entered, labelled, ended = json.loads(done.stdout)
+    assert id_ == "a-b-c"
+    assert (entered["status"], entered["metadata"]) == ("RUNNING", {"job_name": "a: b/c"})
+    assert (labelled["status"], labelled["error_type"], labelled["end_time"]) == ("RUNNING", None, None)
+    assert labelled["metadata"] == {"job_name": "a: b/c", "best": "0.9"}
+    assert (ended["status"], ended["message"]) == ("FAILED", "The search ended: error.")
+    assert ended["end_time"] >= ended["start_time"] == entered["start_time"]
+
+
+ENTRY = """
+import json
+from tune_app.tuning import job, local_cluster
+with local_cluster.local_cluster({"job_name": "a: b/c"}, "127.0.0.1", False) as entry:
+    seen = [job.read(entry.id)]
+    failed = {"status": "FAILED", "error_type": "JOB_SUPERVISOR_ACTOR_DIED", "end_time": 1}
+    job.write(entry.id, {**seen[0], **failed})
+    job.label(entry, "best", "0.9")
+    seen.append(job.read(entry.id))
+    job.end(entry, "error")
+    print(json.dumps([entry.id, *seen, job.read(entry.id)]))
+"""
 
 
 def program_of(pid: int) -> str:

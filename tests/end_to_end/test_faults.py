@@ -195,7 +195,7 @@ def test_a_search_killed_while_it_runs_leaves_no_process_and_no_temporary_file(
     tmp_path: Path, start: Callable[..., Running], small_data: Path
 ) -> None:
     (tmp_path / "space.yaml").write_text(SLOW)
-    running = start(*SEARCH, small_data)
+    running = start("search", "space.yaml", "--name", "x", "--data", small_data)
     running.wait_for_results("x", 2)
     processes = descendants(running.process.pid)
     names = {name_of(pid) for pid in processes}

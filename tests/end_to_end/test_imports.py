@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+# A worker imports torch when it starts, so its module does not, for the driver's sake.
 FORBIDDEN = {
     "tune_app": {"ray", "torch", "optuna", "pydantic", "numpy"},
     "tune_app.cli": {"ray", "torch", "optuna", "pydantic", "numpy", "rich", "yaml"},
@@ -36,7 +37,13 @@ FORBIDDEN = {
     "tune_app.tuning.calibration": {"ray", "torch"},
     "tune_app.tuning.search": {"ray", "torch"},
     "tune_app.tuning.driver": {"ray", "torch"},
-    "tune_app.tuning.trainable": {"torch", "optuna", "ray.tune", "pandas", "pyarrow"},  # a worker imports torch
+    "tune_app.tuning.trainable": {
+        "torch",
+        "optuna",
+        "ray.tune",
+        "pandas",
+        "pyarrow",
+    },
 }
 
 

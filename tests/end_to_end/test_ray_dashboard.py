@@ -110,6 +110,16 @@ def test_a_search_shows_in_the_dashboard_and_for_prometheus_and_on_this_machine_
     assert "Export it: tune-app export shown" in out
 
 
+@pytest.mark.parametrize("host", ["203.0.113.1", "no-such-host.invalid"])
+def test_a_dashboard_host_that_is_not_of_this_machine_is_one_line(tmp_path: Path, host: str) -> None:
+    done = tune_app(tmp_path, "search", "quick", "--dashboard-host", host, timeout=30)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: --dashboard-host {host}: ")
+    assert done.stderr.endswith("; allowed: an address of this machine, 0.0.0.0 for all of them\n")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "experiments").exists()
+
+
 def test_a_dashboard_for_others_needs_a_token(tmp_path: Path, small_data: Path) -> None:
     done = tune_app(tmp_path, "search", "quick", "--data", small_data, "--dashboard-host", "0.0.0.0")
     assert done.returncode == 1

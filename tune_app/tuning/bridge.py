@@ -21,7 +21,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search.search_algorithm import SearchAlgorithm
 
-from tune_app.tuning.controller import Attempted, Controller
+from tune_app.tuning.controller import Controller, TuneAttempt
 from tune_app.tuning.reaper import in_use
 from tune_app.tuning.resources import Share, cluster_nodes
 from tune_app.tuning.scheduler import Decision
@@ -184,7 +184,7 @@ def run_trials(
             after=attempt.after,
             state=None if attempt.state is None else ray.put(attempt.state),
         )
-        return Attempted(
+        return TuneAttempt(
             experiment.run_identifier,
             config=dict(work),
             trial_id=tune_id(attempt.trial.number, attempt.number),

@@ -94,7 +94,9 @@ def cluster(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]:
         finally:
             ray.shutdown()
         return
-    require_token_if_open(where.dashboard_host)
+    if where.dashboard:
+        require_own_address(where.dashboard_host)
+        require_token_if_open(where.dashboard_host)
     dashboard_host = where.dashboard_host if where.dashboard else None
     with local_cluster(metadata, dashboard_host, where.verbose) as own_job:
         yield Connection(dashboard_address if where.dashboard else None, job=own_job)
@@ -138,6 +140,18 @@ def join(where: Where, metadata: Mapping[str, str]) -> Connection:
         )
     url = context.dashboard_url
     return Connection((lambda: url) if where.dashboard and url else None, head, job.submitted())
+
+
+def require_own_address(host: str) -> None:
+    """Raise `TuneAppError` where nothing can listen at `host`: the dashboard would try for a long time."""
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as listening:
+            listening.bind(place)
+    except (OSError, UnicodeError) as error:
+        raise TuneAppError(
+            f"--dashboard-host {host}: {error}; allowed: an address of this machine, 0.0.0.0 for all of them"
+        ) from None
 
 
 @contextmanager

@@ -23,7 +23,7 @@ SECONDS_FOR_A_WORKER = 120
 """How long one that is starting is waited for, while others are free."""
 
 
-class Attempted(TuneTrial):
+class TuneAttempt(TuneTrial):
     """An attempt at a trial, as Tune knows it."""
 
     def set_ray_actor(self, ray_actor: Any) -> None:
@@ -88,6 +88,7 @@ class Controller(TuneController):
         super().__init__(
             search_alg=algorithm, scheduler=scheduler, callbacks=[callback], storage=storage, reuse_actors=True
         )
+        self._buffer_length = 1  # whatever the environment says: each result is judged before the next is trained
         self._actor_manager = Workers(self._actor_manager._resource_manager)
         # Tune would give each actor an environment of its own, which takes a part of a second to prepare.
         self._class_cache: Any = {Trainable: ray.remote(TutorialTrial)}
@@ -111,11 +112,6 @@ class Controller(TuneController):
         if own and self._actor_manager.is_actor_started(own) and asked_for < SECONDS_FOR_A_WORKER:
             return False
         return bool(super()._maybe_reuse_cached_actor(trial))
-
-    def _process_trial_results(self, trial: TuneTrial, results: list[dict[str, Any]]) -> None:
-        """Process what a worker returned, as Tune does, but without writing all its arrays out for a debug log."""
-        for result in results:
-            self._process_trial_result(trial, result)
 
     def checkpoint(self, force: bool = False, wait: bool = False) -> None:
         """Write nothing: the record holds everything, and nobody reads snapshots."""

@@ -2,7 +2,8 @@
 
 Ray keeps what it shows of a submitted job as JSON in its store, where that can be changed; the metadata of any
 other process are fixed. So a search on a Ray of our own enters itself as if it had been submitted. On a cluster of
-others it does not: should it be killed, nobody there would say in the entry that it has ended.
+others it does not: should it be killed, nobody there would say in the entry that it has ended. `ray job stop` does
+not stop it: Ray finds no supervisor of its own, and enters it as failed until the next change here.
 """
 
 import json
@@ -20,6 +21,8 @@ KEY, NAMESPACE = "_ray_internal_job_info_{}", b"job"
 LOG = "job-driver-{}.log"
 WHERE_TO_LOOK = "The search prints what happens where it was started; tune-app status shows it, too.\n"
 """For the page of the job, which shows the log of what was submitted."""
+RUNNING = {"status": "RUNNING", "message": "The search is running.", "error_type": None, "end_time": None}
+"""What an entry of our own says until the search has ended."""
 ID_IN_METADATA = "job_submission_id"
 """Under which Ray looks for the id of the entry, among the metadata that a process connects with."""
 
@@ -58,13 +61,14 @@ def enter(job: Job, metadata: Mapping[str, str]) -> None:
     )
     assert global_worker.node is not None
     Path(global_worker.node.get_logs_dir_path(), LOG.format(job.id)).write_text(WHERE_TO_LOOK)
-    write(job.id, info.to_json())
+    write(job.id, {**info.to_json(), **RUNNING})
 
 
 def label(job: Job, key: str, value: str) -> None:
     """Change one of its metadata."""
     if info := read(job.id):
-        write(job.id, {**info, "metadata": {**(info.get("metadata") or {}), key: value}})
+        state = RUNNING if job.own else {}
+        write(job.id, {**info, **state, "metadata": {**(info.get("metadata") or {}), key: value}})
 
 
 def end(job: Job, reason: str) -> None:
@@ -72,7 +76,7 @@ def end(job: Job, reason: str) -> None:
     if job.own and (info := read(job.id)):
         status = "FAILED" if reason == "error" else "SUCCEEDED"
         ended = {"status": status, "message": f"The search ended: {reason}.", "end_time": milliseconds()}
-        write(job.id, {**info, **ended})
+        write(job.id, {**info, **RUNNING, **ended})
 
 
 def read(job: str) -> dict[str, Any] | None:

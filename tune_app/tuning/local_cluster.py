@@ -1,11 +1,12 @@
 """Start a Ray of our own, on this machine alone, quickly and with nothing that is not used."""
 
+import os
 import re
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,8 @@ LONGEST_TEMPORARY = 29
 def local_cluster(metadata: Mapping[str, str], dashboard_host: str | None, verbose: bool) -> Iterator[Job | None]:
     """Be connected to a Ray that is reachable from this machine alone; its dashboard, if any, comes up meanwhile.
 
-    metadata: shown beside the job in the dashboard, which is yielded, if there is one. dashboard_host: None for no
-    dashboard. verbose: with Ray's own words. Raises `TuneAppError` where it does not come up.
+    metadata: shown beside the search's job in the dashboard. dashboard_host: None for no dashboard. verbose: with
+    Ray's own words. Yields the job, None without a dashboard. Raises `TuneAppError` where Ray does not come up.
     """
     import ray
 
@@ -58,7 +59,7 @@ def start(temporary: Path, metadata: Mapping[str, str], dashboard_host: str | No
     from ray.job_config import JobConfig
 
     machine = this_machine()[0]
-    entry = job.named(metadata.get("job_name", "search")) if dashboard_host else None
+    entry = job.named(metadata["job_name"]) if dashboard_host else None
     with only_here_and_what_is_used(dashboard_host is not None, verbose):
         try:
             ray.init(
@@ -83,7 +84,7 @@ def start(temporary: Path, metadata: Mapping[str, str], dashboard_host: str | No
 def dashboard_address() -> str | None:
     """HOST:PORT of the dashboard of the Ray that was started here; None while it comes up.
 
-    Raises `TuneAppError` where it has ended instead.
+    Raises `TuneAppError` where it has ended instead, with its last complaint.
     """
     from ray._private import ray_constants
     from ray._private.worker import global_worker
@@ -94,10 +95,12 @@ def dashboard_address() -> str | None:
     if content:
         _internal_kv_put("webui:url", content, namespace=kept_in)  # as Ray does, for those that join it
         return str(content.decode())
-    assert global_worker.node is not None
-    (dashboard,) = global_worker.node.all_processes[ray_constants.PROCESS_TYPE_DASHBOARD]
+    node = global_worker.node
+    assert node is not None
+    (dashboard,) = node.all_processes[ray_constants.PROCESS_TYPE_DASHBOARD]
     if dashboard.process.poll() is not None:
-        raise TuneAppError(f"it has ended with exit code {dashboard.process.returncode}")
+        words = [f"it has ended with exit code {dashboard.process.returncode}"]
+        raise TuneAppError("; ".join(words + last_complaint(Path(node.get_logs_dir_path()).glob("dashboard*"))))
     return None
 
 
@@ -106,10 +109,7 @@ def why_not_started(error: Exception, temporary: Path) -> str:
     said = " ".join(str(error).split()).replace(str(temporary), "...") or type(error).__name__
     words = [f"Ray does not start: {said[:300]}"]
     written = [path for path in sorted(temporary.glob("session_*/logs/*.*")) if path.stat().st_size]
-    lines = [line.strip() for path in written for line in path.read_text(errors="replace").splitlines()]
-    complaints = [line for line in lines if COMPLAINT.search(line)]
-    if complaints:
-        words.append(f"its last complaint: {complaints[-1][:300]}")
+    words += last_complaint(written)
     if written:
         kept = Path(tempfile.mkdtemp(prefix="tune-app-ray-logs-"))
         for path in written:
@@ -121,19 +121,29 @@ def why_not_started(error: Exception, temporary: Path) -> str:
     return "; ".join(words)
 
 
+def last_complaint(logs: Iterable[Path]) -> list[str]:
+    """The last line in these files, in this order, that may say why something has not come up; or nothing."""
+    lines = [line.strip() for path in logs for line in path.read_text(errors="replace").splitlines()]
+    return [f"its last complaint: {line[:300]}" for line in lines if COMPLAINT.search(line)][-1:]
+
+
 @contextmanager
 def only_here_and_what_is_used(dashboard: bool, verbose: bool) -> Iterator[None]:
     """Keep `ray.init` from listening elsewhere and from starting what nothing here uses: it has no option for that.
 
-    The autoscaler's monitor keeps the shutdown waiting for a second; the dashboard's process and two agents are
-    started, and waited for, without a dashboard, too, and with one, nothing here waits until it answers; the log
-    monitor reads logs that nobody is shown.
+    The autoscaler's monitor keeps the shutdown waiting for a second. Without a dashboard, Ray starts its process
+    and two agents all the same, and waits for them; with one, it waits until it answers. The log monitor reads logs
+    that nobody is shown. Under `uv run`, or inside a job of another Ray, each worker would get an environment of
+    its own, by one of those agents; here, workers have that of this process.
     """
+    from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
+
     # Ray takes 127.0.0.1 for the address of a machine, and then listens there alone, only where it is told that
     # there can be no cluster; elsewhere it replaces it by an address that others can reach.
     replaced = {
         "ray_constants.ENABLE_RAY_CLUSTER": False,
         "node.Node.start_monitor": lambda _node: None,
+        "worker._maybe_modify_runtime_env": lambda runtime_env, _skip: runtime_env,
         "node.Node.start_api_server": starting_dashboard() if dashboard else without_dashboard,
         **start_and_notice_raylet(agents=dashboard),
     }
@@ -143,6 +153,9 @@ def only_here_and_what_is_used(dashboard: bool, verbose: bool) -> Iterator[None]
         replaced["utils.get_dashboard_dependency_error"] = lambda: None  # it would import them all
         replaced["services._build_python_executable_command_memory_profileable"] = without_agents()
     with ExitStack() as patches:
+        injected = os.environ.pop(RAY_JOB_CONFIG_JSON_ENV_VAR, None)
+        if injected is not None:
+            patches.callback(os.environ.__setitem__, RAY_JOB_CONFIG_JSON_ENV_VAR, injected)
         for name, instead in replaced.items():
             patches.enter_context(patch(f"ray._private.{name}", instead))
         yield

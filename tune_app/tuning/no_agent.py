@@ -6,6 +6,6 @@ import time
 SECONDS_BETWEEN_LOOKS = 1.0
 
 if __name__ == "__main__":
-    raylet = os.getppid()
+    raylet = int(os.environ["RAY_RAYLET_PID"])  # not the parent, which has changed if the raylet has ended
     while os.getppid() == raylet:
         time.sleep(SECONDS_BETWEEN_LOOKS)

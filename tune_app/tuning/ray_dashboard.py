@@ -1,5 +1,6 @@
 """The Ray dashboard of a search: say where it is when it has come up, tell it what happens, and leave it open."""
 
+import time
 from collections.abc import Callable
 
 from tune_app.errors import TuneAppError
@@ -10,6 +11,8 @@ from tune_app.tuning.signals import interruptible
 from tune_app.tuning.tokens import TOKEN, authenticates
 
 SECONDS_BETWEEN_LOOKS = 0.1
+SECONDS_TO_COME_UP = 60
+"""After that, a dashboard is not expected any more."""
 
 
 class RayDashboard:
@@ -18,6 +21,7 @@ class RayDashboard:
     def __init__(self, connection: Connection, experiment: str, announce: Callable[[str], None]) -> None:
         self.ask, self.job, self.announce = connection.dashboard, connection.job, announce
         self.address: str | None = None
+        self.began = time.monotonic()
         self.metrics, self.best = None, ""
         if self.ask:
             from tune_app.tuning.metrics import Metrics  # imports what only a dashboard needs
@@ -44,6 +48,8 @@ class RayDashboard:
             return
         try:
             address = self.ask()
+            if address is None and time.monotonic() - self.began > SECONDS_TO_COME_UP:
+                raise TuneAppError(f"it has not answered for {SECONDS_TO_COME_UP} s")
         except TuneAppError as error:
             self.announce(f"Ray dashboard: {error}")
             self.ask = None

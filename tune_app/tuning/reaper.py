@@ -52,8 +52,11 @@ def reaper(directory: Path) -> Iterator[None]:
 
 @contextmanager
 def marked(directory: Path) -> Iterator[None]:
-    """Mark the processes that are started within the block, and all that these start: no others of this process."""
-    marks = {MARK: str(directory), KEEP_ENVIRONMENT: "1"}
+    """Mark the processes that are started within the block, and all that these start: no others of this process.
+
+    Their own temporary files lie in `directory`, too, and go with it.
+    """
+    marks = {MARK: str(directory), KEEP_ENVIRONMENT: "1", "TMPDIR": str(directory)}
     before = {name: os.environ.get(name) for name in marks}
     os.environ.update(marks)
     try:
