@@ -25,10 +25,10 @@ from tests.end_to_end.conftest import (
     tune_app,
     wait_for,
 )
+from tests.end_to_end.test_search import LONG
 from tune_app.experiment.history import load_experiment
 
 SPACE = "space: {level: linear}\nsearch: {num_samples: 2, max_epochs: 1}"
-LONG = "space: {level: cnn, bs: 2, lr: 0.01}\nsearch: {num_samples: 3, max_epochs: 50, results_per_epoch: 20}"
 HEAD = """
 import sys, ray
 ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False,
