@@ -193,7 +193,7 @@ with local_cluster.local_cluster({"job_name": "a: b/c"}, "127.0.0.1", False) as 
     seen = [job.read(entry.id)]
     failed = {"status": "FAILED", "error_type": "JOB_SUPERVISOR_ACTOR_DIED", "end_time": 1}
     job.write(entry.id, {**seen[0], **failed})
-    job.label(entry, "best", "0.9")
+    job.label(entry, {"best": "0.9"})
     seen.append(job.read(entry.id))
     job.end(entry, "error")
     print(json.dumps([entry.id, *seen, job.read(entry.id)]))

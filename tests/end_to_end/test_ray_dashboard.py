@@ -4,15 +4,21 @@ import json
 import re
 import signal
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.end_to_end.browser import browse, needs_browser
-from tests.end_to_end.conftest import Running, descendants, temporary, tune_app, wait_for
+from tests.end_to_end.conftest import Running, descendants, needs_mounts, temporary, tune_app, wait_for
+from tests.end_to_end.nodes import Nodes, nodes, python_without
+from tests.end_to_end.test_cluster import SPACE
+from tests.end_to_end.test_search import LONG
 from tune_app.experiment.history import load_experiment
+from tune_app.tuning.job import LOST
 
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 """127.0.0.1, the same in IPv6, and ::1, as /proc/net/tcp writes them."""
@@ -129,3 +135,66 @@ def test_a_dashboard_for_others_needs_a_token(tmp_path: Path, small_data: Path) 
     assert "RAY_AUTH_MODE=token" in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "experiments").exists()
+
+
+def jobs_of(cluster: Nodes, **labels: str) -> list[dict[str, Any]]:
+    """What the dashboard of a cluster shows of the jobs with these metadata."""
+    jobs = json.loads(urllib.request.urlopen(f"{cluster.dashboard}/api/jobs/", timeout=10).read())
+    return [job for job in jobs if labels.items() <= (job["metadata"] or {}).items()]
+
+
+def supervisors(cluster: Nodes) -> list[str]:
+    """The names of the living actors that look after jobs."""
+    url = f"{cluster.dashboard}/api/v0/actors?filter_keys=state&filter_predicates=%3D&filter_values=ALIVE"
+    found = json.loads(urllib.request.urlopen(url, timeout=10).read())["data"]["result"]["result"]
+    return [actor["name"] for actor in found if actor["class_name"] == "Supervisor"]
+
+
+@needs_mounts
+def test_a_search_that_joined_a_cluster_is_a_job_with_its_best_that_can_be_stopped_and_ends_with_its_process(
+    tmp_path: Path, small_data: Path
+) -> None:
+    (tmp_path / "long.yaml").write_text(LONG)
+    (tmp_path / "short.yaml").write_text(SPACE)
+    head = python_without(tmp_path / "head", "tune_app", "optuna", "safetensors", "rich")
+    with nodes(tmp_path, "--num-cpus", 0, python=head) as cluster:
+        cluster.start("--num-cpus", 1)
+
+        joining = ("--data", small_data, "--address", cluster.address)
+
+        def search(name: str) -> Running:
+            running = Running(tmp_path, "search", "long.yaml", *joining, "--name", name)
+            running.wait_for_results(name, 1)
+            wait_for(lambda: "best_valid_accuracy" in jobs_of(cluster, job_name=name)[0]["metadata"], "a label")
+            return running
+
+        stopped = search("stopped")
+        (job,) = jobs_of(cluster, job_name="stopped")
+        history = load_experiment("stopped", tmp_path / "experiments").history
+        assert job["metadata"]["space_digest"] == history.spec.digest
+        assert re.fullmatch(r"0\.\d{4} \(trial \d+\)", job["metadata"]["best_valid_accuracy"])
+        assert (job["status"], job["type"], job["end_time"]) == ("RUNNING", "SUBMISSION", None)
+        assert job["driver_info"]["pid"] == str(stopped.process.pid)
+        assert supervisors(cluster) == [f"_ray_internal_job_actor_{job['submission_id']}"]
+        command = [sys.executable, "-m", "ray.scripts.scripts", "job", "stop", job["submission_id"]]
+        command += ["--address", cluster.dashboard]
+        told = subprocess.run(command, env=cluster.env, capture_output=True, text=True, timeout=90, check=False)
+        assert told.returncode == 0, told.stderr
+        code, _, err = stopped.end()
+        assert code == 130, err
+        (job,) = jobs_of(cluster, job_name="stopped")
+        assert (job["status"], job["message"]) == ("STOPPED", "The search ended: interrupted.")
+        wait_for(lambda: not supervisors(cluster), "its supervisor has ended")
+
+        killed = search("killed")
+        killed.process.kill()
+        killed.end()
+        wait_for(lambda: jobs_of(cluster, job_name="killed")[0]["status"] == "FAILED", "its end is entered")
+        assert jobs_of(cluster, job_name="killed")[0]["message"] == LOST
+        wait_for(lambda: not supervisors(cluster), "its supervisor has ended")
+
+        done = tune_app(tmp_path, "search", "short.yaml", *joining, "--name", "done")
+        assert done.returncode == 0, done.stderr
+        (job,) = jobs_of(cluster, job_name="done")
+        assert (job["status"], job["message"]) == ("SUCCEEDED", "The search ended: completed.")
+        wait_for(lambda: not supervisors(cluster), "its supervisor has ended")

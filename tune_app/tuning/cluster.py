@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import socket
 import sys
 import tempfile
@@ -12,7 +13,7 @@ from typing import IO
 
 from tune_app.errors import TuneAppError
 from tune_app.tuning import job
-from tune_app.tuning.job import Job
+from tune_app.tuning.job import Job, ended
 from tune_app.tuning.local_cluster import dashboard_address, local_cluster
 from tune_app.tuning.lookout import lookout
 from tune_app.tuning.signals import undisturbed
@@ -90,7 +91,8 @@ def cluster(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]:
     if where.address is not None:
         connection = join(where, metadata)
         try:
-            yield connection
+            with ended(connection.job) if connection.job else nullcontext():
+                yield connection
         finally:
             ray.shutdown()
         return
@@ -114,8 +116,10 @@ def join(where: Where, metadata: Mapping[str, str]) -> Connection:
 
     address = str(where.address)
     place = answering(address)
+    here = job.submitted()
+    own = job.named(f"{metadata['job_name']}-{secrets.token_hex(4)}") if where.dashboard and not here else None
     # Inside a submitted job, Ray passes the job's own metadata on, and takes no other.
-    job_config = None if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else JobConfig(metadata=dict(metadata))
+    config = None if here else JobConfig(metadata={**metadata, **({job.ID_IN_METADATA: own.id} if own else {})})
     with tempfile.TemporaryFile() as said:
         try:
             with undisturbed(), stderr_into(said):
@@ -123,7 +127,7 @@ def join(where: Where, metadata: Mapping[str, str]) -> Connection:
                     address=place,
                     log_to_driver=where.verbose,
                     configure_logging=where.verbose,
-                    job_config=job_config,  # type: ignore[arg-type]  # None is its default
+                    job_config=config,  # type: ignore[arg-type]  # None is its default
                 )
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             said.seek(0)
@@ -138,8 +142,13 @@ def join(where: Where, metadata: Mapping[str, str]) -> Connection:
             f"--address {address}: the cluster knows no tokens, and its workers would die of this one; allowed:"
             " RAY_AUTH_MODE=disabled"
         )
+    if own:
+        job.enter(own, metadata)
+        job.supervise(own)
+    elif here:
+        job.label(here, metadata)
     url = context.dashboard_url
-    return Connection((lambda: url) if where.dashboard and url else None, head, job.submitted())
+    return Connection((lambda: url) if where.dashboard and url else None, head, own or here)
 
 
 def require_own_address(host: str) -> None:

@@ -1,30 +1,40 @@
 """The search as a job of Ray, with metadata that change while it runs.
 
 Ray keeps what it shows of a submitted job as JSON in its store, where that can be changed; the metadata of any
-other process are fixed. So a search on a Ray of our own enters itself as if it had been submitted. On a cluster of
-others it does not: should it be killed, nobody there would say in the entry that it has ended. `ray job stop` does
-not stop it: Ray finds no supervisor of its own, and enters it as failed until the next change here.
+other process are fixed. So a search that was not submitted enters itself as if it had been. On a cluster of others
+an actor looks after that entry, as Ray's own does for what was submitted: it enters that the search has ended
+should that be killed, and passes `ray job stop` on. On a Ray of our own, which ends with the search, there is none:
+`ray job stop` does not stop it there, and Ray enters it as failed until the next change here.
 """
 
+import asyncio
 import json
 import os
 import re
+import signal
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ID = "TUNE_APP_JOB"
-"""The environment variable in which a submitted job finds its id."""
+from tune_app.tuning.signals import in_main_thread
+
 KEY, NAMESPACE = "_ray_internal_job_info_{}", b"job"
 LOG = "job-driver-{}.log"
 WHERE_TO_LOOK = "The search prints what happens where it was started; tune-app status shows it, too.\n"
 """For the page of the job, which shows the log of what was submitted."""
 RUNNING = {"status": "RUNNING", "message": "The search is running.", "error_type": None, "end_time": None}
 """What an entry of our own says until the search has ended."""
+STATUS = {"error": "FAILED", "interrupted": "STOPPED"}
+"""What it says then, by the reason; SUCCEEDED otherwise."""
+LOST = "The search ended without a word: its process or its machine has died."
 ID_IN_METADATA = "job_submission_id"
 """Under which Ray looks for the id of the entry, among the metadata that a process connects with."""
+SECONDS_BETWEEN_LOOKS = 1.0
 
 
 @dataclass(frozen=True)
@@ -36,8 +46,12 @@ class Job:
 
 
 def submitted() -> Job | None:
-    """The job that this process runs in, if it was submitted with `tune-app submit`."""
-    return Job(os.environ[ID], own=False) if ID in os.environ else None
+    """The job that this process runs in, if it was submitted to Ray."""
+    from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
+
+    config = json.loads(os.environ.get(RAY_JOB_CONFIG_JSON_ENV_VAR, "{}"))
+    submission = (config.get("metadata") or {}).get(ID_IN_METADATA)
+    return Job(submission, own=False) if submission else None
 
 
 def named(name: str) -> Job:
@@ -60,23 +74,113 @@ def enter(job: Job, metadata: Mapping[str, str]) -> None:
         driver_node_id=ray.get_runtime_context().get_node_id(),
     )
     assert global_worker.node is not None
-    Path(global_worker.node.get_logs_dir_path(), LOG.format(job.id)).write_text(WHERE_TO_LOOK)
+    with suppress(OSError):  # of a Ray that another user started
+        Path(global_worker.node.get_logs_dir_path(), LOG.format(job.id)).write_text(WHERE_TO_LOOK)
     write(job.id, {**info.to_json(), **RUNNING})
 
 
-def label(job: Job, key: str, value: str) -> None:
-    """Change one of its metadata."""
+def label(job: Job, metadata: Mapping[str, str]) -> None:
+    """Change some of its metadata."""
     if info := read(job.id):
         state = RUNNING if job.own else {}
-        write(job.id, {**info, **state, "metadata": {**(info.get("metadata") or {}), key: value}})
+        write(job.id, {**info, **state, "metadata": {**(info.get("metadata") or {}), **metadata}})
 
 
 def end(job: Job, reason: str) -> None:
     """Say how the search ended, if nobody else does."""
-    if job.own and (info := read(job.id)):
-        status = "FAILED" if reason == "error" else "SUCCEEDED"
-        ended = {"status": status, "message": f"The search ended: {reason}.", "end_time": milliseconds()}
-        write(job.id, {**info, **RUNNING, **ended})
+    if job.own:
+        close(job.id, STATUS.get(reason, "SUCCEEDED"), f"The search ended: {reason}.")
+
+
+@contextmanager
+def ended(job: Job) -> Iterator[None]:
+    """A job that has ended with the block, whether or not the block says so itself."""
+    reason = "completed"
+    try:
+        yield
+    except BaseException as error:
+        reason = "interrupted" if isinstance(error, KeyboardInterrupt) else "error"
+        raise
+    finally:
+        if runs(job.id):
+            end(job, reason)
+
+
+def runs(job: str) -> bool:
+    """Whether the entry of a job says that it has not ended."""
+    info = read(job)
+    return info is not None and info["end_time"] is None
+
+
+def close(job: str, status: str, message: str) -> None:
+    """Enter that a job of our own has ended."""
+    if info := read(job):
+        write(job, {**info, **RUNNING, "status": status, "message": message, "end_time": milliseconds()})
+
+
+def supervise(job: Job) -> None:
+    """Let a `Supervisor` look after a job that was entered here. `ray job stop` is SIGTERM to this process then."""
+    import ray
+    from ray._common.constants import HEAD_NODE_RESOURCE_NAME
+    from ray.dashboard.modules.job.common import JOB_ACTOR_NAME_TEMPLATE, SUPERVISOR_ACTOR_RAY_NAMESPACE
+
+    # The head may not have this package.
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
+    supervisor: Any = (
+        ray.remote(Supervisor)
+        .options(
+            name=JOB_ACTOR_NAME_TEMPLATE.format(job_id=job.id),
+            namespace=SUPERVISOR_ACTOR_RAY_NAMESPACE,
+            lifetime="detached",
+            num_cpus=0,
+            resources={HEAD_NODE_RESOURCE_NAME: 0.001},
+            enable_task_events=False,
+        )
+        .remote(job.id)
+    )
+    supervisor.watch.remote()
+    if in_main_thread():
+        supervisor.stopped.remote().future().add_done_callback(interrupt)
+
+
+def interrupt(stopped: "Future[None]") -> None:
+    """Interrupt this process if it shall stop, and not where nobody can say that any more."""
+    if not stopped.cancelled() and stopped.exception() is None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Supervisor:
+    """An actor on the head of a cluster: there as long as what was entered as a job runs.
+
+    `ping` and `stop` are what Ray calls, which finds it by its name.
+    """
+
+    def __init__(self, job: str) -> None:
+        self.job = job
+        self.asked = asyncio.Event()
+
+    async def ping(self) -> None:
+        """Answer."""
+
+    async def stop(self) -> None:
+        """Pass on that the job shall stop."""
+        self.asked.set()
+
+    async def stopped(self) -> None:
+        """Wait until it shall."""
+        await self.asked.wait()
+
+    async def watch(self) -> None:
+        """Wait until its process has gone, enter that unless it did so itself, and end this actor."""
+        import ray
+        from ray._private.worker import global_worker
+
+        gcs: Any = global_worker.gcs_client  # type: ignore[attr-defined]
+        while any(not d.is_dead for d in gcs.get_all_job_info(job_or_submission_id=self.job).values()):
+            await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+        if runs(self.job):
+            close(self.job, "FAILED", LOST)
+        ray.kill(ray.get_runtime_context().current_actor)  # or `stopped` would be waited for
 
 
 def read(job: str) -> dict[str, Any] | None:

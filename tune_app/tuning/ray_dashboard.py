@@ -38,7 +38,7 @@ class RayDashboard:
             best = f"{history.best['valid_accuracy']:.4f} (trial {history.best['trial']})"
             if best != self.best:
                 self.best = best
-                job.label(self.job, "best_valid_accuracy", best)
+                job.label(self.job, {"best_valid_accuracy": best})
         if self.job and last and history.end:
             job.end(self.job, history.end["reason"])
 

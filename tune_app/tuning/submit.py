@@ -23,7 +23,6 @@ from tune_app.experiment.record import refuse_existing
 from tune_app.experiment.space import find
 from tune_app.tuning import on_head
 from tune_app.tuning.cluster import import_ray
-from tune_app.tuning.job import ID
 from tune_app.tuning.tokens import asks_for_token
 
 SECONDS_TO_STOP = 60
@@ -70,7 +69,6 @@ def submit(
             "env_vars": {
                 "RAY_JOB_STOP_WAIT_TIME_S": str(SECONDS_TO_STOP),
                 "PYTHONUNBUFFERED": "1",
-                ID: job,
                 **{name: os.environ[name] for name in OF_THE_BUCKET if bucket and name in os.environ},
             },
         }
