@@ -100,7 +100,7 @@ def test_three_commands_lead_from_nothing_to_a_config_that_was_found_on_two_node
 
     try:
         printed = run(start)
-        (address,) = re.findall(r"^2 nodes with 1 CPUs each: (\S+)$", printed, re.MULTILINE)
+        (address,) = re.findall(r"^2 nodes with 1 CPU each: (\S+)$", printed, re.MULTILINE)
         assert f"RAY_AUTH_MODE=token tune-app search --address {address}\n" in printed
         run(re.sub(r"--address \S+", f"--address {address}", search))
         run(export)

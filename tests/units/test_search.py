@@ -144,7 +144,7 @@ def test_a_stop_says_why_in_words(search: Search) -> None:
     give(search, second, 0.912)
     trial = search.history.trials[second]
     assert trial.state == "stopped"
-    assert trial.reason == "epoch 1: 0.912 below the cutoff 0.934 of 1 trials at this rung"
+    assert trial.reason == "epoch 1: 0.912 below the cutoff 0.934 of 1 trial at this rung"
 
 
 def test_a_diverged_trial_fails_at_once_and_its_result_is_not_recorded(search: Search, at: Paths) -> None:

@@ -50,4 +50,5 @@ def validate(space: str | None, schema: bool, as_json: bool) -> None:
     words = f"{', '.join(f'{rung:g}' for rung in stops)} epochs" if stops else "none"
     click.echo(f"  rungs         {words} (results {settings.results_per_epoch} times an epoch)")
     gpus = f" and {gpu_share:g} GPUs" if gpu_share else ""
-    click.echo(f"  each trial    {settings.cpus_per_trial:g} CPUs{gpus}; {at_once} at once on this machine")
+    cpus = "1 CPU" if settings.cpus_per_trial == 1 else f"{settings.cpus_per_trial:g} CPUs"
+    click.echo(f"  each trial    {cpus}{gpus}; {at_once} at once on this machine")

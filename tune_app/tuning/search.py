@@ -317,7 +317,8 @@ def require_larger(spec: Spec, extension: Mapping[str, object]) -> None:
 def why(metric: str, result: Entry) -> str:
     """A stop in words: "epoch 0.75: 0.912 below the cutoff 0.934 of 11 trials at this rung"."""
     side = "below" if metric == "valid_accuracy" else "above"
+    trials = "1 trial" if result["compared"] == 1 else f"{result['compared']} trials"
     return (
         f"epoch {result['epoch']:g}: {result[metric]:.4g} {side} the cutoff {result['cutoff']:.4g}"
-        f" of {result['compared']} trials at this rung"
+        f" of {trials} at this rung"
     )
