@@ -89,8 +89,8 @@ def cluster(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]:
         yield Connection()
         return
     if where.address is not None:
-        connection = join(where, metadata)
         try:
+            connection = join(where, metadata)
             with ended(connection.job) if connection.job else nullcontext():
                 yield connection
         finally:
@@ -137,14 +137,13 @@ def join(where: Where, metadata: Mapping[str, str]) -> Connection:
             raise TuneAppError(f"--address {address}: cannot be joined: {lines[0] if lines else error!r}") from None
     head = ray.get_runtime_context().gcs_address
     if authenticates() and knows_no_tokens(head):
-        ray.shutdown()
         raise TuneAppError(
             f"--address {address}: the cluster knows no tokens, and its workers would die of this one; allowed:"
             " RAY_AUTH_MODE=disabled"
         )
     if own:
+        job.supervise(own)  # first, so that no entry is ever without
         job.enter(own, metadata)
-        job.supervise(own)
     elif here:
         job.label(here, metadata)
     url = context.dashboard_url
