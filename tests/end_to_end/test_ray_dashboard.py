@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.browser import browse, needs_browser
-from tests.end_to_end.conftest import Running, descendants, needs_mounts, temporary, tune_app, wait_for
+from tests.end_to_end.conftest import COMMAND, Running, descendants, needs_mounts, temporary, tune_app, wait_for
 from tests.end_to_end.nodes import Nodes, nodes, python_without
 from tests.end_to_end.test_cluster import SPACE
 from tests.end_to_end.test_search import LONG
 from tune_app.experiment.history import load_experiment
-from tune_app.tuning.job import LOST
+from tune_app.tuning.job import LOST, WHERE_TO_LOOK
 
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 """127.0.0.1, the same in IPv6, and ::1, as /proc/net/tcp writes them."""
@@ -144,10 +144,21 @@ def jobs_of(cluster: Nodes, **labels: str) -> list[dict[str, Any]]:
 
 
 def supervisors(cluster: Nodes) -> list[str]:
-    """The names of the living actors that look after jobs."""
-    url = f"{cluster.dashboard}/api/v0/actors?filter_keys=state&filter_predicates=%3D&filter_values=ALIVE"
+    """The names of the actors that look after jobs, or will."""
+    url = f"{cluster.dashboard}/api/v0/actors?filter_keys=state&filter_predicates=%21%3D&filter_values=DEAD"
     found = json.loads(urllib.request.urlopen(url, timeout=10).read())["data"]["result"]["result"]
     return [actor["name"] for actor in found if actor["class_name"] == "Supervisor"]
+
+
+def ray_job(cluster: Nodes, *arguments: str, **env: str) -> str:
+    """What Ray's own command says about jobs."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "job", arguments[0], "--address", cluster.dashboard]
+    env = {**cluster.env, **env}
+    done = subprocess.run(
+        [*command, *arguments[1:]], env=env, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 @needs_mounts
@@ -176,10 +187,8 @@ def test_a_search_that_joined_a_cluster_is_a_job_with_its_best_that_can_be_stopp
         assert (job["status"], job["type"], job["end_time"]) == ("RUNNING", "SUBMISSION", None)
         assert job["driver_info"]["pid"] == str(stopped.process.pid)
         assert supervisors(cluster) == [f"_ray_internal_job_actor_{job['submission_id']}"]
-        command = [sys.executable, "-m", "ray.scripts.scripts", "job", "stop", job["submission_id"]]
-        command += ["--address", cluster.dashboard]
-        told = subprocess.run(command, env=cluster.env, capture_output=True, text=True, timeout=90, check=False)
-        assert told.returncode == 0, told.stderr
+        assert WHERE_TO_LOOK in ray_job(cluster, "logs", job["submission_id"])
+        ray_job(cluster, "stop", job["submission_id"])
         code, _, err = stopped.end()
         assert code == 130, err
         (job,) = jobs_of(cluster, job_name="stopped")
@@ -193,8 +202,45 @@ def test_a_search_that_joined_a_cluster_is_a_job_with_its_best_that_can_be_stopp
         assert jobs_of(cluster, job_name="killed")[0]["message"] == LOST
         wait_for(lambda: not supervisors(cluster), "its supervisor has ended")
 
+        refused = tune_app(tmp_path, "search", "short.yaml", *joining, "--cpus-per-trial", 64, "--name", "refused")
+        assert refused.returncode == 1
+        (job,) = jobs_of(cluster, job_name="refused")
+        assert (job["status"], job["message"]) == ("FAILED", "The search ended: error.")
+        wait_for(lambda: not supervisors(cluster), "its supervisor has ended")
+
         done = tune_app(tmp_path, "search", "short.yaml", *joining, "--name", "done")
         assert done.returncode == 0, done.stderr
         (job,) = jobs_of(cluster, job_name="done")
         assert (job["status"], job["message"]) == ("SUCCEEDED", "The search ended: completed.")
         wait_for(lambda: not supervisors(cluster), "its supervisor has ended")
+
+
+def test_what_runs_in_a_job_of_rays_own_labels_it_and_in_a_job_of_another_cluster_is_one_of_its_own(
+    tmp_path: Path, small_data: Path
+) -> None:
+    (tmp_path / "short.yaml").write_text(SPACE)
+    search = [*COMMAND, "search", str(tmp_path / "short.yaml"), "--data", str(small_data), "--quiet"]
+    search += ["--experiments-dir", str(tmp_path / "experiments"), "--name"]
+    with nodes(tmp_path, "--num-cpus", 1) as cluster:
+        named = ("--metadata-json", json.dumps({"job_name": "nightly"}))
+        ray_job(cluster, "submit", *named, "--", *search, "inside", "--address", "auto")
+        (job,) = jobs_of(cluster, job_name="nightly")
+        history = load_experiment("inside", tmp_path / "experiments").history
+        assert history.best is not None
+        best = f"{history.best['valid_accuracy']:.4f} (trial {history.best['trial']})"
+        assert job["metadata"]["space_digest"] == history.spec.digest
+        assert job["metadata"]["best_valid_accuracy"] == best
+        assert not supervisors(cluster)
+
+        config = json.dumps({"metadata": {"job_submission_id": "of-another"}})
+        env = {**cluster.env, "RAY_JOB_CONFIG_JSON_ENV_VAR": config}
+        subprocess.run([*search, "elsewhere", "--address", cluster.address], env=env, timeout=120, check=True)
+        (job,) = jobs_of(cluster, job_name="elsewhere")
+        assert (job["submission_id"], job["status"]) == ("of-another", "SUCCEEDED")
+        wait_for(lambda: not supervisors(cluster), "its supervisor has ended")
+
+        alone = [*search, "alone", "--address", cluster.address, "--no-dashboard"]
+        subprocess.run(alone, env=cluster.env, timeout=120, check=True)
+        (job,) = jobs_of(cluster, job_name="alone")
+        assert (job["type"], job["submission_id"]) == ("DRIVER", None)
+        assert job["metadata"] == {"job_name": "alone", "space_digest": history.spec.digest}

@@ -78,8 +78,9 @@ class Connection:
 def cluster(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]:
     """A connection to a Ray cluster, or to one of our own that ends with the block.
 
-    `metadata` is shown beside the job in the dashboard. A Ray that this process is connected to already is used and
-    left alone. Raises `TuneAppError` for what cannot be joined, or does not start, or would be open to anyone.
+    `metadata`, job_name among them, are shown beside the job in the dashboard. A Ray that this process is connected
+    to already is used and left alone. Raises `TuneAppError` for what cannot be joined, or does not start, or would
+    be open to anyone.
     """
     import ray
 
@@ -94,7 +95,8 @@ def cluster(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]:
             with ended(connection.job) if connection.job else nullcontext():
                 yield connection
         finally:
-            ray.shutdown()
+            with undisturbed():
+                ray.shutdown()
         return
     if where.dashboard:
         require_own_address(where.dashboard_host)
@@ -116,10 +118,10 @@ def join(where: Where, metadata: Mapping[str, str]) -> Connection:
 
     address = str(where.address)
     place = answering(address)
-    here = job.submitted()
-    own = job.named(f"{metadata['job_name']}-{secrets.token_hex(4)}") if where.dashboard and not here else None
-    # Inside a submitted job, Ray passes the job's own metadata on, and takes no other.
-    config = None if here else JobConfig(metadata={**metadata, **({job.ID_IN_METADATA: own.id} if own else {})})
+    labels = dict(metadata)
+    if where.dashboard:
+        new = f"{metadata['job_name']}-{secrets.token_hex(4)}"
+        labels[job.ID_IN_METADATA] = job.submitted() or job.id_of(new)
     with tempfile.TemporaryFile() as said:
         try:
             with undisturbed(), stderr_into(said):
@@ -127,7 +129,7 @@ def join(where: Where, metadata: Mapping[str, str]) -> Connection:
                     address=place,
                     log_to_driver=where.verbose,
                     configure_logging=where.verbose,
-                    job_config=config,  # type: ignore[arg-type]  # None is its default
+                    job_config=JobConfig(metadata=labels),
                 )
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             said.seek(0)
@@ -141,13 +143,10 @@ def join(where: Where, metadata: Mapping[str, str]) -> Connection:
             f"--address {address}: the cluster knows no tokens, and its workers would die of this one; allowed:"
             " RAY_AUTH_MODE=disabled"
         )
-    if own:
-        job.supervise(own)  # first, so that no entry is ever without
-        job.enter(own, metadata)
-    elif here:
-        job.label(here, metadata)
+    if not where.dashboard:
+        return Connection(head=head)
     url = context.dashboard_url
-    return Connection((lambda: url) if where.dashboard and url else None, head, own or here)
+    return Connection((lambda: url) if url else None, head, job.take_up(labels[job.ID_IN_METADATA], metadata))
 
 
 def require_own_address(host: str) -> None:

@@ -34,7 +34,9 @@ STATUS = {"error": "FAILED", "interrupted": "STOPPED"}
 LOST = "The search ended without a word: its process or its machine has died."
 ID_IN_METADATA = "job_submission_id"
 """Under which Ray looks for the id of the entry, among the metadata that a process connects with."""
-SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_BETWEEN_LOOKS = 2.0
+SECONDS_TO_ANSWER = 5.0
+"""Ray would wait for its store for ever, and then end the process; within a search, `lookout.py` sees to that."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +47,33 @@ class Job:
     own: bool
 
 
-def submitted() -> Job | None:
-    """The job that this process runs in, if it was submitted to Ray."""
+def submitted() -> str | None:
+    """The id of the job that this process runs in, if it was submitted to Ray: to this cluster, or to another."""
     from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 
     config = json.loads(os.environ.get(RAY_JOB_CONFIG_JSON_ENV_VAR, "{}"))
-    submission = (config.get("metadata") or {}).get(ID_IN_METADATA)
-    return Job(submission, own=False) if submission else None
+    submission: str | None = (config.get("metadata") or {}).get(ID_IN_METADATA)
+    return submission
 
 
-def named(name: str) -> Job:
-    """A job of our own, called as an experiment is; its id is a part of addresses."""
-    return Job(re.sub(r"[^\w.-]+", "-", name), own=True)
+def id_of(name: str) -> str:
+    """The id of a job that is called as an experiment is; it is a part of addresses."""
+    return re.sub(r"[^\w.-]+", "-", name)
+
+
+def take_up(id_: str, metadata: Mapping[str, str]) -> Job:
+    """The job with this id on a cluster that was joined: one that was submitted, or one that is entered now.
+
+    A job that was submitted gets the metadata that it lacks.
+    """
+    if info := read(id_):
+        submission = Job(id_, own=False)
+        label(submission, {**metadata, **(info.get("metadata") or {})})
+        return submission
+    own = Job(id_, own=True)
+    supervise(own)  # first, so that no entry is ever without
+    enter(own, metadata)
+    return own
 
 
 def enter(job: Job, metadata: Mapping[str, str]) -> None:
@@ -66,16 +83,19 @@ def enter(job: Job, metadata: Mapping[str, str]) -> None:
     from ray._private.worker import global_worker
     from ray.dashboard.modules.job.common import JobInfo, JobStatus
 
+    node = global_worker.node
+    assert node is not None
+    agent = node.dashboard_agent_listen_port
     info = JobInfo(
         status=JobStatus.RUNNING,
         entrypoint=get_entrypoint_name(),  # type: ignore[no-untyped-call]
         start_time=milliseconds(),
         metadata=dict(metadata),
         driver_node_id=ray.get_runtime_context().get_node_id(),
+        driver_agent_http_address=f"http://{node.node_ip_address}:{agent}" if agent else None,  # who shows the log
     )
-    assert global_worker.node is not None
     with suppress(OSError):  # of a Ray that another user started
-        Path(global_worker.node.get_logs_dir_path(), LOG.format(job.id)).write_text(WHERE_TO_LOOK)
+        Path(node.get_logs_dir_path(), LOG.format(job.id)).write_text(WHERE_TO_LOOK)
     write(job.id, {**info.to_json(), **RUNNING})
 
 
@@ -95,6 +115,8 @@ def end(job: Job, reason: str) -> None:
 @contextmanager
 def ended(job: Job) -> Iterator[None]:
     """A job that has ended with the block, whether or not the block says so itself."""
+    import ray
+
     reason = "completed"
     try:
         yield
@@ -102,8 +124,9 @@ def ended(job: Job) -> Iterator[None]:
         reason = "interrupted" if isinstance(error, KeyboardInterrupt) else "error"
         raise
     finally:
-        if runs(job.id):
-            end(job, reason)
+        with suppress(ray.exceptions.RpcError):  # the supervisor does it then
+            if job.own and runs(job.id):
+                end(job, reason)
 
 
 def runs(job: str) -> bool:
@@ -119,28 +142,32 @@ def close(job: str, status: str, message: str) -> None:
 
 
 def supervise(job: Job) -> None:
-    """Let a `Supervisor` look after a job that was entered here. `ray job stop` is SIGTERM to this process then."""
+    """Let a `Supervisor` look after a job that is entered here.
+
+    `ray job stop` is SIGTERM to this process then, where its main thread is the one that searches.
+    """
     import ray
     from ray._common.constants import HEAD_NODE_RESOURCE_NAME
     from ray.dashboard.modules.job.common import JOB_ACTOR_NAME_TEMPLATE, SUPERVISOR_ACTOR_RAY_NAMESPACE
 
-    # The head may not have this package.
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
-    supervisor: Any = (
-        ray.remote(Supervisor)
-        .options(
-            name=JOB_ACTOR_NAME_TEMPLATE.format(job_id=job.id),
-            namespace=SUPERVISOR_ACTOR_RAY_NAMESPACE,
-            lifetime="detached",
-            num_cpus=0,
-            resources={HEAD_NODE_RESOURCE_NAME: 0.001},
-            enable_task_events=False,
-        )
-        .remote(job.id)
+    actor: Any = ray.remote(Supervisor).options(
+        name=JOB_ACTOR_NAME_TEMPLATE.format(job_id=job.id),
+        namespace=SUPERVISOR_ACTOR_RAY_NAMESPACE,
+        lifetime="detached",
+        max_restarts=-1,
+        num_cpus=0,
+        resources={HEAD_NODE_RESOURCE_NAME: 0.001},
+        enable_task_events=False,
     )
-    supervisor.watch.remote()
+    this_module = sys.modules[__name__]
+    ray.cloudpickle.register_pickle_by_value(this_module)  # type: ignore[no-untyped-call]  # the head may lack it
+    try:
+        supervisor = actor.remote(job.id)
+    finally:
+        ray.cloudpickle.unregister_pickle_by_value(this_module)  # type: ignore[no-untyped-call]
     if in_main_thread():
-        supervisor.stopped.remote().future().add_done_callback(interrupt)
+        stopped = supervisor.stopped.options(max_task_retries=-1).remote()
+        stopped.future().add_done_callback(interrupt)
 
 
 def interrupt(stopped: "Future[None]") -> None:
@@ -155,9 +182,11 @@ class Supervisor:
     `ping` and `stop` are what Ray calls, which finds it by its name.
     """
 
-    def __init__(self, job: str) -> None:
+    async def __init__(self, job: str) -> None:  # type: ignore[misc]  # Ray awaits it
         self.job = job
         self.asked = asyncio.Event()
+        self.watching = asyncio.create_task(self.watch())
+        """From the start on: the process may end before it can ask for anything."""
 
     async def ping(self) -> None:
         """Answer."""
@@ -173,21 +202,35 @@ class Supervisor:
     async def watch(self) -> None:
         """Wait until its process has gone, enter that unless it did so itself, and end this actor."""
         import ray
-        from ray._private.worker import global_worker
 
-        gcs: Any = global_worker.gcs_client  # type: ignore[attr-defined]
-        while any(not d.is_dead for d in gcs.get_all_job_info(job_or_submission_id=self.job).values()):
+        while True:
             await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
-        if runs(self.job):
-            close(self.job, "FAILED", LOST)
-        ray.kill(ray.get_runtime_context().current_actor)  # or `stopped` would be waited for
+            with suppress(ray.exceptions.RpcError):
+                if not await has_driver(self.job):
+                    if runs(self.job):
+                        close(self.job, "FAILED", LOST)
+                    ray.kill(ray.get_runtime_context().current_actor)  # or `stopped` would be waited for
+
+
+async def has_driver(job: str) -> bool:
+    """Whether a process that runs as this job is connected to Ray."""
+    from ray.experimental import internal_kv
+
+    drivers = await internal_kv.internal_kv_get_gcs_client().async_get_all_job_info(  # type: ignore[no-untyped-call]
+        job_or_submission_id=job,
+        skip_submission_job_info_field=True,
+        skip_is_running_tasks_field=True,
+        timeout=SECONDS_TO_ANSWER,
+    )
+    return any(not driver.is_dead for driver in drivers.values())
 
 
 def read(job: str) -> dict[str, Any] | None:
     """The entry of a job, if there is one."""
     from ray.experimental import internal_kv
 
-    content = internal_kv._internal_kv_get(KEY.format(job).encode(), namespace=NAMESPACE)
+    gcs = internal_kv.internal_kv_get_gcs_client()  # type: ignore[no-untyped-call]
+    content = gcs.internal_kv_get(KEY.format(job).encode(), NAMESPACE, timeout=SECONDS_TO_ANSWER)
     return dict(json.loads(content)) if content else None
 
 
@@ -196,7 +239,8 @@ def write(job: str, info: Mapping[str, Any]) -> None:
     from ray.experimental import internal_kv
 
     content = json.dumps(info).encode()
-    internal_kv._internal_kv_put(KEY.format(job).encode(), content, overwrite=True, namespace=NAMESPACE)
+    gcs = internal_kv.internal_kv_get_gcs_client()  # type: ignore[no-untyped-call]
+    gcs.internal_kv_put(KEY.format(job).encode(), content, True, NAMESPACE, timeout=SECONDS_TO_ANSWER)
 
 
 def milliseconds() -> int:

@@ -59,7 +59,7 @@ def start(temporary: Path, metadata: Mapping[str, str], dashboard_host: str | No
     from ray.job_config import JobConfig
 
     machine = this_machine()[0]
-    entry = job.named(metadata["job_name"]) if dashboard_host else None
+    entry = Job(job.id_of(metadata["job_name"]), own=True) if dashboard_host else None
     with only_here_and_what_is_used(dashboard_host is not None, verbose):
         try:
             ray.init(

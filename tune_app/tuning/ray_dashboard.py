@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import History
 from tune_app.tuning import job
 from tune_app.tuning.cluster import Connection
+from tune_app.tuning.job import Job
 from tune_app.tuning.signals import interruptible
 from tune_app.tuning.tokens import TOKEN, authenticates
 
@@ -34,13 +36,20 @@ class RayDashboard:
         self.look()
         if self.metrics:
             self.metrics.update(history, last)
-        if self.job and history.best:
-            best = f"{history.best['valid_accuracy']:.4f} (trial {history.best['trial']})"
+        if self.job:
+            self.tell(self.job, history, last)
+
+    def tell(self, entry: Job, history: History, last: bool) -> None:
+        """Show in the job what is the best so far, and how the search ended, if Ray's store answers."""
+        from ray.exceptions import RpcError
+
+        with suppress(RpcError):
+            best = f"{history.best['valid_accuracy']:.4f} (trial {history.best['trial']})" if history.best else ""
             if best != self.best:
+                job.label(entry, {"best_valid_accuracy": best})
                 self.best = best
-                job.label(self.job, {"best_valid_accuracy": best})
-        if self.job and last and history.end:
-            job.end(self.job, history.end["reason"])
+            if last and history.end:
+                job.end(entry, history.end["reason"])
 
     def look(self) -> None:
         """Announce the address if it is new, or why there will be none."""
