@@ -64,6 +64,31 @@ def test_a_running_cluster_is_joined_and_left_alone(tmp_path: Path, small_data: 
     )
 
 
+TAKEN = """
+import sys, ray
+ray.init(address=sys.argv[1], namespace="SUPERVISOR_ACTOR_RAY_NAMESPACE", log_to_driver=False)
+@ray.remote(num_cpus=0)
+class Other: ...
+ray.get(Other.options(name="_ray_internal_job_actor_taken", lifetime="detached").remote().__ray_ready__.remote())
+"""
+
+
+def test_a_job_that_cannot_be_entered_on_a_cluster_is_one_line_and_leaves_nothing(
+    tmp_path: Path, small_data: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run([sys.executable, "-c", TAKEN, address], env=environment(tmp_path), timeout=60, check=True)
+    config = json.dumps({"metadata": {"job_submission_id": "taken"}})
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", config)
+    done = tune_app(tmp_path, "search", "quick", "--data", small_data, "--address", address)
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        f"Error: --address {address}: cannot be joined: The name _ray_internal_job_actor_"
+    )
+    assert done.stderr.endswith("; allowed: --no-dashboard\n")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "experiments").exists()
+
+
 def test_a_search_on_a_cluster_is_planned_there(tmp_path: Path, small_data: Path, address: str) -> None:
     (tmp_path / "space.yaml").write_text(SPACE)
     options = ("space.yaml", "--data", small_data, "--address", address, "--max-concurrent-trials", 1)

@@ -145,8 +145,13 @@ def join(where: Where, metadata: Mapping[str, str]) -> Connection:
         )
     if not where.dashboard:
         return Connection(head=head)
+    try:
+        entry = job.take_up(labels[job.ID_IN_METADATA], metadata)
+    except (ray.exceptions.RayError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise TuneAppError(f"--address {address}: cannot be joined: {reason}; allowed: --no-dashboard") from None
     url = context.dashboard_url
-    return Connection((lambda: url) if url else None, head, job.take_up(labels[job.ID_IN_METADATA], metadata))
+    return Connection((lambda: url) if url else None, head, entry)
 
 
 def require_own_address(host: str) -> None:

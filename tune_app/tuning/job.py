@@ -31,7 +31,7 @@ RUNNING = {"status": "RUNNING", "message": "The search is running.", "error_type
 """What an entry of our own says until the search has ended."""
 STATUS = {"error": "FAILED", "interrupted": "STOPPED"}
 """What it says then, by the reason; SUCCEEDED otherwise."""
-LOST = "The search ended without a word: its process or its machine has died."
+LOST = "The process has gone without saying here how the search ended; tune-app status knows."
 ID_IN_METADATA = "job_submission_id"
 """Under which Ray looks for the id of the entry, among the metadata that a process connects with."""
 SECONDS_BETWEEN_LOOKS = 2.0
@@ -79,20 +79,22 @@ def take_up(id_: str, metadata: Mapping[str, str]) -> Job:
 def enter(job: Job, metadata: Mapping[str, str]) -> None:
     """Enter what runs in this process as a job with metadata."""
     import ray
+    from ray._common.network_utils import build_address  # type: ignore[attr-defined]  # compiled
     from ray._private.utils import get_entrypoint_name
     from ray._private.worker import global_worker
     from ray.dashboard.modules.job.common import JobInfo, JobStatus
 
     node = global_worker.node
     assert node is not None
-    agent = node.dashboard_agent_listen_port
+    port = node.dashboard_agent_listen_port
+    agent = build_address(node.node_ip_address, port)
     info = JobInfo(
         status=JobStatus.RUNNING,
         entrypoint=get_entrypoint_name(),  # type: ignore[no-untyped-call]
         start_time=milliseconds(),
         metadata=dict(metadata),
         driver_node_id=ray.get_runtime_context().get_node_id(),
-        driver_agent_http_address=f"http://{node.node_ip_address}:{agent}" if agent else None,  # who shows the log
+        driver_agent_http_address=f"http://{agent}" if port and port > 0 else None,  # who shows the log
     )
     with suppress(OSError):  # of a Ray that another user started
         Path(node.get_logs_dir_path(), LOG.format(job.id)).write_text(WHERE_TO_LOOK)
@@ -205,7 +207,7 @@ class Supervisor:
 
         while True:
             await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
-            with suppress(ray.exceptions.RpcError):
+            with suppress(Exception):  # it must look again, whatever happens: nobody else would end it
                 if not await has_driver(self.job):
                     if runs(self.job):
                         close(self.job, "FAILED", LOST)
