@@ -28,10 +28,18 @@ def config_of(level: str) -> Config:
     return complete({"level": level} | {name: found[name] for name in LEVELS[level].defaults})
 
 
-def make_bundle(folder: Path, config: Config, data: Path | None, epochs: int, results_per_epoch: int) -> Path:
+def make_bundle(
+    folder: Path,
+    config: Config,
+    data: Path | None,
+    epochs: int,
+    results_per_epoch: int,
+    metric: str = "valid_accuracy",
+) -> Path:
     """Search one config on the images of `data` (None: MNIST) and export it; the bundle's folder."""
     images = mnist.load(str(data) if data else None)
-    spec = spec_of("made", dict(config), max_epochs=epochs, results_per_epoch=results_per_epoch, num_samples=1)
+    settings = {"max_epochs": epochs, "results_per_epoch": results_per_epoch, "num_samples": 1, "metric": metric}
+    spec = spec_of("made", dict(config), **settings)
     source = DataSource(
         source=str(data) if data else None,
         digest=images.digest(),

@@ -25,16 +25,17 @@ def run_script(folder: Path, text: str, data: Path) -> subprocess.CompletedProce
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_a_script_gives_the_accuracies_and_weights_of_the_level_to_the_last_bit(
+def test_a_script_gives_the_accuracies_losses_and_weights_of_the_level_to_the_last_bit(
     tmp_path: Path, small: Mnist, small_data: Path, level: str
 ) -> None:
     lesson = training.prepare(config_of(level), small, 120941839, torch.device("cpu"))
-    expected = [(result.epoch, result.valid_accuracy) for result in training.fit(lesson, 5 / 3, 3)]
+    expected = list(training.fit(lesson, 5 / 3, 3))
     done = run_script(tmp_path, train_script(config_of(level), 120941839, 5 / 3, 3, 1), small_data)
     assert (done.returncode, done.stderr) == (0, "")
     found = [line.split() for line in done.stdout.splitlines()]
-    assert [float(words[-1]) for words in found] == [accuracy for _, accuracy in expected]
-    assert [words[1] for words in found] == [f"{epoch:g}" for epoch, _ in expected]
+    assert [float(words[4]) for words in found] == [result.valid_accuracy for result in expected]
+    assert [float(words[7]) for words in found] == [result.valid_loss for result in expected]
+    assert [words[1] for words in found] == [f"{result.epoch:g}" for result in expected]
     weights = load_file(tmp_path / "weights.safetensors")
     assert set(weights) == set(lesson.parameters)
     for name, parameter in lesson.parameters.items():

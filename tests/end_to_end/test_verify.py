@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from tests.bundles import reseal, run
+from tests.bundles import config_of, make_bundle, reseal, run
 from tune_app.errors import TuneAppError
 from tune_app.tutorial import mnist, verify
 from tune_app.tutorial.bundle import SCRIPT, read_bundle
@@ -81,7 +81,7 @@ def test_on_another_processor_the_last_accuracy_may_be_a_little_off(bundle: Path
 def test_what_is_run_is_the_checked_text_and_not_the_file(bundle: Path, small_data: Path) -> None:
     checked = runnable(bundle)
     (bundle / SCRIPT).write_text('open("owned", "w").write("")\n')
-    found = [accuracy for _, accuracy in run_script(checked, mnist.load(str(small_data)))]
+    found = [result["valid_accuracy"] for _, result in run_script(checked, mnist.load(str(small_data)))]
     assert found == checked.manifest.valid_accuracies
     assert not Path("owned").exists()
 
@@ -105,7 +105,26 @@ def test_a_script_sees_no_test_images(bundle: Path, small_data: Path) -> None:
     program = (
         "import pyarrow.parquet as pq, sys\n"
         "for name in pq.read_table(sys.argv[2])['split'].unique().to_pylist():\n"
-        "    print('epoch 1 valid accuracy', len(name))"
+        "    print('epoch 1 valid accuracy', len(name), 'valid loss 0')"
     )
     spy = verify.Bundle(checked.folder, checked.manifest, checked.exported, program)
-    assert [length for _, length in run_script(spy, mnist.load(str(small_data)))] == [len("train"), len("valid")]
+    lengths = [result["valid_accuracy"] for _, result in run_script(spy, mnist.load(str(small_data)))]
+    assert lengths == [len("train"), len("valid")]
+
+
+def test_a_search_for_the_least_loss_is_verified_and_trained_by_its_losses(
+    tmp_path: Path, small_data: Path
+) -> None:
+    best = make_bundle(tmp_path, config_of("fit"), small_data, 2, 2, "valid_loss")
+    losses = read_bundle(best).valid_losses
+    for done in (run("verify", best), run("train", best / "config.yaml")):
+        assert done.exit_code == 0, done.output
+        *lines, last = done.stdout.splitlines()
+        assert [line.split() for line in lines] == [
+            ["epoch", f"{k / 2:g}", "valid", "loss", str(loss)] for k, loss in enumerate(losses, 1)
+        ]
+        assert last == "The same valid losses as in the search."
+    near = [*losses[:-1], losses[-1] + 0.05]
+    reseal(best, valid_losses=near, cpu="Elbrus-8C")
+    within = f"within {near[-1] - 0.06:.4f} to {near[-1] + 0.06:.4f}"
+    assert f"The last valid loss is {within}." in run("verify", best).stdout

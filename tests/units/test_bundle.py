@@ -16,6 +16,7 @@ from tune_app.experiment.history import load_experiment
 from tune_app.output.card import model_card
 from tune_app.tutorial import mnist, verify
 from tune_app.tutorial.bundle import CONFIG, FILES, MANIFEST, SCRIPT, digest, read_bundle
+from tune_app.tutorial.metric import METRICS
 from tune_app.tutorial.verify import Verification, load_data, runnable, verification
 
 # ---- what is in it -------------------------------------------------------------------------------------
@@ -45,7 +46,7 @@ def test_config_json_and_config_yaml_say_the_same(bundle: Path) -> None:
 def test_the_card_names_metrics_licence_and_who_made_the_data(made: Path, small_data: Path) -> None:
     card = (made / "README.md").read_text()
     manifest = read_bundle(made)
-    assert f"| valid accuracy | {manifest.metrics.valid_accuracy:.4f} |" in card
+    assert f"| valid accuracy | {manifest.metrics['valid_accuracy']:.4f} |" in card
     assert "Not MNIST itself: 2,000 images to train on and 500 to select by" in card
     for words in (
         "CC BY-SA 3.0",
@@ -196,13 +197,15 @@ def test_the_interval_of_a_confirmation_is_what_is_allowed(bundle: Path, small_d
 
 @pytest.mark.parametrize("found", [[], [0.5], [0.5, 0.6, 0.7]])
 def test_too_few_or_too_many_results_do_not_come_back(found: list[float]) -> None:
-    outcome = Verification([0.5, 0.7], found, ["threads: 1 in the search, 2 now"], (0.0, 1.0))
+    outcome = Verification(
+        METRICS["valid_loss"], [0.5, 0.7], found, ["threads: 1 in the search, 2 now"], (0.0, 1.0)
+    )
     assert not outcome.comes_back
     assert outcome.failure == f"{len(found)} results came out, the manifest has 2"
 
 
 def test_an_empty_manifest_does_not_come_back() -> None:
-    assert not Verification([], [], ["threads"], (0.0, 1.0)).comes_back
+    assert not Verification(METRICS["valid_accuracy"], [], [], ["threads"], (0.0, 1.0)).comes_back
 
 
 # ---- a stranger's bundle -------------------------------------------------------------------------------

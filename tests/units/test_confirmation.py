@@ -237,7 +237,7 @@ def test_optimism_is_the_searchs_value_against_the_same_config_over_fresh_seeds(
     finish(begin(at), lambda config, seed: 0.9 + seed % 10 / 10_000)
     confirmation = read(at)
     i = [c.trial for c in confirmation.findings.candidates].index(3)
-    mean = confirmation.findings.mean_accuracy(i)
+    mean = confirmation.findings.mean(i)
     assert mean is not None and confirmation.optimism == pytest.approx(0.93 - mean)
 
 

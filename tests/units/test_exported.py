@@ -219,7 +219,13 @@ def test_json_of_another_kind_is_refused(tmp_path, content):
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("versions", "1.0"), ("valid_accuracies", "all"), ("seed", "7"), ("metrics", {}), ("files", [])],
+    [
+        ("versions", "1.0"),
+        ("valid_accuracies", "all"),
+        ("seed", "7"),
+        ("metrics", {"valid_accuracy": "high"}),
+        ("files", []),
+    ],
 )
 def test_values_of_another_kind_are_refused_with_their_key(tmp_path, small, key, value):
     path = write(tmp_path, CONFIG, manifest_of([0.5], small)).with_name("manifest.json")

@@ -87,7 +87,7 @@ def test_the_exported_weights_reach_the_exported_accuracy_exactly(
     assert found.shape == (500, 10)
     assert np.allclose(found.sum(axis=1), 1, atol=1e-5)
     hits = int((found.argmax(axis=1) == data.valid.y).sum())
-    assert hits / 500 == read_bundle(best).metrics.valid_accuracy
+    assert hits / 500 == read_bundle(best).metrics["valid_accuracy"]
 
 
 def test_images_of_many_files_are_named_and_classified_in_their_order(

@@ -16,10 +16,11 @@ MOST_LIKELY = 3
 )
 @as_json
 def verify(folder: Path, data: str | None, as_json: bool) -> None:
-    """Run the train.py of an exported FOLDER on its own, and say whether the valid accuracies come back.
+    """Run the train.py of an exported FOLDER on its own, and say whether the numbers come back.
 
-    To the last bit with the same versions, threads and CPU model; otherwise the last one within the manifest's
-    interval, or 0.02. A train.py that is not what tune_app writes is not run. The test images are not read.
+    They are those of the metric that the search optimized: to the last bit with the same versions, threads and CPU
+    model; otherwise the last one within the manifest's interval, or near it (accuracy 0.02, loss 0.06). A train.py
+    that is not what tune_app writes is not run. The test images are not read.
 
     Example: tune-app verify best
     """
@@ -28,28 +29,28 @@ def verify(folder: Path, data: str | None, as_json: bool) -> None:
 
     bundle = runnable(folder)
     images = load_data(bundle, data)
-    accuracies = []
-    for epoch, accuracy in run_script(bundle, images):
-        accuracies.append(accuracy)
+    metric, values = bundle.exported.metric, []
+    for epoch, result in run_script(bundle, images):
+        values.append(metric.value(result))
         if not as_json:
-            click.echo(f"epoch {epoch:<6g} valid accuracy {accuracy}")
-    outcome = verification(bundle, images, accuracies)
+            click.echo(f"epoch {epoch:<6g} {metric.words} {values[-1]}")
+    outcome = verification(bundle, images, values)
     low, high = outcome.allowed
     if as_json:
         print_json(
             {
                 "comes_back": outcome.comes_back,
                 "exactly": outcome.exactly,
-                "valid_accuracies": outcome.found,
+                metric.plural: outcome.found,
                 "recorded": outcome.recorded,
                 "allowed": None if outcome.exactly or not outcome.differences else [low, high],
                 "differences": outcome.differences,
             }
         )
     elif outcome.exactly:
-        click.echo("The same valid accuracies as in the search.")
+        click.echo(f"The same {metric.words_of_many} as in the search.")
     elif outcome.comes_back:
-        click.echo(f"The last valid accuracy is within {low:.4f} to {high:.4f}.")
+        click.echo(f"The last {metric.words} is within {low:.4f} to {high:.4f}.")
     if not as_json:
         for difference in outcome.differences:
             click.echo(f"  different: {difference}")

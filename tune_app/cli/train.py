@@ -1,5 +1,6 @@
 """tune-app train."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,18 +39,19 @@ def train(
 
         chosen = exported.as_exported(config, *trial_again(load_experiment(str(config), experiments_dir), trial))
     images = mnist.load(data or chosen.settings.data)
-    accuracies = []
+    metric, values = chosen.metric, []
     for result in exported.train_exported(chosen, images):
-        accuracies.append(result.valid_accuracy)
+        values.append(metric.value(asdict(result)))
         if not as_json:
-            click.echo(f"epoch {result.epoch:<6g} valid accuracy {result.valid_accuracy}")
-    verdict = exported.verdict(chosen, images, accuracies)
+            click.echo(f"epoch {result.epoch:<6g} {metric.words} {values[-1]}")
+    verdict = exported.verdict(chosen, images, values)
     if as_json:
-        print_json({"valid_accuracies": accuracies, **verdict})
+        print_json({metric.plural: values, **verdict})
         return
+    many = metric.words_of_many
     if verdict["same"]:
-        click.echo("The same valid accuracies as in the search.")
+        click.echo(f"The same {many} as in the search.")
     elif verdict["recorded"]:
-        click.echo(f"Not the same valid accuracies as in the search, which ended at {verdict['recorded'][-1]}.")
+        click.echo(f"Not the same {many} as in the search, which ended at {verdict['recorded'][-1]}.")
     for difference in verdict["differences"]:
         click.echo(f"  different: {difference}")

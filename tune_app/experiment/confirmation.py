@@ -5,7 +5,6 @@ then those that measure the winner. Choosing and measuring share no seed, so the
 Each run goes as far as the search chose, and counts with its value there, not with its best.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,13 +23,12 @@ from tune_app.experiment.history import (
 )
 from tune_app.experiment.race import ROUNDS, Standing, race
 from tune_app.experiment.record import Entry
-from tune_app.experiment.settings import METRICS
 from tune_app.experiment.spec import Candidate, Confirming, Spec, derive_seed
-from tune_app.experiment.statistics import mean_interval, next_interval, proportion_interval
+from tune_app.experiment.statistics import mean_interval, next_interval, proportion_interval, student_interval
 from tune_app.tutorial.levels import Config
+from tune_app.tutorial.metric import METRICS, Metric
 
-GUESSING = {"valid_accuracy": 0.9, "valid_loss": math.log(10)}
-"""The error of a run that failed: that of guessing one of ten digits."""
+Interval = tuple[float, float]
 
 
 def candidates_of(history: History, top: int) -> tuple[Candidate, ...]:
@@ -46,7 +44,7 @@ def candidates_of(history: History, top: int) -> tuple[Candidate, ...]:
                 config=trial.config,
                 epochs=best["epoch"],
                 parameters=best["parameters"],
-                value=best[history.spec.settings.metric],
+                value=history.metric.value(best),
             ),
         )
     return tuple(found.values())[:top]
@@ -77,15 +75,21 @@ def confirming(spec: Spec) -> Confirming:
 
 @dataclass(frozen=True)
 class Measured:
-    """The runs that measured the winner, in the order of their seeds, and what they say. Accuracies, not errors."""
+    """The runs that measured the winner, in the order of their seeds, and what they say by the search's metric."""
 
     runs: list[Trial]
+    metric: Metric
 
     @cached_property
     def succeeded(self) -> list[Trial]:
-        """The runs that did not fail, by valid accuracy, least first."""
+        """The runs that did not fail, the worst first."""
         ended = [run for run in self.runs if run.ended and run.state != FAILED]
-        return sorted(ended, key=lambda run: (accuracy(run), run.number))
+        return sorted(ended, key=lambda run: (self.metric.gain(value_at_end(run, self.metric), 0), run.number))
+
+    @cached_property
+    def values(self) -> list[float]:
+        """Their values at the epoch that the search chose, in the same order."""
+        return [value_at_end(run, self.metric) for run in self.succeeded]
 
     @property
     def failed(self) -> int:
@@ -94,29 +98,29 @@ class Measured:
 
     @property
     def mean(self) -> float | None:
-        """The mean valid accuracy of the seeds that did not fail."""
-        return float(np.mean([accuracy(run) for run in self.succeeded])) if self.succeeded else None
+        """The mean of the seeds that did not fail."""
+        return float(np.mean(self.values)) if self.values else None
 
     @property
-    def interval(self) -> tuple[float, float] | None:
+    def interval(self) -> Interval | None:
         """Its 95 % interval by Student's t, from two seeds on."""
         return self.bounded(mean_interval)
 
     @property
-    def next_interval(self) -> tuple[float, float] | None:
-        """The interval that the valid accuracy of another seed lies in with 95 % confidence."""
+    def next_interval(self) -> Interval | None:
+        """The interval that the value of another seed lies in with 95 % confidence."""
         return self.bounded(next_interval)
 
-    def bounded(self, interval: Callable[[Sequence[float]], tuple[float, float]]) -> tuple[float, float] | None:
-        """An interval of accuracies, None below two seeds."""
-        if len(self.succeeded) < 2:
+    def bounded(self, interval: Callable[[Sequence[float]], Interval]) -> Interval | None:
+        """An interval within the metric's bounds, None below two seeds."""
+        if len(self.values) < 2:
             return None
-        low, high = interval([accuracy(run) for run in self.succeeded])
-        return max(0.0, low), min(1.0, high)
+        low, high = interval(self.values)
+        return max(self.metric.low, low), min(self.metric.high, high)
 
     @property
     def median(self) -> Trial | None:
-        """The run with the median valid accuracy, of two in the middle the lesser: its weights are exported."""
+        """The run with the median value, of two in the middle the worse: its weights are exported."""
         return self.succeeded[(len(self.succeeded) - 1) // 2] if self.succeeded else None
 
 
@@ -137,12 +141,12 @@ class Findings:
                 self.runs[index[str(trial.config)]][rounds[trial.seed]] = trial
             else:
                 measuring.append(trial)
-        self.measured = Measured(measuring)
+        self.measured = Measured(measuring, history.metric)
 
     @cached_property
     def standings(self) -> list[Standing]:
         """How the race stands, by candidate."""
-        metric = self.history.spec.settings.metric
+        metric = self.history.metric
         return race([[error(runs[i], metric) if i in runs else None for i in range(ROUNDS)] for runs in self.runs])
 
     @cached_property
@@ -153,8 +157,8 @@ class Findings:
         tie = [i for i, standing in enumerate(self.standings) if standing.state == "tie"]
         return min(tie, key=lambda i: cost(self.candidates[i]))
 
-    def mean_accuracy(self, i: int) -> float | None:
-        """The mean valid accuracy of a candidate over the rounds that it was in; of the winner, as measured.
+    def mean(self, i: int) -> float | None:
+        """The mean of a candidate over the rounds that it was in; of the winner, as measured.
 
         A failed run counts as guessing in a round.
         """
@@ -163,7 +167,7 @@ class Findings:
         ended = [run for run in self.runs[i].values() if run.ended]
         if not ended:
             return None
-        return float(np.mean([0.1 if run.state == FAILED else accuracy(run) for run in ended]))
+        return float(np.mean([value_at_end(run, self.history.metric) for run in ended]))
 
     def seconds(self, i: int) -> float | None:
         """How long one run of a candidate trains and validates, in the mean; None before one has ended."""
@@ -179,19 +183,17 @@ def cost(candidate: Candidate) -> tuple[float, int, int]:
     return candidate.epochs, candidate.parameters, candidate.trial
 
 
-def accuracy(run: Trial) -> float:
-    """The valid accuracy of a run at the epoch that the search chose."""
-    return float(run.results[-1]["valid_accuracy"])
+def value_at_end(run: Trial, metric: Metric) -> float:
+    """The value of a run that has ended, at the epoch that the search chose; a failed one only guesses."""
+    return metric.guess if run.state == FAILED else metric.value(run.results[-1])
 
 
-def error(run: Trial, metric: str) -> float | None:
+def error(run: Trial, metric: Metric) -> float | None:
     """The error of a run, None while it has not ended."""
     if not run.ended:
         return None
-    if run.state == FAILED:
-        return GUESSING[metric]
-    value = float(run.results[-1][metric])
-    return 1 - value if METRICS[metric] == "max" else value
+    value = value_at_end(run, metric)
+    return metric.high - value if metric.mode == "max" else value
 
 
 @dataclass(frozen=True)
@@ -226,26 +228,36 @@ class Confirmation:
         return self.experiment.history.tested
 
     @property
-    def test_interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of the test accuracy, by Wilson."""
+    def test_values(self) -> dict[Metric, tuple[float, Interval]]:
+        """The winner's values on the test images with their 95 % intervals, the search's metric first.
+
+        Wilson's interval of an accuracy, Student's t over the images of a loss. Earlier versions noted no loss.
+        """
         tested = self.tested
-        return proportion_interval(tested["correct"], tested["images"]) if tested else None
+        if tested is None:
+            return {}
+        n = tested["images"]
+        found = {METRICS["valid_accuracy"]: (tested["correct"] / n, proportion_interval(tested["correct"], n))}
+        if "loss" in tested and n > 1:
+            interval = student_interval(tested["loss"], tested["loss_deviation"], n, next_one=False)
+            found[METRICS["valid_loss"]] = tested["loss"], interval
+        return dict(sorted(found.items(), key=lambda item: item[0] != self.of.history.metric))
 
     @property
     def optimism(self) -> float | None:
-        """By how much the search's best valid accuracy exceeds the mean of the same config over fresh seeds."""
+        """By how much the search's best value is better than the mean of the same config over fresh seeds."""
         best = self.of.history.best
         if best is None or not self.findings.candidates:
             return None
-        config = self.of.trial(best["trial"]).config
-        return self.optimism_of(config, best["valid_accuracy"])
+        config, metric = self.of.trial(best["trial"]).config, self.of.history.metric
+        return self.optimism_of(config, metric.value(best))
 
     def optimism_of(self, config: Config, claimed: float) -> float | None:
         """The same of a config that was raced."""
         for i, candidate in enumerate(self.findings.candidates):
             if candidate.config == config:
-                mean = self.findings.mean_accuracy(i)
-                return None if mean is None else claimed - mean
+                mean = self.findings.mean(i)
+                return None if mean is None else self.of.history.metric.gain(claimed, mean)
         return None
 
 

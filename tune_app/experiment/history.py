@@ -20,6 +20,7 @@ from tune_app.experiment.record import Entry, is_held, read_entries
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import NAME, Paths, Spec, paths
 from tune_app.tutorial.levels import LEVELS, Config
+from tune_app.tutorial.metric import METRICS, Metric
 
 if TYPE_CHECKING:
     import pandas
@@ -91,6 +92,11 @@ class History:
     spans: list[list[float]] = field(default_factory=list)
     """When each process began to search, and when it last wrote something."""
 
+    @property
+    def metric(self) -> Metric:
+        """The metric that the search optimizes: all that is ranked, shown and exported goes by it."""
+        return METRICS[self.spec.settings.metric]
+
     def apply(self, entry: Entry) -> None:
         """Take in the next entry."""
         if entry["kind"] == "search" and entry["event"] == "started":
@@ -135,16 +141,15 @@ class History:
             trial.best = entry
         if entry["rung"] is not None:
             values = self.rungs[trial.family].setdefault(entry["rung"], [])
-            values.append(entry[self.spec.settings.metric])
+            values.append(self.metric.value(entry))
         if self.best is None or self.rank(entry) < self.rank(self.best):
             self.best = entry
             self.led[entry["trial"]] = entry["k"]
 
     def rank(self, result: Entry) -> tuple[float, float, int, int]:
         """Orders results, best first: by the metric, then the cheaper: epochs, parameters, number."""
-        value = result[self.spec.settings.metric]
         return (
-            -value if self.spec.settings.mode == "max" else value,
+            -self.metric.gain(self.metric.value(result), 0),
             result["epoch"],
             result["parameters"],
             result["trial"],

@@ -7,9 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from tune_app.errors import TuneAppError, choices
-
-METRICS: dict[str, Literal["max", "min"]] = {"valid_accuracy": "max", "valid_loss": "min"}
-"""What a search may optimize, and which way."""
+from tune_app.tutorial.metric import METRICS
 
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h)?$")
 UNITS = {"s": 1, "m": 60, "h": 3600, None: 1}
@@ -71,13 +69,11 @@ class Settings(BaseModel):
     @property
     def mode(self) -> Literal["max", "min"]:
         """Whether the metric is maximized or minimized."""
-        return METRICS[self.metric]
+        return METRICS[self.metric].mode
 
     def reaches_target(self, value: float) -> bool:
         """Whether a value of the metric is as good as the target, if there is one."""
-        if self.target is None:
-            return False
-        return value >= self.target if self.mode == "max" else value <= self.target
+        return self.target is not None and METRICS[self.metric].gain(value, self.target) >= 0
 
 
 def check_settings(values: object, options: Mapping[str, object], file: str) -> Settings:

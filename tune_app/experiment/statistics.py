@@ -28,20 +28,22 @@ def p_worse(errors: Sequence[float], others: Sequence[float]) -> float:
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     """The interval that holds the mean behind n >= 2 values with 95 % confidence, by Student's t."""
-    return student_interval(values, math.sqrt(1 / len(values)))
+    return student_interval(float(np.mean(values)), float(np.std(values, ddof=1)), len(values), next_one=False)
 
 
 def next_interval(values: Sequence[float]) -> tuple[float, float]:
     """The interval that a further value lies in with 95 % confidence, after n >= 2 values, by Student's t."""
-    return student_interval(values, math.sqrt(1 + 1 / len(values)))
+    return student_interval(float(np.mean(values)), float(np.std(values, ddof=1)), len(values), next_one=True)
 
 
-def student_interval(values: Sequence[float], deviations: float) -> tuple[float, float]:
-    """The mean, and so many standard deviations of the values to either side, at 95 % confidence."""
+def student_interval(mean: float, deviation: float, n: int, next_one: bool) -> tuple[float, float]:
+    """The 95 % interval of the mean behind n >= 2 values, or of the `next_one` after them, by Student's t.
+
+    mean, deviation: those of the values, the latter with n - 1 degrees of freedom.
+    """
     from scipy.special import stdtrit
 
-    t = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
-    mean, half = float(np.mean(values)), t * deviations * float(np.std(values, ddof=1))
+    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * deviation * math.sqrt(next_one + 1 / n)
     return mean - half, mean + half
 
 

@@ -108,12 +108,13 @@ def notebook_html(experiment: "Experiment") -> str:
     """The trials as an HTML table that pandas shortens where it is long."""
     import pandas
 
+    metric = experiment.history.metric
     trials = [
         {
             "trial": trial.number,
             "state": experiment.trial_state(trial),
             "epoch": trial.epoch,
-            "valid accuracy": trial.best["valid_accuracy"] if trial.best else None,
+            metric.words: metric.value(trial.best) if trial.best else None,
             **trial.config,
             "reason": encodable(trial.reason or ""),
         }

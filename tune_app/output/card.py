@@ -63,11 +63,11 @@ Their licence is theirs. MNIST, by Yann LeCun, Corinna Cortes and Christopher J.
 [CC BY-SA 3.0](https://creativecommons.org/licenses/by-sa/3.0/)."""
 
 SELECTED = """\
-The valid accuracy is that of the best result of many, chosen by it, and so a little better than the model."""
+The {metric} is that of the best result of many, chosen by it, and so a little better than the model."""
 CONFIRMED = """\
 The config was confirmed by training it with fresh seeds, and these are the weights of the seed with the median
-valid accuracy. Intervals are at 95 %: that of the valid accuracy is where another seed's would lie, that of the
-mean is the mean's, and that of the test accuracy is Wilson's."""
+{metric}. Intervals are at 95 %: that of the {metric} is where another seed's would lie, that of the mean is the
+mean's, and those on the test images are Wilson's for an accuracy and Student's t for a loss."""
 
 
 def model_card(experiment: Experiment, about: dict[str, Any]) -> str:
@@ -75,6 +75,7 @@ def model_card(experiment: Experiment, about: dict[str, Any]) -> str:
     level = LEVELS[str(about["config"]["level"])]
     data = experiment.history.spec.data
     original = data.digest == original_digest()
+    metric = experiment.history.metric
     source = " ".join(str(data.source).split())
     return CARD.format(
         level=level.name,
@@ -87,7 +88,9 @@ def model_card(experiment: Experiment, about: dict[str, Any]) -> str:
         seed=about["seed"],
         epochs=about["epochs"],
         metrics="\n".join(metric_rows(about["metrics"])),
-        selection=CONFIRMED if about["metrics"].get("valid_accuracy_interval") else SELECTED,
+        selection=(CONFIRMED if f"{metric.name}_interval" in about["metrics"] else SELECTED).format(
+            metric=metric.words
+        ),
         data=(MNIST if original else OTHER).format(train=data.train, valid=data.valid, source=source),
     )
 

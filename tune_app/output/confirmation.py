@@ -36,38 +36,40 @@ def answer(confirmation: Confirmation) -> list[str]:
     winner, measured = confirmation.winner, findings.measured
     if winner is None or not measured.runs:
         return lines
-    mean, interval = measured.mean, measured.interval
+    metric, mean, interval = confirmation.of.history.metric, measured.mean, measured.interval
     if mean is None:
         lines.append(f"All {measured.failed} seeds of the winner failed: {measured.runs[0].reason}")
     elif interval is None:
-        lines.append(f"Confirmed: valid accuracy {mean:.4f} with one seed, so without an interval")
+        lines.append(f"Confirmed: {metric.words} {mean:.4f} with one seed, so without an interval")
     else:
         lines.append(
-            f"Confirmed: valid accuracy {mean:.4f}, 95 % interval {interval[0]:.4f} to {interval[1]:.4f},"
+            f"Confirmed: {metric.words} {mean:.4f}, 95 % interval {interval[0]:.4f} to {interval[1]:.4f},"
             f" over {len(measured.succeeded)} fresh seeds"
         )
     lines.append(f"  {config_words(winner.config)}; {winner.epochs:g} epochs (trial {winner.trial})")
     if mean is not None:
-        least, most = (run.results[-1]["valid_accuracy"] for run in (measured.succeeded[0], measured.succeeded[-1]))
+        least, most = min(measured.values), max(measured.values)
         lines.append(f"  from {least:.4f} to {most:.4f}; {measured.failed} of {len(measured.runs)} seeds failed")
     tie = [c.trial for c, s in zip(findings.candidates, findings.standings, strict=True) if s.state == "tie"]
     if len(tie) > 1:
         lines.append(f"  trials {', '.join(map(str, tie))} cannot be told apart; this is the cheapest of them")
-    tested, interval = confirmation.tested, confirmation.test_interval
-    if tested and interval:
+    tested = confirmation.tested
+    if tested:
         times = "once" if confirmation.tests_read == 1 else f"{confirmation.tests_read} times for this search"
+        (of, (value, (low, high))), *others = confirmation.test_values.items()
+        beside = "".join(f"; {other.on_test.replace('_', ' ')} {value:.4f}" for other, (value, _) in others)
         lines.append(
-            f"Test accuracy: {tested['correct'] / tested['images']:.4f}, 95 % interval {interval[0]:.4f} to"
-            f" {interval[1]:.4f}, on {tested['images']:,} images, read {times}"
+            f"{of.on_test.replace('_', ' ').capitalize()}: {value:.4f}, 95 % interval {low:.4f} to {high:.4f},"
+            f" on {tested['images']:,} images, read {times}{beside}"
         )
     elif confirmation.finished and mean is not None:
         lines.append("The data have no test images, so nothing was tested.")
     best, optimism = confirmation.of.history.best, confirmation.optimism
     if best and optimism is not None:
-        difference = f"{abs(optimism):.4f} {'above' if optimism > 0 else 'below'}"
+        difference = f"{abs(optimism):.4f} {'better' if optimism > 0 else 'worse'}"
         lines.append(
-            f"The search's best, {best['valid_accuracy']:.4f} (trial {best['trial']}), was {difference} the mean of"
-            " the same config over fresh seeds"
+            f"The search's best, {metric.value(best):.4f} (trial {best['trial']}), was {difference} than the mean"
+            " of the same config over fresh seeds"
         )
     trials = confirmation.of.history.trials
     if best and best["trial"] not in {candidate.trial for candidate in findings.candidates}:
@@ -83,7 +85,7 @@ def candidates_table(confirmation: Confirmation) -> RenderableType:
         table.add_column(column, justify="right")
     table.add_column("outcome")
     for i, (candidate, standing) in enumerate(zip(findings.candidates, findings.standings, strict=True)):
-        mean, took = findings.mean_accuracy(i), findings.seconds(i)
+        mean, took = findings.mean(i), findings.seconds(i)
         table.add_row(
             str(candidate.trial),
             f"{candidate.value:.4f}",

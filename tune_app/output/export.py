@@ -18,13 +18,14 @@ from tune_app.experiment.mirror import kept_state
 from tune_app.machine import umask, versions
 from tune_app.output.card import model_card
 from tune_app.tutorial.bundle import CARD, CONFIG, CONFIG_JSON, MANIFEST, SCRIPT, WEIGHTS, digest, sealed
+from tune_app.tutorial.metric import METRICS, values_of
 from tune_app.tutorial.script import train_script
 
 
 @dataclass(frozen=True)
 class Winner:
     """What is exported. `settings`: all that its training needs (see `config_of`); `weights`: a safetensors file;
-    `metrics`: see `bundle.Metrics`; `conditions`: what came out on the way, and where (see `conditions`).
+    `metrics`: see `bundle.Manifest`; `conditions`: what came out on the way, and where (see `conditions`).
     """
 
     trial: int
@@ -35,7 +36,7 @@ class Winner:
 
 
 def winner(experiment: Experiment) -> Winner:
-    """The best result of the search; where it was confirmed, the winner's seed with the median valid accuracy.
+    """The best result of the search; where it was confirmed, the winner's seed with the median value.
 
     Raises `TuneAppError` where there is no result yet, or the weights are damaged.
     """
@@ -60,21 +61,21 @@ def winner(experiment: Experiment) -> Winner:
         trial=number,
         settings=config_of(kept, trial, result["epoch"]),
         weights=save({name.removeprefix("model."): w for name, w in state.items() if name.startswith("model.")}),
-        metrics={name: result[name] for name in ("valid_accuracy", "valid_loss", "train_loss")} | found,
+        metrics={**values_of(result), "train_loss": result["train_loss"], **found},
         conditions=conditions(kept, trial, result["epoch"]),
     )
 
 
 def confirmed_metrics(confirmation: Confirmation) -> dict[str, Any]:
-    """What a confirmation adds to the metrics of its winner's weights; see `bundle.Metrics`."""
-    measured, tested = confirmation.findings.measured, confirmation.tested
-    found = {
-        "valid_accuracy_interval": measured.next_interval,
-        "mean_valid_accuracy": measured.mean,
-        "mean_valid_accuracy_interval": measured.interval,
-        "test_accuracy": tested["correct"] / tested["images"] if tested else None,
-        "test_accuracy_interval": confirmation.test_interval,
+    """What a confirmation adds to the metrics of its winner's weights; see `bundle.Manifest`."""
+    measured, name = confirmation.findings.measured, confirmation.of.history.metric.name
+    found: dict[str, float | tuple[float, float] | None] = {
+        f"{name}_interval": measured.next_interval,
+        f"mean_{name}": measured.mean,
+        f"mean_{name}_interval": measured.interval,
     }
+    for metric, (value, interval) in confirmation.test_values.items():
+        found |= {metric.on_test: value, f"{metric.on_test}_interval": interval}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items() if value}
 
 
@@ -97,9 +98,9 @@ def export_best(experiment: Experiment, folder: Path) -> dict[str, Any]:
         "settings": experiment.history.spec.settings.model_dump(),
         "written_by": f"tune_app {versions()['tune_app']}",
     }
-    settings = found.settings
+    settings, metric = found.settings, experiment.history.metric
     comment = (
-        f"# The best config of {experiment.name}: valid accuracy {found.metrics['valid_accuracy']:.4f}"
+        f"# The best config of {experiment.name}: {metric.words} {metric.value(found.metrics):.4f}"
         f" at epoch {settings['epochs']:g} (trial {found.trial}).\n# Train it again: tune-app train {CONFIG}\n"
     )
     script = train_script(
@@ -156,7 +157,8 @@ def conditions(experiment: Experiment, trial: Trial, epochs: float) -> dict[str,
     results = [r for r in trial.results if r["epoch"] <= epochs]
     worker = trial.attempts[results[-1]["attempt"] if results else -1]
     return {
-        "valid_accuracies": [r["valid_accuracy"] for r in results],
+        "metric": experiment.history.metric.name,
+        **{m.plural: [m.value(r) for r in results if m.name in r] for m in METRICS.values()},
         "data_digest": spec.data.digest,
         "cpu": worker["cpu"],
         "device": worker["device"],

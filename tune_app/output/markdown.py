@@ -13,24 +13,25 @@ MOST_SHOWN = 10
 def report_markdown(experiment: Experiment) -> str:
     """The answer, the best trials, the counts, and the command that repeats the search; GitHub's Markdown."""
     history = experiment.history
-    best = history.best
+    best, metric = history.best, history.metric
     lines = [f"### Search `{experiment.name}`: {experiment.state}", ""]
     if best is None:
         lines += ["No result yet." if experiment.held else "No trial had a result."]
     else:
         lines += [
-            f"**Valid accuracy {best['valid_accuracy']:.4f}** at epoch {best['epoch']:g} of trial {best['trial']}:"
-            f" {config_words(experiment.trial(best['trial']).config)}. {comparison(experiment)}".rstrip()
+            f"**{metric.words.capitalize()} {metric.value(best):.4f}** at epoch {best['epoch']:g}"
+            f" of trial {best['trial']}: {config_words(experiment.trial(best['trial']).config)}."
+            f" {comparison(experiment)}".rstrip()
         ]
     if confirmation := load_confirmation(experiment):
         lines += ["", *(f"- {line.strip()}" for line in answer(confirmation))]
     lines += ["", f"{counts(experiment)}; {duration(seconds(experiment))}.", ""]
     if best:
-        lines += ["| trial | valid accuracy | epoch | state | config |", "|--:|--:|--:|--|--|"]
+        lines += [f"| trial | {metric.words} | epoch | state | config |", "|--:|--:|--:|--|--|"]
         for trial in history.ranked()[:MOST_SHOWN]:
             assert trial.best
             lines.append(
-                f"| {trial.number} | {trial.best['valid_accuracy']:.4f} | {trial.best['epoch']:g}"
+                f"| {trial.number} | {metric.value(trial.best):.4f} | {trial.best['epoch']:g}"
                 f" | {experiment.trial_state(trial)} | {config_words(trial.config)} |"
             )
         lines.append("")

@@ -9,6 +9,7 @@ from tune_app.experiment.confirmation import Confirmation, confirming, load_conf
 from tune_app.experiment.history import Experiment, Trial, experiment_names, load_experiment
 from tune_app.experiment.record import Entry
 from tune_app.tutorial.levels import TUTORIAL_CONFIG
+from tune_app.tutorial.metric import values_of
 
 
 def summary(experiment: Experiment) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def summary(experiment: Experiment) -> dict[str, Any]:
                 "state": experiment.trial_state(trial),
                 "reason": trial.reason,
                 "epoch": trial.epoch,
-                "valid_accuracy": trial.results[-1]["valid_accuracy"] if trial.results else None,
+                history.metric.name: history.metric.value(trial.results[-1]) if trial.results else None,
                 "config": trial.config,
             }
             for trial in history.trials
@@ -39,9 +40,10 @@ def summary(experiment: Experiment) -> dict[str, Any]:
 
 
 def confirmation_summary(confirmation: Confirmation) -> dict[str, Any]:
-    """Everything that was found. Accuracies and intervals from 0 to 1; seconds are those of training one run."""
+    """Everything that was found, by the search's metric; seconds are those of training one run."""
     findings, tested = confirmation.findings, confirmation.tested
     measured, winner = findings.measured, confirmation.winner
+    metric = confirmation.of.history.metric
     return {
         "name": confirmation.of.name,
         "confirmation": confirming(findings.history.spec).number,
@@ -50,17 +52,17 @@ def confirmation_summary(confirmation: Confirmation) -> dict[str, Any]:
         if winner is None
         else {
             **winner.model_dump(),
-            "valid_accuracy": measured.mean,
+            metric.name: measured.mean,
             "interval": measured.interval,
             "seeds": len(measured.runs),
             "failed": measured.failed,
-            "valid_accuracies": [run.results[-1]["valid_accuracy"] for run in measured.succeeded],
+            "values": measured.values,
         },
         "test": None
         if tested is None
         else {
-            "accuracy": tested["correct"] / tested["images"],
-            "interval": confirmation.test_interval,
+            **{of.name.removeprefix("valid_"): value for of, (value, _) in confirmation.test_values.items()},
+            "interval": next(interval for _, interval in confirmation.test_values.values()),
             "images": tested["images"],
             "seed": findings.history.trials[tested["trial"]].seed,
             "times_read": confirmation.tests_read,
@@ -72,7 +74,7 @@ def confirmation_summary(confirmation: Confirmation) -> dict[str, Any]:
                 "outcome": "winner" if i == findings.winner else standing.state,
                 "rounds": len(standing.errors),
                 "p": standing.p,
-                "mean_accuracy": findings.mean_accuracy(i),
+                "mean": findings.mean(i),
                 "seconds": findings.seconds(i),
             }
             for i, (candidate, standing) in enumerate(zip(findings.candidates, findings.standings, strict=True))
@@ -85,8 +87,7 @@ def best_result(experiment: Experiment, best: Entry) -> dict[str, Any]:
     return {
         "trial": best["trial"],
         "epoch": best["epoch"],
-        "valid_accuracy": best["valid_accuracy"],
-        "valid_loss": best["valid_loss"],
+        **values_of(best),
         "config": experiment.trial(best["trial"]).config,
     }
 
@@ -133,14 +134,16 @@ def listing(experiments_dir: Path | Bucket) -> list[dict[str, Any]]:
                 "state": experiment.state,
                 "created": experiment.history.created,
                 "trials": len(experiment.history.trials),
-                "valid_accuracy": best["valid_accuracy"] if best else None,
+                "metric": experiment.history.metric.name,
+                "best": experiment.history.metric.value(best) if best else None,
             }
         except TuneAppError as error:
             row |= {
                 "state": "damaged",
                 "created": None,
                 "trials": None,
-                "valid_accuracy": None,
+                "metric": None,
+                "best": None,
                 "error": str(error),
             }
         rows.append(row)

@@ -8,8 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from tune_app.experiment.history import COMPLETED, FAILED, INTERRUPTED, RUNNING, STOPPED, Experiment, Trial
+from tune_app.experiment.record import Entry
 from tune_app.output.summary import baseline, seconds
 from tune_app.tutorial.levels import Config
+from tune_app.tutorial.metric import METRICS
 
 MOST_SHOWN = 200
 """Trials in a table: ten thousand take seconds to print and nobody reads them."""
@@ -74,14 +76,18 @@ def outcome(experiment: Experiment) -> str:
             lines.append(f"Repeat it in the foreground: tune-app train {experiment.name} --trial {first.number}")
         return "\n".join(lines)
     config = experiment.trial(best["trial"]).config
-    lines.append(
-        f"Best: valid accuracy {best['valid_accuracy']:.4f} at epoch {best['epoch']:g} of trial {best['trial']}"
-    )
+    lines.append(f"Best: {value_words(experiment, best)} of trial {best['trial']}")
     lines.append(f"  {config_words(config)}")
     if compared := comparison(experiment):
         lines.append(f"  {compared}")
     lines.append(f"Export it: tune-app export {experiment.name}")
     return "\n".join(lines)
+
+
+def value_words(experiment: Experiment, result: Entry) -> str:
+    """The search's metric in a result: valid accuracy 0.9639 at epoch 7.75."""
+    metric = experiment.history.metric
+    return f"{metric.words} {metric.value(result):.4f} at epoch {result['epoch']:g}"
 
 
 def comparison(experiment: Experiment) -> str:
@@ -91,9 +97,10 @@ def comparison(experiment: Experiment) -> str:
         return ""
     if best["trial"] == 0:
         return "It is the tutorial's own config: no other was better."
-    gain = best["valid_accuracy"] - tutorial["valid_accuracy"]
+    metric = experiment.history.metric
+    value = metric.value(tutorial)
     return (
-        f"{gain:+.4f} against the tutorial's own config: {tutorial['valid_accuracy']:.4f}"
+        f"{metric.gain(metric.value(best), value):.4f} better than the tutorial's own config: {value:.4f}"
         f" at epoch {tutorial['epoch']:g} (trial 0)"
     )
 
@@ -101,26 +108,24 @@ def comparison(experiment: Experiment) -> str:
 def status_view(experiment: Experiment) -> RenderableType:
     """What ran and how it went: a line for each trial."""
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("trial", "epoch", "valid accuracy"):
+    metric = experiment.history.metric
+    for column in ("trial", "epoch", metric.words):
         table.add_column(column, justify="right")
     for column in ("state", "config"):
         table.add_column(column, no_wrap=column == "state")
     best, trials = experiment.history.best, experiment.history.trials
     for trial in shown(experiment):
-        accuracy = f"{trial.results[-1]['valid_accuracy']:.4f}" if trial.results else ""
+        value = f"{metric.value(trial.results[-1]):.4f}" if trial.results else ""
         state = experiment.trial_state(trial)
         mark = " *" if best and best["trial"] == trial.number else ""
-        table.add_row(str(trial.number), f"{trial.epoch:g}", accuracy, state, config_words(trial.config) + mark)
+        table.add_row(str(trial.number), f"{trial.epoch:g}", value, state, config_words(trial.config) + mark)
     head = f"{experiment.name}: {experiment.state}"
     end = experiment.history.end
     if end and experiment.state != RUNNING and end["reason"] != "completed":
         head += f" ({end['reason']})"
     lines = [head, f"{counts(experiment)}; {duration(seconds(experiment))}"]
     if best:
-        lines.append(
-            f"* best: valid accuracy {best['valid_accuracy']:.4f} at epoch {best['epoch']:g}"
-            f" of trial {best['trial']}"
-        )
+        lines.append(f"* best: {value_words(experiment, best)} of trial {best['trial']}")
     parts: list[RenderableType] = [Text("\n".join(lines)), table]
     if len(trials) > MOST_SHOWN:
         parts.append(Text(f"These are running or the best of {len(trials)}; --json shows all, --trial any."))
@@ -146,15 +151,16 @@ def trial_view(experiment: Experiment, trial: Trial) -> RenderableType:
         f"attempt {a['attempt']} on {a['node']}, process {a['pid']}, {a['threads']} threads" for a in trial.attempts
     ]
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("epoch", "valid accuracy", "valid loss", "train loss", "seconds"):
+    metric = experiment.history.metric
+    measured = sorted(METRICS.values(), key=lambda other: other is not metric)
+    for column in ("epoch", *(other.words for other in measured), "train loss", "seconds"):
         table.add_column(column, justify="right")
     table.add_column("decision")
     for r in trial.results:
         took = r["train_seconds"] + r["valid_seconds"]
         table.add_row(
             f"{r['epoch']:g}",
-            f"{r['valid_accuracy']:.4f}",
-            f"{r['valid_loss']:.4f}",
+            *(f"{other.value(r):.4f}" if other.name in r else "" for other in measured),
             f"{r['train_loss']:.4f}",
             f"{took:.2f}",
             decision_words(r),
@@ -184,7 +190,7 @@ def listing_table(rows: list[dict[str, Any]]) -> RenderableType:
         table.add_column(column, justify="right")
     for row in rows:
         created = f"{datetime.fromtimestamp(row['created']):%Y-%m-%d %H:%M}" if row["created"] else ""
-        best = f"{row['valid_accuracy']:.4f}" if row["valid_accuracy"] is not None else ""
+        best = f"{METRICS[row['metric']].words} {row['best']:.4f}" if row["best"] is not None else ""
         trials = "" if row["trials"] is None else str(row["trials"])
         table.add_row(row["name"], created, row["state"], trials, best, f"{row['bytes'] / 1e6:.1f} MB")
     return table

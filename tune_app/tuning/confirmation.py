@@ -111,7 +111,7 @@ class ConfirmationSearch(Search):
         super().end(reason)
 
     def test(self) -> None:
-        """Try the weights of the seed with the median valid accuracy on the test images, if there are any."""
+        """Try the weights of the seed with the median value on the test images, if there are any."""
         from tune_app.tutorial import mnist
         from tune_app.tutorial.training import evaluate
 
@@ -122,12 +122,14 @@ class ConfirmationSearch(Search):
         last = median.results[-1]
         state = read_state(self.paths, last)
         weights = safetensors.numpy.load(state)
-        _, accuracy = evaluate(median.config, weights, images)
+        losses, hits = evaluate(median.config, weights, images)
         self.write(
             "tested",
             trial=median.number,
             images=len(images.x),
-            correct=round(accuracy * len(images.x)),
+            correct=int(hits.sum()),
+            loss=float(losses.mean(dtype=np.float64)),
+            loss_deviation=float(losses.std(ddof=min(1, len(losses) - 1), dtype=np.float64)),
             data=images.digests,
             state=digest(state),
         )

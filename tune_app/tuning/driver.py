@@ -22,6 +22,7 @@ from tune_app.tuning.resources import Share, share, this_machine, wait_for_resou
 from tune_app.tuning.search import Search
 from tune_app.tuning.signals import interruptible, terminable
 from tune_app.tutorial.levels import TUTORIAL_CONFIG, Config
+from tune_app.tutorial.metric import METRICS
 
 if TYPE_CHECKING:
     from tune_app.tutorial.mnist import Mnist
@@ -232,7 +233,7 @@ def search_on_cluster(
     with mirrored(at, announce) as copying, cluster(where, labels) as connection:
         from tune_app.tuning.bridge import run_trials
 
-        dashboard = RayDashboard(connection, title, announce)
+        dashboard = RayDashboard(connection, title, METRICS[spec.settings.metric], announce)
         each = wait_for_resources(where.wait_for_resources, spec.settings, announce)
         search = make_search()
         try:

@@ -5,6 +5,7 @@ import time
 from ray.util.metrics import Gauge
 
 from tune_app.experiment.history import COMPLETED, FAILED, PENDING, RUNNING, STOPPED, History
+from tune_app.tutorial.metric import Metric
 
 SECONDS_BETWEEN_UPDATES = 1.0
 
@@ -12,11 +13,11 @@ SECONDS_BETWEEN_UPDATES = 1.0
 class Metrics:
     """Gauges `ray_tune_app_*`, tagged with the experiment's name."""
 
-    def __init__(self, experiment: str) -> None:
+    def __init__(self, experiment: str, metric: Metric) -> None:
         tag = {"experiment": experiment}
         keys = ("experiment",)
         self.trials = Gauge("tune_app_trials", "Trials by state", tag_keys=("experiment", "state"))
-        self.best = Gauge("tune_app_best_valid_accuracy", "Valid accuracy of the best result", tag_keys=keys)
+        self.best = Gauge(f"tune_app_best_{metric.name}", f"The best {metric.words} so far", tag_keys=keys)
         self.results = Gauge("tune_app_results", "Results so far", tag_keys=keys)
         self.speed = Gauge("tune_app_images_per_second", "Images trained on a second", tag_keys=keys)
         for gauge in (self.trials, self.best, self.results, self.speed):
@@ -32,7 +33,7 @@ class Metrics:
         for state in (PENDING, RUNNING, STOPPED, COMPLETED, FAILED):
             self.trials.set(history.count(state), {"state": state})
         if history.best:
-            self.best.set(history.best["valid_accuracy"])
+            self.best.set(history.metric.value(history.best))
         self.results.set(history.results)
         self.speed.set(0.0 if last else max(0, history.images - self.images) / max(seconds, 1e-9))
         self.updated, self.images = now, history.images

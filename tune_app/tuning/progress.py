@@ -12,6 +12,7 @@ from rich.text import Text
 from tune_app.experiment.history import COMPLETED, FAILED, PENDING, RUNNING, STOPPED, History, Trial
 from tune_app.output.terminal import console
 from tune_app.output.view import config_words, duration
+from tune_app.tutorial.metric import Metric
 
 SECONDS_BETWEEN_REFRESHES = 0.25
 BEST_SHOWN = 5
@@ -48,25 +49,27 @@ class Progress:
         for trial in history.trials:
             if trial.ended and trial.number not in self.told:
                 self.told.add(trial.number)
-                self.announce(f"trial {trial.number}: {trial.state}, {words(trial)}; {config_words(trial.config)}")
+                how = words(trial, history.metric)
+                self.announce(f"trial {trial.number}: {trial.state}, {how}; {config_words(trial.config)}")
 
     def table(self, history: History, num_trials: int) -> RenderableType:
         """The counts, the running trials and the best ones."""
         rows = Table(box=None, padding=(0, 2, 0, 0))
-        for column in ("trial", "epoch", "valid accuracy"):
+        metric = history.metric
+        for column in ("trial", "epoch", metric.words):
             rows.add_column(column, justify="right")
         rows.add_column("state")
         rows.add_column("config", no_wrap=True)
         running = [trial for trial in history.trials if trial.state in (PENDING, RUNNING)]
         best = [trial for trial in history.ranked() if trial.ended][:BEST_SHOWN]
         for trial in [*best, *running]:
-            accuracy = f"{trial.results[-1]['valid_accuracy']:.4f}" if trial.results else ""
+            value = f"{metric.value(trial.results[-1]):.4f}" if trial.results else ""
             state = "starting" if trial.state == PENDING else trial.state
-            rows.add_row(str(trial.number), f"{trial.epoch:g}", accuracy, state, config_words(trial.config))
+            rows.add_row(str(trial.number), f"{trial.epoch:g}", value, state, config_words(trial.config))
         counts = ", ".join(f"{history.count(s)} {s}" for s in (COMPLETED, STOPPED, FAILED))
         head = f"{len(history.trials) - len(running)} of {num_trials} trials: {counts}"
         if history.best:
-            head += f" | best valid accuracy {history.best['valid_accuracy']:.4f} (trial {history.best['trial']})"
+            head += f" | best {metric.words} {metric.value(history.best):.4f} (trial {history.best['trial']})"
         return Group(rows, Text(f"{head} | {duration(time.monotonic() - self.began)}"))
 
 
@@ -75,10 +78,10 @@ def all_ended(history: History, num_trials: int) -> bool:
     return len(history.trials) == num_trials and all(trial.ended for trial in history.trials)
 
 
-def words(trial: Trial) -> str:
+def words(trial: Trial, metric: Metric) -> str:
     """How a trial ended."""
     if trial.state == COMPLETED:
-        return f"valid accuracy {trial.results[-1]['valid_accuracy']:.4f} at epoch {trial.epoch:g}"
+        return f"{metric.words} {metric.value(trial.results[-1]):.4f} at epoch {trial.epoch:g}"
     return str(trial.reason)
 
 

@@ -11,6 +11,7 @@ from tune_app.tuning.cluster import Connection
 from tune_app.tuning.job import Job
 from tune_app.tuning.signals import interruptible
 from tune_app.tuning.tokens import TOKEN, authenticates
+from tune_app.tutorial.metric import Metric
 
 SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_TO_COME_UP = 60
@@ -20,7 +21,9 @@ SECONDS_TO_COME_UP = 60
 class RayDashboard:
     """The dashboard of an experiment that is searched over a connection; or none at all."""
 
-    def __init__(self, connection: Connection, experiment: str, announce: Callable[[str], None]) -> None:
+    def __init__(
+        self, connection: Connection, experiment: str, metric: Metric, announce: Callable[[str], None]
+    ) -> None:
         self.ask, self.job, self.announce = connection.dashboard, connection.job, announce
         self.address: str | None = None
         self.began = time.monotonic()
@@ -28,7 +31,7 @@ class RayDashboard:
         if self.ask:
             from tune_app.tuning.metrics import Metrics  # imports what only a dashboard needs
 
-            self.metrics = Metrics(experiment)
+            self.metrics = Metrics(experiment, metric)
         self.look()
 
     def update(self, history: History, last: bool = False) -> None:
@@ -44,9 +47,10 @@ class RayDashboard:
         from ray.exceptions import RpcError
 
         with suppress(RpcError):
-            best = f"{history.best['valid_accuracy']:.4f} (trial {history.best['trial']})" if history.best else ""
+            metric, found = history.metric, history.best
+            best = f"{metric.value(found):.4f} (trial {found['trial']})" if found else ""
             if best != self.best:
-                job.label(entry, {"best_valid_accuracy": best})
+                job.label(entry, {f"best_{metric.name}": best})
                 self.best = best
             if last and history.end:
                 job.end(entry, history.end["reason"])

@@ -28,6 +28,7 @@ from tune_app.experiment.states import States, digest, read_state
 from tune_app.tuning.sampler import Sampler
 from tune_app.tuning.scheduler import Decision, decide
 from tune_app.tuning.stopwatch import Stopwatch
+from tune_app.tutorial.metric import Metric
 
 MEASURED = [
     "k",
@@ -265,7 +266,7 @@ class Search:
             at_most = epochs == self.spec.settings.max_epochs
             self.ended(result["trial"], COMPLETED, "reached max_epochs" if at_most else f"reached epoch {epochs:g}")
         else:
-            self.ended(result["trial"], STOPPED, why(self.spec.settings.metric, result))
+            self.ended(result["trial"], STOPPED, why(self.history.metric, result))
         return True
 
     def lost(self, number: int, reason: str, traceback: str) -> None:
@@ -314,11 +315,11 @@ def require_larger(spec: Spec, extension: Mapping[str, object]) -> None:
         )
 
 
-def why(metric: str, result: Entry) -> str:
+def why(metric: Metric, result: Entry) -> str:
     """A stop in words: "epoch 0.75: 0.912 below the cutoff 0.934 of 11 trials at this rung"."""
-    side = "below" if metric == "valid_accuracy" else "above"
+    side = "below" if metric.mode == "max" else "above"
     trials = "1 trial" if result["compared"] == 1 else f"{result['compared']} trials"
     return (
-        f"epoch {result['epoch']:g}: {result[metric]:.4g} {side} the cutoff {result['cutoff']:.4g}"
+        f"epoch {result['epoch']:g}: {metric.value(result):.4g} {side} the cutoff {result['cutoff']:.4g}"
         f" of {trials} at this rung"
     )

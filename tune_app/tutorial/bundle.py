@@ -7,7 +7,7 @@ who wrote the files.
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -32,30 +32,19 @@ class Recorded(BaseModel):
     epochs: float
     results_per_epoch: int
     threads: int
+    metric: Literal["valid_accuracy", "valid_loss"] = "valid_accuracy"
+    """The metric that the search optimized, by which another training is compared."""
     valid_accuracies: list[float]
+    valid_losses: list[float] = []
     data_digest: str
     cpu: str | None
     device: str | None
     versions: dict[str, str]
 
-
-class Metrics(BaseModel):
-    """How good the exported weights are.
-
-    The others are there where the winner was confirmed: the interval [low, high] in which the valid accuracy of
-    another seed lies, the mean over fresh seeds and its interval, and the accuracy on the test images. All at 95 %.
-    """
-
-    model_config = ConfigDict(strict=True)
-
-    valid_accuracy: float
-    valid_loss: float
-    train_loss: float
-    valid_accuracy_interval: Interval | None = None
-    mean_valid_accuracy: float | None = None
-    mean_valid_accuracy_interval: Interval | None = None
-    test_accuracy: float | None = None
-    test_accuracy_interval: Interval | None = None
+    @property
+    def values(self) -> list[float]:
+        """The metric at each result."""
+        return self.valid_accuracies if self.metric == "valid_accuracy" else self.valid_losses
 
 
 class Manifest(Recorded):
@@ -64,7 +53,13 @@ class Manifest(Recorded):
     experiment: str
     trial: int
     data: str | None
-    metrics: Metrics
+    metrics: dict[str, float | Interval]
+    """By name how good the exported weights are: valid_accuracy, valid_loss, train_loss.
+
+    Where the winner was confirmed also, of the metric M that the search optimized: M_interval, [low, high], in
+    which another seed's lies, mean_M over fresh seeds and mean_M_interval; test_accuracy, test_loss and theirs.
+    All intervals are at 95 %.
+    """
     space: dict[str, Any]
     settings: dict[str, Any]
     written_by: str

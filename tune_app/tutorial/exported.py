@@ -12,6 +12,7 @@ from tune_app.machine import cpu_model, versions
 from tune_app.tutorial import mnist
 from tune_app.tutorial.bundle import Recorded, manifest_beside
 from tune_app.tutorial.levels import Config, complete
+from tune_app.tutorial.metric import METRICS, Metric
 from tune_app.yaml_file import read_yaml
 
 if TYPE_CHECKING:  # torch takes a second to import, and only training needs it
@@ -42,6 +43,11 @@ class Exported:
     settings: ExportedConfig
     config: Config
     recorded: Recorded | None
+
+    @property
+    def metric(self) -> Metric:
+        """The metric by which its training is compared."""
+        return METRICS[self.recorded.metric if self.recorded else "valid_accuracy"]
 
 
 def read_exported(path: Path) -> Exported:
@@ -115,11 +121,11 @@ def differences(exported: Exported, images: mnist.Mnist) -> list[str]:
     return [f"{name}: {was} in the search, {now} now" for name, was, now in pairs if was != now]
 
 
-def verdict(exported: Exported, images: mnist.Mnist, accuracies: list[float]) -> dict[str, Any]:
-    """Whether the valid accuracies equal the search's as full floats, and what differs."""
-    recorded = exported.recorded.valid_accuracies if exported.recorded else []
+def verdict(exported: Exported, images: mnist.Mnist, values: list[float]) -> dict[str, Any]:
+    """Whether the values of the metric equal the search's as full floats, and what differs."""
+    recorded = exported.recorded.values if exported.recorded else []
     return {
-        "same": bool(recorded) and accuracies == recorded,
+        "same": bool(recorded) and values == recorded,
         "recorded": recorded,
         "differences": differences(exported, images),
     }

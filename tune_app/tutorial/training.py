@@ -14,6 +14,7 @@ from itertools import islice
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -160,11 +161,22 @@ def validate(lesson: Lesson) -> tuple[float, float]:
     return weighted_mean(losses, nums), hits / sum(nums)
 
 
-def evaluate(config: Config, weights: Mapping[str, NDArray[np.float32]], images: Split) -> tuple[float, float]:
-    """Mean loss and accuracy of a trained model, given as `state` gave it, over any images."""
+@torch.no_grad()
+def evaluate(
+    config: Config, weights: Mapping[str, NDArray[np.float32]], images: Split
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The cross entropy (n,) of each of any n images, and which are classified rightly (n,), by a trained model.
+
+    weights: as `state` gave them.
+    """
     lesson = prepare(config, Mnist(images, images), 0, torch.device("cpu"))
     load_state(lesson, weights)
-    return validate(lesson)
+    train_mode(lesson, False)
+    pairs = [(lesson.model(scaled(xb)), yb) for xb, yb in lesson.valid_dl.batches(0, 0)]
+    out, labels = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+    losses: NDArray[np.float32] = F.cross_entropy(out, labels, reduction="none").numpy()
+    hits: NDArray[np.bool_] = (out.argmax(dim=1) == labels).numpy()
+    return losses, hits
 
 
 def weighted_mean(losses: Sequence[float], nums: Sequence[int]) -> float:

@@ -20,8 +20,7 @@ WIDTH_OF_AN_AXIS = 120
 
 def metric_of(experiment: Experiment) -> tuple[str, str]:
     """The metric's name in the record and in words."""
-    metric = experiment.history.spec.settings.metric
-    return metric, metric.replace("_", " ")
+    return experiment.history.metric.name, experiment.history.metric.words
 
 
 def with_results(experiment: Experiment) -> list[Trial]:
@@ -176,8 +175,8 @@ def slices(experiment: Experiment) -> Section | None:
     return Section("Slices", shown)
 
 
-def accuracy_against_time(experiment: Experiment) -> Section | None:
-    """What accuracy costs."""
+def best_against_time(experiment: Experiment) -> Section | None:
+    """The best value of each trial against its time."""
     metric, name = metric_of(experiment)
     trials = with_results(experiment)
     if not trials:
@@ -190,7 +189,7 @@ def accuracy_against_time(experiment: Experiment) -> Section | None:
         rows.append((trial.number, *point, "front" if point in front else ""))
     numbers = Table(("trial", "seconds of training", name, "Pareto"), rows)
     caption = "Nothing was both better and quicker than a trial of the front."
-    return Section("Accuracy against time", [Chart("cost", figure, caption, numbers)])
+    return Section(f"{name.capitalize()} against time", [Chart("cost", figure, caption, numbers)])
 
 
 def where_the_time_went(experiment: Experiment) -> Section | None:

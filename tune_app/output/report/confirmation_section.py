@@ -2,7 +2,7 @@
 
 import plotly.graph_objects as go
 
-from tune_app.experiment.confirmation import Confirmation, accuracy, load_confirmation
+from tune_app.experiment.confirmation import Confirmation, load_confirmation, value_at_end
 from tune_app.experiment.history import FAILED, Experiment
 from tune_app.output.confirmation import OUTCOMES, answer
 from tune_app.output.report.charts import BLUE, GREY, ORANGE, styled
@@ -19,7 +19,7 @@ def confirmation(experiment: Experiment) -> Section | None:
     caption = "A point for each run: grey in the race, blue where it measures the winner; orange its mean at 95 %."
     parts: list[Html | Table | Chart] = [*map(paragraph, lines), Table(*candidates(found))]
     if rows:
-        numbers = Table(("trial", "run", "seed", "purpose", "valid accuracy"), rows)
+        numbers = Table(("trial", "run", "seed", "purpose", found.of.history.metric.words), rows)
         parts.append(Chart("confirmation", figure(found), caption, numbers))
     return Section("Confirmation", parts)
 
@@ -32,9 +32,7 @@ def candidates(found: Confirmation) -> tuple[tuple[str, ...], list[tuple[Cell, .
     for i, (candidate, standing) in enumerate(zip(findings.candidates, findings.standings, strict=True)):
         outcome = "wins" if i == findings.winner else OUTCOMES[standing.state]
         cost = (candidate.epochs, candidate.parameters, findings.seconds(i))
-        rows.append(
-            (candidate.trial, candidate.value, len(standing.errors), findings.mean_accuracy(i), *cost, outcome)
-        )
+        rows.append((candidate.trial, candidate.value, len(standing.errors), findings.mean(i), *cost, outcome))
     return columns, rows
 
 
@@ -49,7 +47,7 @@ def run_rows(found: Confirmation) -> list[tuple[Cell, ...]]:
             run.number,
             run.seed,
             "measurement" if run.number in measuring else "race",
-            None if run.state == FAILED else accuracy(run),
+            None if run.state == FAILED else value_at_end(run, found.of.history.metric),
         )
         for run in found.experiment.history.trials
         if run.ended
@@ -85,4 +83,4 @@ def figure(found: Confirmation) -> go.Figure:
                 "arrayminus": [mean - interval[0]],
             },
         )
-    return styled(drawn, 340, "", "valid accuracy")
+    return styled(drawn, 340, "", found.of.history.metric.words)

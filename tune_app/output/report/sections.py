@@ -11,7 +11,7 @@ from tune_app.experiment.confirmation import load_confirmation
 from tune_app.experiment.history import FAILED, Experiment, Trial
 from tune_app.output.repeat import repetition
 from tune_app.output.report.chart_sections import (
-    accuracy_against_time,
+    best_against_time,
     importance,
     learning_curves,
     optimisation_history,
@@ -33,6 +33,7 @@ from tune_app.output.report.elements import (
 )
 from tune_app.output.summary import seconds
 from tune_app.output.view import comparison, config_words, counts, duration
+from tune_app.tutorial.metric import METRICS
 
 SHOWN_OPEN = 10
 """Trials that are shown without a click."""
@@ -53,18 +54,24 @@ def answer(experiment: Experiment) -> Section:
     trial = experiment.trial(best["trial"])
     before = [result for result in trial.results if result["k"] <= best["k"]]
     took = sum(result["train_seconds"] + result["valid_seconds"] for result in before)
+    metric = history.metric
+    beside = "".join(
+        f" {other.words} {other.value(best):.4f},"
+        for other in METRICS.values()
+        if other is not metric and other.name in best
+    )
     claimed = (
-        f"Trial {trial.number} at epoch {best['epoch']:g}, valid loss {best['valid_loss']:.4f},"
-        f" {best['parameters']} parameters; {took:.1f} s of training and validating led to it."
+        f"Trial {trial.number} at epoch {best['epoch']:g},{beside} {best['parameters']} parameters;"
+        f" {took:.1f} s of training and validating led to it."
     )
     if confirmed and winner and mean is not None:
         config = winner.config
         measured = confirmed.findings.measured
         sure = f", {measured.interval[0]:.4f} to {measured.interval[1]:.4f} at 95 %" if measured.interval else ""
-        number, what = mean, f"valid accuracy{sure}, over {len(measured.succeeded)} fresh seeds"
-        claimed = f"The search's best result was {best['valid_accuracy']:.4f}. {claimed}"
+        number, what = mean, f"{metric.words}{sure}, over {len(measured.succeeded)} fresh seeds"
+        claimed = f"The search's best result was {metric.value(best):.4f}. {claimed}"
     else:
-        config, number, what = trial.config, best["valid_accuracy"], "valid accuracy, of one run"
+        config, number, what = trial.config, metric.value(best), f"{metric.words}, of one run"
     values = [(name, f"{value:.6g}" if isinstance(value, float) else str(value)) for name, value in config.items()]
     parts = [
         Html(f'<p class="lead"><strong>{number:.4f}</strong> {what}</p>'),
@@ -84,7 +91,7 @@ def all_trials(experiment: Experiment) -> Section | None:
     ranked = history.ranked()
     without = [trial for trial in history.trials if trial.best is None]
     rows = [trial_row(experiment, trial) for trial in (*ranked, *without)]
-    columns = ("trial", "valid accuracy", "at epoch", "epochs", "state", "config", "why it ended")
+    columns = ("trial", history.metric.words, "at epoch", "epochs", "state", "config", "why it ended")
     shown: list[Html | Table] = [Table(columns, rows[:SHOWN_OPEN])]
     if len(rows) > SHOWN_OPEN:
         shown.append(folded(f"{len(rows) - SHOWN_OPEN} more", table(Table(columns, rows[SHOWN_OPEN:]))))
@@ -95,7 +102,7 @@ def trial_row(experiment: Experiment, trial: Trial) -> tuple[str | int | float |
     """One trial."""
     return (
         trial.number,
-        trial.best["valid_accuracy"] if trial.best else None,
+        experiment.history.metric.value(trial.best) if trial.best else None,
         trial.best["epoch"] if trial.best else None,
         trial.epoch,
         experiment.trial_state(trial),
@@ -170,7 +177,7 @@ SECTIONS: tuple[Callable[[Experiment], Section | None], ...] = (
     parallel_coordinates,
     importance,
     slices,
-    accuracy_against_time,
+    best_against_time,
     failures,
     where_the_time_went,
     repeat,

@@ -30,7 +30,7 @@ for epoch in range(math.ceil(epochs)):
         opt.zero_grad()
 
         if i + 1 in due:
-            report(epoch, i, model, (valid_ds[j : j + bs] for j in range(0, len(valid_ds), bs)))
+            report(epoch, i, model, loss_func, (valid_ds[j : j + bs] for j in range(0, len(valid_ds), bs)))
 
 if args.output:
     save_file(model.state_dict(), args.output)

@@ -49,7 +49,7 @@ for epoch in range(math.ceil(epochs)):
             bias.grad.zero_()
 
         if i + 1 in due:
-            report(epoch, i, model, zip(x_valid.split(bs), y_valid.split(bs), strict=True))
+            report(epoch, i, model, loss_func, zip(x_valid.split(bs), y_valid.split(bs), strict=True))
 
 if args.output:
     save_file({"weights": weights.detach(), "bias": bias.detach()}, args.output)

@@ -33,7 +33,7 @@ for epoch in range(math.ceil(epochs)):
 
         if i + 1 in due:
             model.eval()
-            report(epoch, i, model, valid_dl)
+            report(epoch, i, model, loss_func, valid_dl)
 
 if args.output:
     save_file(model.state_dict(), args.output)

@@ -33,7 +33,7 @@ def loss_batch(
 def fit(
     model: nn.Module, loss_func: LossFunction, opt: torch.optim.SGD, train_dl: Batches, valid_dl: Batches
 ) -> None:
-    """Train, and print the valid accuracy at each result."""
+    """Train, and print valid accuracy and loss at each result."""
     for epoch in range(math.ceil(epochs)):
         shuffle(epoch)
         for i, (xb, yb) in enumerate(islice(train_dl, batches_of(epoch))):
@@ -42,4 +42,4 @@ def fit(
 
             if i + 1 in due:
                 model.eval()
-                report(epoch, i, model, valid_dl)
+                report(epoch, i, model, loss_func, valid_dl)

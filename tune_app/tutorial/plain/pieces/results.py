@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,8 +23,17 @@ def batches_of(epoch: int) -> int:
 
 
 @torch.no_grad()
-def report(epoch: int, i: int, model: Callable[[Tensor], Tensor], valid: Iterable[tuple[Tensor, Tensor]]) -> None:
-    """After batch `i` of `epoch`: print the accuracy of the model on the validation batches."""
-    hits = sum(int((model(xb).argmax(dim=1) == yb).sum()) for xb, yb in valid)
+def report(
+    epoch: int,
+    i: int,
+    model: Callable[[Tensor], Tensor],
+    loss_func: Callable[[Tensor, Tensor], Tensor],
+    valid: Iterable[tuple[Tensor, Tensor]],
+) -> None:
+    """After batch `i` of `epoch`: print the accuracy and the mean loss of the model on the validation batches."""
+    outputs = [(model(xb), yb) for xb, yb in valid]
+    hits = sum(int((out.argmax(dim=1) == yb).sum()) for out, yb in outputs)
+    losses = [loss_func(out, yb).item() * len(yb) for out, yb in outputs]
     trained = epoch + (due.index(i + 1) + 1) / results_per_epoch
-    print(f"epoch {trained:<6g} valid accuracy {hits / len(y_valid)}", flush=True)
+    n = len(y_valid)
+    print(f"epoch {trained:<6g} valid accuracy {hits / n}  valid loss {np.sum(losses) / n}", flush=True)

@@ -32,4 +32,4 @@ def fit(model: nn.Module) -> None:
                 model.zero_grad()
 
             if i + 1 in due:
-                report(epoch, i, model, zip(x_valid.split(bs), y_valid.split(bs), strict=True))
+                report(epoch, i, model, loss_func, zip(x_valid.split(bs), y_valid.split(bs), strict=True))

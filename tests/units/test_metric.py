@@ -1,0 +1,224 @@
+"""A search for the least loss: all that is ranked, shown and exported goes by it.
+
+The accuracy is taken out of its records, so that whatever asks for it fails. Functions and commands are found.
+"""
+
+import importlib
+import inspect
+import json
+import pkgutil
+import re
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import tune_app.output
+from tests.made_up import WORKER, ask_and_start, result_of, spec_of
+from tune_app.cli import main
+from tune_app.experiment.confirmation import Confirmation, candidates_of, load_confirmation
+from tune_app.experiment.history import Experiment, load_experiment
+from tune_app.experiment.record import encode, read_entries
+from tune_app.experiment.spec import Confirming, Paths, paths
+from tune_app.output.export import export_best
+from tune_app.tuning.confirmation import ConfirmationSearch
+from tune_app.tuning.confirmation import spec_of as confirmation_spec
+from tune_app.tuning.progress import Progress
+from tune_app.tuning.search import Search
+from tune_app.tutorial.metric import METRICS
+
+OTHER = "valid_accuracy"
+SPACE = {"level": "cnn", "lr": {"choice": [0.1, 0.01, 0.02, 0.03, 0.04]}}
+LOSSES = [[0.9, 0.50, 0.60], [0.8, 0.30, 0.40], [0.7, 0.35, 0.35], [0.95, 0.9, 0.85]]
+"""By trial, the first of which is the tutorial's own config; accuracies are the other way round."""
+SHOWING = ("status", "list", "report", "results", "export")
+"""Commands that at least must be among those found."""
+
+
+def report(search: Search, number: int, k: int, loss: float) -> None:
+    result = result_of(k, loss, valid_loss=loss)  # the more loss, the more accuracy
+    search.report(number, result, search.judge(number, result))
+
+
+def strip(at: Paths) -> None:
+    """Take the accuracy out of a record."""
+    kept = [{key: value for key, value in entry.items() if key != OTHER} for entry in read_entries(at.record)]
+    at.record.write_bytes(b"".join(map(encode, kept)))
+
+
+@pytest.fixture
+def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
+    """A search that was confirmed, without accuracies."""
+    monkeypatch.chdir(tmp_path)
+    at = paths(tmp_path / "experiments", "ml")
+    search = Search.create(spec_of("ml", SPACE, max_epochs=3, metric="valid_loss"), at)
+    search.begin()
+    for losses in LOSSES:
+        number = ask_and_start(search)
+        for k, loss in enumerate(losses, 1):
+            if not search.history.trials[number].ended:
+                report(search, number, k, loss)
+    search.end("completed")
+    search.close()
+    history = load_experiment("ml", tmp_path / "experiments").history
+    what = Confirming(number=1, candidates=candidates_of(history, 2), seeds=5)
+    runs = ConfirmationSearch.create(confirmation_spec(history.spec, what), at.confirmation(1))
+    runs.begin()
+    while not runs.all_begun:
+        run = runs.next_attempt()
+        runs.started(run.trial.number, WORKER)
+        luck = len(runs.history.trials) % 7 / 100
+        for k in range(1, int(run.epochs) + 1):
+            report(runs, run.trial.number, k, 0.32 + luck + float(run.trial.config["lr"]))
+    median = runs.findings.measured.median
+    assert median
+    runs.write("tested", trial=median.number, images=100, correct=7, loss=0.41, loss_deviation=0.5, data=["", ""])
+    runs.write("search", event="ended", reason="completed")
+    runs.close()
+    strip(at)
+    strip(at.confirmation(1))
+    return at
+
+
+@pytest.fixture
+def experiment(at: Paths) -> Experiment:
+    found = load_experiment("ml", at.root.parent)
+    assert not any(OTHER in result for trial in found.history.trials for result in trial.results)
+    return found
+
+
+def output_functions() -> list[Callable[..., Any]]:
+    """All functions of `tune_app.output` that an experiment or a confirmation alone is enough for."""
+    found = []
+    for module in pkgutil.walk_packages(tune_app.output.__path__, "tune_app.output."):
+        for _, function in inspect.getmembers(importlib.import_module(module.name), inspect.isfunction):
+            if function.__module__ == module.name:
+                needed = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
+                hints = typing.get_type_hints(function)
+                if len(needed) == 1 and hints[needed[0].name] in (Experiment, Confirmation):
+                    found.append(function)
+    return found
+
+
+@pytest.mark.parametrize("function", output_functions(), ids=lambda f: f"{f.__module__}.{f.__name__}")
+def test_every_output_function_does_without_the_other_metric(
+    experiment: Experiment, function: Callable[..., Any]
+) -> None:
+    (first, *_) = inspect.signature(function).parameters
+    confirmation = load_confirmation(experiment)
+    assert confirmation
+    takes = typing.get_type_hints(function)[first]
+    function(experiment if takes is Experiment else confirmation)
+
+
+def test_output_functions_are_found() -> None:
+    names = {function.__name__ for function in output_functions()}
+    assert {"outcome", "status_view", "summary", "report_html", "report_markdown", "answer", "study_of"} <= names
+
+
+def reading_commands() -> list[str]:
+    """All commands that take an experiment's name or none, and neither search nor remove nor go on for ever."""
+    found = []
+    for name, command in main.commands.items():
+        parameters = {p.name for p in command.params}
+        named = [p for p in command.params if isinstance(p, click.Argument)]
+        ours = "experiments_dir" in parameters and not {"address", "port", "space"} & parameters
+        if ours and name != "remove" and len(named) <= 1:
+            found.append(name)
+    return found
+
+
+def test_commands_are_found() -> None:
+    assert set(SHOWING) <= set(reading_commands())
+
+
+@pytest.mark.parametrize("name", reading_commands())
+@pytest.mark.parametrize("as_json", [False, True])
+def test_every_reading_command_goes_by_the_loss(at: Paths, name: str, as_json: bool) -> None:
+    command = main.commands[name]
+    takes_name = any(isinstance(p, click.Argument) for p in command.params)
+    can_be_json = any(p.name == "as_json" for p in command.params)
+    arguments = [name, *(["ml"] if takes_name else []), *(["--json"] if as_json and can_be_json else [])]
+    if name == "train":  # it needs one, and trains really
+        arguments += ["--trial", "1"]
+    got = CliRunner().invoke(main, arguments)
+    assert not isinstance(got.exception, KeyError | AttributeError | TypeError), got.exception
+    assert got.exit_code == 0, got.output
+    assert not re.search("valid.accurac[^:]*: *[0-9]|accuracy [0-9]", got.stdout.replace("test accuracy", ""))
+
+
+def test_the_outcome_names_the_least_loss_and_what_it_gains(at: Paths) -> None:
+    told = CliRunner().invoke(main, ["status", "ml"]).output
+    assert "* best: valid loss 0.3000 at epoch 2 of trial 1" in told
+    listed = CliRunner().invoke(main, ["list"]).output
+    assert "valid loss 0.3000" in listed
+    from tune_app.output.view import comparison
+
+    found = load_experiment("ml", at.root.parent)
+    assert comparison(found) == "0.2000 better than the tutorial's own config: 0.5000 at epoch 2 (trial 0)"
+
+
+def test_the_live_table_shows_the_loss(experiment: Experiment) -> None:
+    from rich.console import Console
+
+    out = Console(width=120, record=True, quiet=True)
+    out.print(Progress(out, None).table(experiment.history, 4))
+    text = "".join(segment.text for segment in out.render(Progress(out, None).table(experiment.history, 4)))
+    assert "valid loss" in text and "best valid loss 0.3000 (trial 1)" in text and "accuracy" not in text
+
+
+def test_a_confirmation_measures_the_loss_and_exports_the_median(at: Paths, experiment: Experiment) -> None:
+    confirmation = load_confirmation(experiment)
+    assert confirmation
+    measured = confirmation.findings.measured
+    losses = sorted(run.results[-1]["valid_loss"] for run in measured.runs)
+    assert len(losses) == 5 and sorted(measured.values) == losses
+    assert measured.mean == pytest.approx(float(np.mean(losses)))
+    assert measured.median and measured.median.results[-1]["valid_loss"] == losses[2]
+    low, high = measured.interval or (0, 0)
+    assert low < measured.mean < high
+    assert confirmation.optimism == pytest.approx(confirmation.findings.mean(0) - 0.3)
+    told = CliRunner().invoke(main, ["status", "ml"]).output
+    assert f"Confirmed: valid loss {measured.mean:.4f}, 95 % interval {low:.4f} to {high:.4f}" in told
+    assert f"  from {losses[0]:.4f} to {losses[-1]:.4f}; 0 of 5 seeds failed" in told
+    assert (
+        "Test loss: 0.4100, 95 % interval 0.3108 to 0.5092, on 100 images, read once; test accuracy 0.0700" in told
+    )
+    assert "better than the mean of the same config over fresh seeds" in told
+    manifest = export_best(experiment, at.root.parent / "best")
+    assert manifest["metrics"]["valid_loss"] == losses[2]
+    assert manifest["metrics"]["mean_valid_loss"] == measured.mean
+    assert manifest["metrics"]["test_loss"] == 0.41
+    assert (
+        "the weights of the seed with the median\nvalid loss" in (at.root.parent / "best" / "README.md").read_text()
+    )
+
+
+def test_of_an_even_number_of_seeds_the_worse_of_two_is_exported(experiment: Experiment) -> None:
+    from tune_app.experiment.confirmation import Measured
+
+    confirmation = load_confirmation(experiment)
+    assert confirmation
+    four = Measured(confirmation.findings.measured.runs[:4], METRICS["valid_loss"])
+    assert four.median and four.median.results[-1]["valid_loss"] == sorted(four.values)[2]
+
+
+def test_json_for_programs_names_the_metric(at: Paths) -> None:
+    told = json.loads(CliRunner().invoke(main, ["status", "ml", "--json"]).stdout)
+    assert (told["metric"], told["best"]["valid_loss"], OTHER in told["best"]) == ("valid_loss", 0.3, False)
+    assert [trial["valid_loss"] for trial in told["trials"]] == [
+        losses[len(ls) - 1]
+        for losses, ls in zip(LOSSES, [[1] * round(t["epoch"]) for t in told["trials"]], strict=True)
+    ]
+    (listed,) = json.loads(CliRunner().invoke(main, ["list", "--json"]).stdout)
+    assert (listed["metric"], listed["best"]) == ("valid_loss", 0.3)
+
+
+@pytest.mark.parametrize(("name", "better", "worse"), [("valid_accuracy", 0.9, 0.8), ("valid_loss", 0.8, 0.9)])
+def test_a_gain_is_above_0_where_it_is_better(name: str, better: float, worse: float) -> None:
+    assert METRICS[name].gain(better, worse) == pytest.approx(0.1)
