@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import ray
+
+from tests import made_up
 from tests.end_to_end.whole_search import search_all
 from tests.made_up import Worker, result_of, spec_of
 from tune_app.tuning import controller, resources
@@ -36,6 +39,7 @@ class Claimed(Worker):
 
 
 def main(address: str, folder: Path) -> None:
+    ray.cloudpickle.register_pickle_by_value(made_up)  # workers do not import from here
     spec = spec_of("claimed", num_samples=8, max_epochs=1)
     usable = patch.object(resources, "gpu_memory", lambda _node: 5_000_000_000.0)
     with (

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import ray
+
+from tests import made_up
 from tests.end_to_end.whole_search import search_all
 from tests.made_up import Worker, result_of, spec_of
-from tune_app.tuning import controller, resources
+from tune_app.tuning import controller, local_cluster
 from tune_app.tuning.cluster import Where, cluster
 
 TRIALS = 12
@@ -44,8 +47,9 @@ class Late(Worker):
 
 def main(folder: Path) -> None:
     os.environ["MEETING"] = str(folder)
+    ray.cloudpickle.register_pickle_by_value(made_up)  # workers do not import from here
     spec = spec_of("late", num_samples=TRIALS, max_epochs=1, max_concurrent_trials=2)
-    two = patch.object(resources, "available_cpus", lambda: 2)
+    two = patch.object(local_cluster, "available_cpus", lambda: 2)
     with two, patch.object(controller, "TutorialTrial", Late), cluster(Where(), {}):
         _, trials = search_all(spec, folder)
     trained = Counter(attempt["pid"] for trial in trials for attempt in trial.attempts)

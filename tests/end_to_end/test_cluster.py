@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -233,19 +232,3 @@ def program_of(pid: int) -> str:
         return ""
     scripts = [word for word in words[1:] if not word.startswith("-")]
     return Path(scripts[0] if "python" in Path(words[0]).name and scripts else words[0]).name
-
-
-def test_by_default_ray_asks_for_a_token_that_only_its_owner_can_read(tmp_path: Path, small_data: Path) -> None:
-    (tmp_path / "space.yaml").write_text(SPACE)
-    env = environment(tmp_path)
-    del env["RAY_AUTH_MODE"]
-    arguments = ["search", "space.yaml", "--name", "x", "--data", str(small_data)]
-    done = subprocess.run(
-        [*COMMAND, *arguments], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "(it asks for the token in ~/.ray/auth_token)" in done.stderr
-    token = tmp_path / ".ray" / "auth_token"
-    assert stat.S_IMODE(token.stat().st_mode) == 0o600
-    written = done.stdout + done.stderr + (tmp_path / "experiments" / "x" / "record.jsonl").read_text()
-    assert token.read_text().strip() not in written

@@ -449,7 +449,7 @@ def test_what_a_stranger_put_into_an_experiment_is_not_executed(
         (0, "The same valid accuracies as in the search.", "train", "x", "--trial", 0),
         (1, "Error: config.yaml", "train", "config.yaml"),
         # A state that is none counts as lost: its trial begins again, and what is recorded is not judged twice.
-        (0, "1 trials: 1 completed, 0 stopped early, 0 failed", "resume", "x", "--no-dashboard"),
+        (0, "1 trial: 1 completed, 0 stopped early, 0 failed", "resume", "x", "--no-dashboard"),
     ):
         done = tune_app(tmp_path, *command)
         assert not marker.exists(), command

@@ -609,6 +609,37 @@ def test_trials_that_diverge_or_lose_their_workers_alike_are_not_hopeless(search
     assert not search.hopeless
 
 
+def lose(search: Search, *numbers: int, reason: str = "its worker was killed because memory ran out") -> None:
+    for number in numbers:
+        search.lost(number, reason, "text")
+        search.waiting.clear()  # tried again at once
+
+
+@pytest.mark.parametrize("reason", ["its worker was killed because memory ran out", "no result for 5 s"])
+def test_three_workers_of_two_trials_that_were_lost_alike_are_hopeless(search: Search, reason: str) -> None:
+    first, second = ask_and_start(search), ask_and_start(search)
+    lose(search, first, second, reason=reason)
+    assert not search.hopeless
+    lose(search, first, reason=reason)
+    assert search.hopeless
+
+
+def test_lost_workers_are_not_hopeless_while_a_trial_has_lost_none_or_has_a_result(search: Search) -> None:
+    first, second = ask_and_start(search), ask_and_start(search)
+    lose(search, first, first, first)
+    assert not search.hopeless, "the other may be slow, on a machine that is not full"
+    give_one(search, second, 1, 0.5)
+    lose(search, second, second)
+    assert not search.hopeless
+
+
+def test_workers_that_were_lost_in_two_ways_are_not_hopeless(search: Search) -> None:
+    first, second = ask_and_start(search), ask_and_start(search)
+    lose(search, first, first)
+    lose(search, second, second, reason="no result for 5 s")
+    assert not search.hopeless
+
+
 def test_trials_that_are_still_running_do_not_keep_a_search_from_being_hopeless(search: Search) -> None:
     ask_and_start(search)
     fail(search, *["ValueError: no"] * 3)

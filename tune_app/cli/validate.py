@@ -16,7 +16,7 @@ def validate(space: str | None, schema: bool, as_json: bool) -> None:
     Example: tune-app validate search_spaces/tutorial.yaml
     """
     from tune_app.experiment.space import SpaceFile, load_space
-    from tune_app.tuning.resources import share, this_machine
+    from tune_app.tuning.resources import share_of_cpus
     from tune_app.tuning.scheduler import rungs
 
     if schema:
@@ -27,10 +27,9 @@ def validate(space: str | None, schema: bool, as_json: bool) -> None:
     source = load_space(space)
     settings = source.settings
     try:
-        each = share(this_machine(), settings)
-        at_once, gpu_share = each.at_once, each.gpus
+        at_once = share_of_cpus(settings).at_once
     except TuneAppError:  # a cluster may have what this machine lacks
-        at_once, gpu_share = 0, 0.0 if settings.gpus_per_trial == "auto" else settings.gpus_per_trial
+        at_once = 0
     stops = rungs(settings)
     if as_json:
         print_json(
@@ -49,6 +48,7 @@ def validate(space: str | None, schema: bool, as_json: bool) -> None:
         click.echo(f"  {d.name:13} {d}")
     words = f"{', '.join(f'{rung:g}' for rung in stops)} epochs" if stops else "none"
     click.echo(f"  rungs         {words} (results {settings.results_per_epoch} times an epoch)")
-    gpus = f" and {gpu_share:g} GPUs" if gpu_share else ""
+    gpus = "" if settings.gpus_per_trial in ("auto", 0) else f" and {settings.gpus_per_trial:g} GPUs"
     cpus = "1 CPU" if settings.cpus_per_trial == 1 else f"{settings.cpus_per_trial:g} CPUs"
-    click.echo(f"  each trial    {cpus}{gpus}; {at_once} at once on this machine")
+    place = "by the CPUs of this machine" if gpus else "on this machine"
+    click.echo(f"  each trial    {cpus}{gpus}; {at_once} at once {place}")

@@ -48,7 +48,8 @@ def counts(experiment: Experiment) -> str:
     open_ = sum(not trial.ended for trial in history.trials)
     if open_:
         words.append(f"{open_} {'running' if experiment.held else 'interrupted'}")
-    return f"{len(history.trials)} trials: {', '.join(words)}"
+    n = len(history.trials)
+    return f"{n} {'trial' if n == 1 else 'trials'}: {', '.join(words)}"
 
 
 def outcome(experiment: Experiment) -> str:
@@ -61,7 +62,9 @@ def outcome(experiment: Experiment) -> str:
             {
                 "time budget": "The time budget is used up.",
                 "target": "The target is reached.",
-                "error": "The search was stopped: the first trials all failed with the same error.",
+                "error": "The search was stopped: the first trials all failed with the same error."
+                if history.count(FAILED)
+                else "The search was stopped: the workers of the first trials were all lost in the same way.",
             }.get(end["reason"], f"The search was {end['reason']}.")
         )
     lines.append(f"{counts(experiment)}; {duration(seconds(experiment))}")
@@ -69,9 +72,9 @@ def outcome(experiment: Experiment) -> str:
     if experiment.state == INTERRUPTED:
         lines.append(f"Go on: tune-app resume {experiment.name}")
     if best is None:
-        first = next((trial for trial in history.trials if trial.reason), None)
+        first = next((trial for trial in history.trials if trial.reason or trial.losses), None)
         if first:
-            lines.append(f"No trial succeeded. Trial {first.number}: {first.reason}")
+            lines.append(f"No trial succeeded. Trial {first.number}: {first.reason or first.last_loss['reason']}")
             lines.append(f"More: tune-app status {experiment.name} --trial {first.number}")
             lines.append(f"Repeat it in the foreground: tune-app train {experiment.name} --trial {first.number}")
         return "\n".join(lines)

@@ -141,7 +141,7 @@ class RecordingCallback(Callback):
         elif RAISED.search(text):
             self.search.failed(trial_number(trial), text)
         else:
-            memory = "its worker was killed because memory ran out"
+            memory = "its worker was killed because the machine's memory ran out"
             self.search.lost(trial_number(trial), memory if MEMORY.search(text) else "its worker died", text)
 
     def end_hanging(self, live: Iterable[TuneTrial]) -> None:

@@ -24,6 +24,7 @@ from tune_app.tuning import reaper
 from tune_app.tuning.cluster import Where, cluster, watched
 from tune_app.tuning.costs import Costs, corners, measured
 from tune_app.tuning.driver import check_batches, load_data_and_ray
+from tune_app.tuning.process import one_at_a_time
 from tune_app.tuning.resources import Share, wait_for_resources
 from tune_app.tuning.scheduler import Decision
 from tune_app.tuning.search import Search
@@ -106,7 +107,8 @@ def plan(source: SpaceSource, experiments_dir: Path, where: Where, announce: Cal
         data = load_data_and_ray(where.data, settings, where)
         spec = calibration_spec(source, data)
         draws = draw(source.space, settings, source.num_trials)
-        with cluster(where, {"job_name": f"{source.name}: plan", "space_digest": spec.digest}) as connection:
+        labels = {"job_name": f"{source.name}: plan", "space_digest": spec.digest}
+        with one_at_a_time(announce), cluster(where, labels) as connection:
             each = wait_for_resources(where.wait_for_resources, settings, announce)
             start_seconds = time.monotonic() - began
             with watched(connection, f"tune-app plan {source.name}", lambda: None):

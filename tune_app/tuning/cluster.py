@@ -12,16 +12,20 @@ from dataclasses import dataclass
 from typing import IO
 
 from tune_app.errors import TuneAppError
+from tune_app.experiment.space import shipped
 from tune_app.tuning import job
 from tune_app.tuning.job import Job, ended
 from tune_app.tuning.local_cluster import dashboard_address, local_cluster
 from tune_app.tuning.lookout import lookout
+from tune_app.tuning.process import away_from_code, variables
 from tune_app.tuning.signals import undisturbed
 from tune_app.tuning.tokens import (
     LOOPBACK,
     asks_for_token,
     authenticates,
+    home_token,
     knows_no_tokens,
+    look_again,
     require_token_if_open,
 )
 
@@ -35,12 +39,21 @@ ENVIRONMENT = {
     "RAY_prestart_worker_first_driver": "0",
 }
 SECONDS_TO_ANSWER = 10
+NO_CODE = next(iter(shipped().values())).parent
+"""A folder of this installation without Python files: workers on other nodes import from there, if they have it."""
 
 
 def import_ray() -> None:
     """Import Ray, which takes most of a second, with our environment variables set: it reads some only then."""
-    os.environ.update({k: v for k, v in ENVIRONMENT.items() if k not in os.environ})
-    import ray.tune  # noqa: F401
+    if home_token() is None:
+        os.environ["HOME"] = "/"  # Ray asks for one even to be imported; where nobody has one, containers say this
+    with variables(unset(ENVIRONMENT)):
+        import ray.tune  # noqa: F401
+
+
+def unset(values: Mapping[str, str]) -> dict[str, str]:
+    """Those of the environment variables that a person has not set."""
+    return {name: value for name, value in values.items() if name not in os.environ}
 
 
 @dataclass(frozen=True)
@@ -79,16 +92,39 @@ def cluster(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]:
     """A connection to a Ray cluster, or to one of our own that ends with the block.
 
     `metadata`, job_name among them, are shown beside the job in the dashboard. A Ray that this process is connected
-    to already is used and left alone. Raises `TuneAppError` for what cannot be joined, or does not start, or would
-    be open to anyone.
+    to already is used and left alone; of another, nothing stays in this process. Raises `TuneAppError` for what
+    cannot be joined, or does not start, or would be open to anyone.
     """
     import ray
 
-    if not where.verbose:
-        logging.getLogger("ray").setLevel(logging.CRITICAL)
-    if ray.is_initialized():
-        yield Connection()
-        return
+    with quiet(where.verbose):
+        if ray.is_initialized():
+            yield Connection()
+            return
+        try:
+            with variables(unset(ENVIRONMENT)), connected(where, metadata) as connection:
+                yield connection
+        finally:
+            look_again()
+
+
+@contextmanager
+def quiet(verbose: bool) -> Iterator[None]:
+    """Within the block, Ray logs only if it shall."""
+    logger = logging.getLogger("ray")
+    before = logger.level
+    logger.setLevel(before if verbose else logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+@contextmanager
+def connected(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]:
+    """Join a cluster, or start one; `cluster` tells more."""
+    import ray
+
     if where.address is not None:
         try:
             connection = join(where, metadata)
@@ -124,7 +160,7 @@ def join(where: Where, metadata: Mapping[str, str]) -> Connection:
         labels[job.ID_IN_METADATA] = job.submitted() or job.id_of(new)
     with tempfile.TemporaryFile() as said:
         try:
-            with undisturbed(), stderr_into(said):
+            with undisturbed(), stderr_into(said), away_from_code(NO_CODE):
                 context = ray.init(
                     address=place,
                     log_to_driver=where.verbose,

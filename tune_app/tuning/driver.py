@@ -17,8 +17,9 @@ from tune_app.experiment.spec import DataSource, Paths, Spec, searched_here
 from tune_app.machine import versions
 from tune_app.tuning.cluster import Where, cluster, import_ray, watched
 from tune_app.tuning.mirroring import mirrored
+from tune_app.tuning.process import one_at_a_time
 from tune_app.tuning.ray_dashboard import RayDashboard
-from tune_app.tuning.resources import Share, share, this_machine, wait_for_resources
+from tune_app.tuning.resources import Share, share_of_cpus, wait_for_resources
 from tune_app.tuning.search import Search
 from tune_app.tuning.signals import interruptible, terminable
 from tune_app.tutorial.levels import TUTORIAL_CONFIG, Config
@@ -183,7 +184,7 @@ def require_same(source: SpaceSource, enqueued: Sequence[Config], experiment: Ex
 def load_data_and_ray(source: str | None, settings: Settings, where: Where) -> "Mnist":
     """Load the images and import Ray, after a look at whether a trial fits on this machine at all."""
     if where.address is None:
-        share(this_machine(), settings)
+        share_of_cpus(settings)
     from tune_app.tutorial import mnist
 
     # One after the other: read beside the import, pyarrow crashes now and then.
@@ -230,7 +231,7 @@ def search_on_cluster(
     """Start or join Ray and run what there is to do until all is done or a reason to end comes up."""
     title, again = called(spec, at)
     labels = {"job_name": title, "space_digest": spec.digest}
-    with mirrored(at, announce) as copying, cluster(where, labels) as connection:
+    with one_at_a_time(announce), mirrored(at, announce) as copying, cluster(where, labels) as connection:
         from tune_app.tuning.bridge import run_trials
 
         dashboard = RayDashboard(connection, title, METRICS[spec.settings.metric], announce)

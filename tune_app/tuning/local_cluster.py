@@ -15,10 +15,11 @@ from unittest.mock import patch
 from tune_app.errors import TuneAppError
 from tune_app.tuning import job, no_agent
 from tune_app.tuning.job import Job
+from tune_app.tuning.process import away_from_code, variables
 from tune_app.tuning.reaper import marked, reaper
-from tune_app.tuning.resources import this_machine
+from tune_app.tuning.resources import available_cpus
 from tune_app.tuning.signals import undisturbed
-from tune_app.tuning.tokens import LOOPBACK, protect_token
+from tune_app.tuning.tokens import LOOPBACK, for_own_ray, look_again
 
 OBJECT_STORE_BYTES = 150_000_000
 """MNIST takes 47 MB. Explicit, so that Ray does not claim a third of the machine's memory."""
@@ -42,11 +43,11 @@ def local_cluster(metadata: Mapping[str, str], dashboard_host: str | None, verbo
     import ray
 
     temporary = temporary_directory()
-    with reaper(temporary):
+    with reaper(temporary), variables(for_own_ray(temporary)):
+        look_again()
         try:
             with undisturbed(), marked(temporary):
                 entry = start(temporary, metadata, dashboard_host, verbose)
-            protect_token()
             yield entry
         finally:
             with undisturbed():
@@ -58,14 +59,14 @@ def start(temporary: Path, metadata: Mapping[str, str], dashboard_host: str | No
     import ray
     from ray.job_config import JobConfig
 
-    machine = this_machine()[0]
+    nothing = temporary / "empty"
+    nothing.mkdir()
     entry = Job(job.id_of(metadata["job_name"]), own=True) if dashboard_host else None
-    with only_here_and_what_is_used(dashboard_host is not None, verbose):
+    with only_here_and_what_is_used(dashboard_host is not None, verbose), away_from_code(nothing):
         try:
             ray.init(
                 address="local",
-                num_cpus=int(machine.cpus),
-                num_gpus=int(machine.gpus),
+                num_cpus=available_cpus(),
                 include_dashboard=dashboard_host is not None,
                 dashboard_host=dashboard_host or LOOPBACK,
                 object_store_memory=OBJECT_STORE_BYTES,

@@ -10,7 +10,7 @@ from tune_app.tuning import job
 from tune_app.tuning.cluster import Connection
 from tune_app.tuning.job import Job
 from tune_app.tuning.signals import interruptible
-from tune_app.tuning.tokens import TOKEN, authenticates
+from tune_app.tuning.tokens import authenticates, token_file
 from tune_app.tutorial.metric import Metric
 
 SECONDS_BETWEEN_LOOKS = 0.1
@@ -83,5 +83,5 @@ class RayDashboard:
 
 def in_words(address: str) -> str:
     """Where the dashboard is, and where the token is that it asks for."""
-    token = f" (it asks for the token in ~/{TOKEN})" if authenticates() else ""
+    token = f" (it asks for the token in {token_file()})" if authenticates() else ""
     return f"http://{address}{token}"

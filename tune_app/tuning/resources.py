@@ -86,28 +86,49 @@ def words(nodes: tuple[Node, ...]) -> str:
     )
 
 
-def this_machine() -> tuple[Node, ...]:
-    """The CPUs and GPUs that this process may use."""
-    return (Node(available_cpus(), visible_gpus()),)
+def share_of_cpus(settings: Settings) -> Share:
+    """How many trials this machine's CPUs are enough for; its GPUs are counted by Ray. `TuneAppError` for none."""
+    return share((Node(available_cpus(), 0),), settings.model_copy(update={"gpus_per_trial": 0.0}))
 
 
 def available_cpus() -> int:
-    """CPUs by affinity and, in a container, by its quota (cgroup v2)."""
+    """CPUs that this process may use, by affinity and, in a container, by its quota."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(min(cpus, cpu_quota())))
+
+
+def cpu_quota(process: Path = Path("/proc/self")) -> float:
+    """CPUs that the control groups of a process allow: the smallest quota from its own group up to the root.
+
+    Both versions of cgroups; where there are none, or no quota, it is infinite.
+    """
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return cpus if quota == "max" else max(1, min(cpus, int(quota) // int(period)))
-    except (OSError, ValueError):
-        return cpus
+        groups = [line.split(":", 2)[1:] for line in (process / "cgroup").read_text().splitlines()]
+        mounts = [line.split() for line in (process / "mountinfo").read_text().splitlines()]
+    except OSError:
+        return math.inf
+    quotas = [math.inf]
+    for _, _, _, root, mount, *_, kind, _, options in mounts:
+        controller = {"cgroup2": "", "cgroup": "cpu"}.get(kind)
+        if controller is None or (controller and controller not in options.split(",")):
+            continue
+        for controllers, group in groups:
+            if controller in controllers.split(","):
+                inside = Path(mount, os.path.relpath(group, root))  # a container may see a part of the groups alone
+                own = inside if ".." not in inside.parts else Path(mount)
+                quotas += [quota_of(folder) for folder in (own, *own.parents) if folder.is_relative_to(mount)]
+    return min(quotas)
 
 
-def visible_gpus() -> int:
-    """NVIDIA GPUs, fewer where CUDA_VISIBLE_DEVICES says so."""
-    gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return (
-        gpus if visible is None else min(gpus, len([d for d in visible.split(",") if d.strip() not in ("", "-1")]))
-    )
+def quota_of(group: Path) -> float:
+    """The quota of one control group, in CPUs."""
+    for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        try:
+            quota, period = " ".join((group / name).read_text() for name in names).split()
+            return int(quota) / int(period) if quota not in ("max", "-1") else math.inf
+        except (OSError, ValueError):  # of the other version
+            continue
+    return math.inf
 
 
 def cluster_nodes() -> dict[str, Node]:

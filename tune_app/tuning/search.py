@@ -49,8 +49,8 @@ MEASURED = [
 DRIVERS_TASKS = ("decide", "write", "tune")
 """What the driver does between two results; tune: waiting in Ray Tune for the next."""
 
-SAME_ERRORS = 3
-"""So many trials that failed with one error, while none had a result, end the search."""
+SAME_FAILURES = 3
+"""So many that are alike, while no trial has a result, end the search: errors of trials, or lost workers."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Search:
         self.stopwatch = Stopwatch()
         self.broken: TuneAppError | None = None
         self.hopeless = False
-        """Whether the first trials all failed with one error: so would the others."""
+        """Whether the first trials all failed alike: so would the others."""
         self.states = States(paths)
         self.sampler = Sampler(self.spec.search_space(), self.spec.settings, self.spec.enqueued)
         for trial in history.trials:
@@ -272,6 +272,7 @@ class Search:
     def lost(self, number: int, reason: str, traceback: str) -> None:
         """A trial's worker died or hung: it is the next to be tried again, but not for ever."""
         self.write("lost", trial=number, reason=reason, traceback=traceback)
+        self.hopeless = self.all_lost_alike()
         if not self.end_if_lost_too_often(number):
             self.waiting.insert(0, number)
 
@@ -296,7 +297,17 @@ class Search:
         ended = [trial for trial in self.history.trials if trial.ended]
         kinds = {re.sub(r"0x[0-9a-f]+|\d+", "#", str(trial.reason)) for trial in ended}
         nothing = not any(trial.results for trial in self.history.trials)
-        return nothing and len(ended) >= SAME_ERRORS and len(kinds) == 1 and kinds.pop().startswith("error: ")
+        return nothing and len(ended) >= SAME_FAILURES and len(kinds) == 1 and kinds.pop().startswith("error: ")
+
+    def all_lost_alike(self) -> bool:
+        """Whether each trial so far, of two if there are two, came to nothing but one way to lose its workers."""
+        trials = self.history.trials
+        return (
+            len(trials) >= min(2, self.num_trials)
+            and sum(trial.losses for trial in trials) >= SAME_FAILURES
+            and all(trial.losses and not trial.results for trial in trials)
+            and len({trial.last_loss["reason"] for trial in trials}) == 1
+        )
 
     def ended(self, number: int, state: str, reason: str, traceback: str | None = None) -> None:
         """Write the end of a trial."""

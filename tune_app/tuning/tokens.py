@@ -1,8 +1,7 @@
 """The token that Ray's services ask for: who needs one, and who may read it."""
 
 import os
-import stat
-from contextlib import suppress
+import secrets
 from pathlib import Path
 
 from tune_app.errors import TuneAppError
@@ -18,6 +17,51 @@ SECONDS_TO_ANSWER = 5
 def authenticates() -> bool:
     """Whether Ray uses a token in this process."""
     return os.environ.get("RAY_AUTH_MODE") == "token"
+
+
+def for_own_ray(folder: Path) -> dict[str, str]:
+    """The environment variables by which a Ray that is started here asks for a token, of which there is none yet.
+
+    It is the person's own token, where there is one that nobody else can read, or a new one in `folder`: another
+    user of this machine must not be able to run programs by this Ray. A RAY_AUTH_MODE that is set decides itself.
+    """
+    if os.environ.get("RAY_AUTH_MODE", "token") != "token":
+        return {}
+    if any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")) or is_private(home_token()):
+        return {"RAY_AUTH_MODE": "token"}
+    path = folder / "auth_token"
+    path.touch(0o600)
+    path.write_text(secrets.token_hex(32))
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(path)}
+
+
+def home_token() -> Path | None:
+    """The file in the home directory where Ray looks for a token; None where a person has no home."""
+    try:
+        return Path.home() / TOKEN
+    except RuntimeError:
+        return None
+
+
+def is_private(token: Path | None) -> bool:
+    """Whether a file is there that nobody but its owner can read."""
+    try:
+        return token is not None and token.stat().st_mode & 0o077 == 0
+    except OSError:
+        return False
+
+
+def token_file() -> str:
+    """Where a person finds the token that Ray's services ask for."""
+    return os.environ.get("RAY_AUTH_TOKEN_PATH") or f"~/{TOKEN}"
+
+
+def look_again() -> None:
+    """Let Ray read mode and token anew: it keeps both from the first time on, whatever the variables say."""
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # it is in Cython
+
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 def asks_for_token(address: str) -> str:
@@ -50,11 +94,3 @@ def require_token_if_open(host: str) -> None:
             f"--dashboard-host {host}: without a token, anyone who reaches it could run programs here; allowed:"
             " RAY_AUTH_MODE=token, or 127.0.0.1 and from elsewhere: ssh -L 8265:localhost:8265"
         )
-
-
-def protect_token() -> None:
-    """Let nobody else read Ray's token, which Ray writes with the person's umask."""
-    token = Path.home() / TOKEN
-    with suppress(OSError):  # not there, or not ours
-        if stat.S_IMODE(token.stat().st_mode) & 0o077:
-            token.chmod(0o600)

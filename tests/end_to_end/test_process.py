@@ -1,0 +1,287 @@
+"""A search and the process and folder that it is called in: whose code runs, and what stays as it was."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import COMMAND, Running, environment, left_in, temporary, tune_app
+from tests.end_to_end.test_cluster import HEAD
+from tune_app.experiment.history import load_experiment
+
+INSTALLED = [str(Path(sys.executable).with_name("tune-app"))]
+"""The command as a person has it: unlike `python -m`, it does not import from where one types."""
+BY_DEFAULT = ["env", "-u", "RAY_AUTH_MODE", *COMMAND]
+SPACE = "space: {level: linear, bs: 64}\nsearch: {num_samples: 1, max_epochs: 1, results_per_epoch: 1}"
+PLANT = 'open({ran!r}, "a").write(__name__)\n'
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """The address of a Ray that knows no tokens."""
+    env = environment(tmp_path)
+    command = [sys.executable, "-c", HEAD, env["TMPDIR"]]
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as head:
+        assert head.stdout is not None
+        yield head.stdout.readline().strip()
+        head.communicate("", timeout=30)
+
+
+def plant(folder: Path, ran: Path) -> None:
+    """Put files into a folder that note when they are imported, named like what workers import."""
+    folder.mkdir(exist_ok=True)
+    for name in ("torch", "safetensors", "psutil", "numpy"):
+        (folder / f"{name}.py").write_text(PLANT.format(ran=str(ran)))
+
+
+def run_python(
+    folder: Path, code: str, *arguments: object, unset: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run Python code in a process of its own."""
+    env = {name: value for name, value in environment(folder).items() if name not in unset}
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=200, check=False)
+
+
+# ---- whose code runs -----------------------------------------------------------------------------------
+
+
+def test_what_lies_where_a_person_types_is_imported_by_no_worker(tmp_path: Path, small_data: Path) -> None:
+    ran, stranger = tmp_path / "RAN", tmp_path / "stranger"
+    plant(stranger, ran)
+    (stranger / "space.yaml").write_text(SPACE)
+    on = ("--no-dashboard", "--experiments-dir", ".")
+    done = tune_app(stranger, "search", "space.yaml", "--name", "x", "--data", small_data, *on, command=INSTALLED)
+    assert done.returncode == 0, done.stderr
+    done = tune_app(stranger, "extend", "x", "--num-samples", 2, *on, command=INSTALLED)
+    assert done.returncode == 0, done.stderr
+    assert [trial.state for trial in load_experiment("x", stranger).history.trials] == ["completed"] * 2
+    assert not ran.exists()
+
+
+def test_nor_is_it_where_a_cluster_is_joined(tmp_path: Path, small_data: Path, address: str) -> None:
+    ran, stranger = tmp_path / "RAN", tmp_path / "stranger"
+    plant(stranger, ran)
+    (stranger / "space.yaml").write_text(SPACE)
+    arguments = ("search", "space.yaml", "--name", "x", "--data", small_data, "--address", address)
+    done = tune_app(stranger, *arguments, command=INSTALLED)
+    assert done.returncode == 0, done.stderr
+    assert not ran.exists()
+
+
+SCRIPT = """
+import sys
+
+here = sys.path.pop(0)  # this process has imported what it needs before it looks there
+import torch
+import tune_app.tuning.bridge
+from tune_app import search
+
+sys.path.insert(0, here)
+print([trial.state for trial in search(sys.argv[1], name="x", quiet=True).history.trials])
+"""
+
+
+def test_nor_is_what_lies_beside_a_script_that_searches(tmp_path: Path) -> None:
+    ran, scripts = tmp_path / "RAN", tmp_path / "scripts"
+    plant(scripts, ran)
+    (scripts / "mine.py").write_text(SCRIPT)
+    (tmp_path / "space.yaml").write_text(SPACE)
+    command = [sys.executable, scripts / "mine.py", tmp_path / "space.yaml"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=200, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "['completed']\n"), done.stderr
+    assert not ran.exists()
+
+
+# ---- what stays as it was ------------------------------------------------------------------------------
+
+THREADS = """
+import json, sys, threading
+from tune_app import search
+
+states, lock = {}, threading.Lock()
+
+def one(name):
+    history = search("space.yaml", name=name).history
+    with lock:
+        states[name] = [trial.state for trial in history.trials]
+
+threads = [threading.Thread(target=one, args=(name,)) for name in ("a", "b")]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(json.dumps(states))
+"""
+
+
+def test_of_two_searches_in_one_process_the_second_waits_for_the_first(tmp_path: Path) -> None:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    done = run_python(tmp_path, THREADS)
+    assert json.loads(done.stdout) == {"a": ["completed"], "b": ["completed"]}, done.stderr
+    assert done.stderr.count("Another search is running in this process") == 1
+
+
+BEFORE_AND_AFTER = """
+import json, logging, os, sys
+
+import ray
+from tune_app import Where, search
+
+state = lambda: {**os.environ, "": os.getcwd(), "argv": str(sys.argv), "log": logging.getLogger("ray").level}
+first, second, address = sys.argv[1:]
+before = state()
+for number, place in enumerate((first, second)):
+    where = Where() if place == "here" else Where(address=address)
+    search("space.yaml", name=f"x{number}", where=where, quiet=True)
+    assert state() == before, sorted(set(state().items()) ^ set(before.items()))
+ray.init(address=address, log_to_driver=False, configure_logging=False)  # knows no tokens, as before
+assert ray.get(ray.put(1)) == 1
+ray.shutdown()
+print("as before")
+"""
+
+
+@pytest.mark.parametrize(("first", "second"), [("here", "there"), ("there", "here")])
+def test_what_a_ray_sets_in_this_process_ends_with_it(
+    tmp_path: Path, address: str, first: str, second: str
+) -> None:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    done = run_python(tmp_path, BEFORE_AND_AFTER, first, second, address, unset=["RAY_AUTH_MODE"])
+    assert (done.returncode, done.stdout) == (0, "as before\n"), done.stderr
+
+
+OWN_AFTERWARDS = """
+import ray
+from tune_app import search
+
+search("space.yaml", name="x", quiet=True)
+ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, configure_logging=False)
+assert ray.get(ray.remote(lambda: 1).remote()) == 1
+ray.shutdown()
+search("space.yaml", name="y", quiet=True)
+print("both")
+"""
+
+
+def test_a_person_starts_a_ray_with_a_token_of_their_own_between_two_searches(tmp_path: Path) -> None:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    done = run_python(tmp_path, OWN_AFTERWARDS, unset=["RAY_AUTH_MODE"])
+    assert (done.returncode, done.stdout) == (0, "both\n"), done.stderr
+
+
+# ---- tokens and homes ----------------------------------------------------------------------------------
+
+
+def token_of(running: Running) -> Path:
+    """The token that a search names beside the address of its dashboard."""
+    assert running.process.stderr is not None
+    for line in running.process.stderr:
+        if "(it asks for the token in " in line:
+            return Path(line.rpartition(" in ")[2].rstrip(")\n"))
+    raise AssertionError(running.process.wait())
+
+
+SLOW = "space: {level: cnn, bs: 8}\nsearch: {num_samples: 1, max_epochs: 1, results_per_epoch: 1}"
+
+
+def test_by_default_ray_asks_for_a_token_that_only_its_owner_can_read_and_that_ends_with_it(
+    tmp_path: Path, start: Callable[..., Running], small_data: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text(SLOW)
+    running = start("search", "space.yaml", "--name", "x", "--data", small_data, command=BY_DEFAULT)
+    token = token_of(running)
+    assert token.is_relative_to(temporary(tmp_path)) and token.stat().st_mode & 0o077 == 0
+    secret = token.read_text()
+    code, out, err = running.end()
+    assert code == 0, err
+    record = (tmp_path / "experiments" / "x" / "record.jsonl").read_text()
+    assert secret not in out + err + record
+    assert not (tmp_path / ".ray").exists() and left_in(temporary(tmp_path)) == []
+
+
+def test_a_persons_own_token_is_used_unless_others_can_read_it(
+    tmp_path: Path, start: Callable[..., Running], small_data: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    own = tmp_path / ".ray" / "auth_token"
+    own.parent.mkdir()
+    for mode, used in ((0o600, True), (0o644, False)):
+        own.write_text("0" * 64)
+        own.chmod(mode)
+        name = f"x{mode}"
+        running = start("search", "space.yaml", "--name", name, "--data", small_data, command=BY_DEFAULT)
+        assert (token_of(running) == Path("~/.ray/auth_token")) == used
+        code, _, err = running.end()
+        assert code == 0, err
+    assert own.read_text() == "0" * 64
+
+
+NO_ENTRY = ["unshare", "--user", "--map-user=54321", "env", "-u", "HOME"]
+
+
+@pytest.mark.parametrize(
+    "without",
+    [["env", "HOME=/proc/self"], ["env", "HOME=/nowhere/at/all"], NO_ENTRY],
+    ids=["read-only", "missing", "no entry in passwd"],
+)
+def test_nobody_needs_a_home_to_search_in(tmp_path: Path, small_data: Path, without: list[str]) -> None:
+    if subprocess.run([*without, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs a user namespace")
+    (tmp_path / "space.yaml").write_text(SPACE)
+    command = ["env", "-u", "RAY_AUTH_MODE", *without, *COMMAND]
+    done = tune_app(tmp_path, "search", "space.yaml", "--name", "x", "--data", small_data, command=command)
+    assert done.returncode == 0, done.stderr
+    assert "it asks for the token in " in done.stderr
+
+
+# ---- a machine that is full ----------------------------------------------------------------------------
+
+
+def test_where_others_hold_the_memory_the_search_stops_after_the_first_lost_workers(
+    tmp_path: Path, small_data: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    full = ["env", "RAY_memory_usage_threshold=0.001", *COMMAND]
+    arguments = ("search", "space.yaml", "--name", "x", "--num-samples", 20, "--data", small_data, "--no-dashboard")
+    done = tune_app(tmp_path, *arguments, command=full)
+    assert done.returncode == 1
+    assert done.stdout.startswith(
+        "The search was stopped: the workers of the first trials were all lost in the same way.\n"
+    )
+    assert "Trial 0: its worker was killed because the machine's memory ran out\n" in done.stdout
+    history = load_experiment("x", tmp_path / "experiments").history
+    assert 2 <= len(history.trials) <= 4 and 3 <= sum(trial.losses for trial in history.trials) <= 5
+
+
+NVML = """
+#include <string.h>
+int nvmlInitWithFlags(unsigned flags) { return 0; }
+int nvmlInit_v2(void) { return 0; }
+int nvmlShutdown(void) { return 0; }
+int nvmlDeviceGetCount_v2(unsigned *n) { *n = 2; return 0; }
+int nvmlDeviceGetHandleByIndex_v2(unsigned i, void **device) { *device = 0; return 0; }
+int nvmlDeviceGetName(void *device, char *name, unsigned n) { strncpy(name, "NVIDIA T4", n); return 0; }
+"""
+"""NVIDIA's library as WSL2 has it: it knows of GPUs that have no file in /dev."""
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
+def test_gpus_without_a_file_in_dev_are_found(tmp_path: Path, small_data: Path) -> None:
+    (tmp_path / "nvml.c").write_text(NVML)
+    compiler = ["cc", "-shared", "-fPIC", "-o", tmp_path / "libnvidia-ml.so.1", tmp_path / "nvml.c"]
+    subprocess.run(compiler, check=True)
+    (tmp_path / "space.yaml").write_text(SPACE)
+    there = ["env", f"LD_LIBRARY_PATH={tmp_path}", *COMMAND]
+    arguments = ("search", "space.yaml", "--name", "x", "--data", small_data, "--no-dashboard")
+    done = tune_app(tmp_path, *arguments, command=there)
+    assert done.returncode == 0, done.stderr
+    assert "Ray offers 2 GPUs that torch cannot use (no CUDA): its trials run on CPUs." in done.stderr
+    none = tune_app(tmp_path, *arguments, "--name", "y", command=["env", "CUDA_VISIBLE_DEVICES=", *there])
+    assert (none.returncode, "GPU" in none.stderr) == (0, False)
