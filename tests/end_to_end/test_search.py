@@ -11,7 +11,9 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.end_to_end.conftest import (
     Running,
@@ -23,10 +25,13 @@ from tests.end_to_end.conftest import (
     tune_app,
     wait_for,
 )
+from tests.units.test_idx import idx_bytes
 from tune_app.experiment.history import load_experiment
 from tune_app.experiment.record import read_entries
 from tune_app.tutorial.bundle import FILES, MANIFEST
+from tune_app.tutorial.idx import IMAGES, LABELS
 from tune_app.tutorial.levels import TUTORIAL_CONFIG
+from tune_app.tutorial.mnist import Mnist
 
 SPACE = """
 space:
@@ -327,3 +332,63 @@ def test_a_batch_size_that_leaves_too_few_batches_is_refused(tmp_path: Path, sma
     assert done.stderr == (
         "Error: space.bs goes up to 1024, but 2000 images and 4 results per epoch allow at most 500\n"
     )
+
+
+def idx_folder(folder: Path, x: NDArray[np.uint8], y: NDArray[np.int64]) -> Path:
+    """The two IDX files of these images and labels."""
+    folder.mkdir()
+    (folder / IMAGES).write_bytes(idx_bytes(x.reshape(-1, 28, 28)))
+    (folder / LABELS).write_bytes(idx_bytes(y))
+    return folder
+
+
+@pytest.mark.parametrize("classes", [10, 2])
+@pytest.mark.parametrize("command", ["search", "plan"])
+def test_images_sorted_by_label_are_refused_before_anything_starts(
+    tmp_path: Path, small: Mnist, classes: int, command: str
+) -> None:
+    x, y = small.train.x[small.train.y < classes], small.train.y[small.train.y < classes]
+    order = np.argsort(y, kind="stable")
+    data = idx_folder(tmp_path / "sorted", x[order], y[order])
+    options = ["--quiet"] if command == "search" else []
+    done = tune_app(tmp_path, command, "quick", "--data", data, "--no-dashboard", *options)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    lacking = {
+        10: "train has no image of class 9; valid has no image of class 0, 1, ",
+        2: "valid has no image of class 0; ",
+    }
+    assert line.startswith(f"Error: {data}: {lacking[classes]}")
+    assert "; allowed: each class in both. Are the images sorted by label? Shuffle " in line
+    assert not (tmp_path / "experiments").exists()
+
+
+BEGAN_BEFORE = """
+import sys
+from tune_app import Where, extend, search
+from tune_app.tuning import driver
+
+check, driver.check_classes = driver.check_classes, lambda *_: None  # as it once was
+search("quick", name="x", settings={"num_samples": 1, "max_epochs": 1}, where=Where(data=sys.argv[1]), quiet=True)
+driver.check_classes = check
+print(len(extend("x", {"num_samples": 2}, quiet=True).history.trials))
+"""
+
+
+def test_a_search_of_sorted_images_that_began_before_goes_on(tmp_path: Path, small: Mnist) -> None:
+    order = np.argsort(small.train.y, kind="stable")
+    data = idx_folder(tmp_path / "sorted", small.train.x[order], small.train.y[order])
+    python = [sys.executable, "-c", BEGAN_BEFORE]
+    done = tune_app(tmp_path, data, command=python)
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
+
+
+def test_a_class_that_hardly_occurs_is_told_before_the_training(tmp_path: Path, small: Mnist) -> None:
+    x, y = small.train.x[:1200], small.train.y[:1200]
+    rare = np.flatnonzero(y[:1000] == 4)[1:]
+    keep = np.delete(np.arange(1200), rare)
+    data = idx_folder(tmp_path / "rare", np.r_[x[keep], x[rare]], np.r_[y[keep], y[rare]])
+    done = tune_app(tmp_path, "search", "quick", "--data", data, "--no-dashboard", "--num-samples", 1)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[0] == "Hardly any images of a class: train has 12 of class 4."

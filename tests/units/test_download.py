@@ -522,6 +522,58 @@ def test_such_a_pickle_would_be_executed_by_an_ordinary_unpickler(tmp_path):
     assert marker.exists()
 
 
+# ---- the tutorial's file on disk -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mnist.pkl.gz", "MNIST.PKL.GZ", "mnist.pkl (1).gz", "downloaded"])
+def test_the_tutorials_file_is_read_where_it_lies(tutorial, small, server, left, tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(tutorial)
+    assert load(str(path)).digest() == small.digest()
+    assert (server.asked, left()) == ([], [])
+
+
+def test_a_folder_with_the_tutorials_file_is_as_good(tutorial, small, tmp_path):
+    folder = tmp_path / "data" / "mnist"
+    folder.mkdir(parents=True)
+    (folder / "mnist.pkl.gz").write_bytes(tutorial)
+    assert load(str(folder)).digest() == small.digest()
+
+
+def test_its_test_images_are_mnists(tutorial, tmp_path, monkeypatch):
+    path = tmp_path / "mnist.pkl.gz"
+    path.write_bytes(tutorial)
+    original = Split(np.zeros((3, 784), np.uint8), np.zeros(3, np.int64))
+    monkeypatch.setattr(mnist, "original_test", lambda: original)
+    assert [mnist.load_test(str(source)) for source in (path, "tutorial")] == [original] * 2
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>Sign in</html>", gzip.compress(b"something", mtime=0)], ids=["nothing", "HTML", "gzip"]
+)
+def test_what_is_not_the_tutorials_file_is_refused_with_its_path(tutorial, tmp_path, content):
+    path = tmp_path / "mnist.pkl.gz"
+    path.write_bytes(content)
+    line = f"{len(content)} bytes, not {len(tutorial)}: not the tutorial's file"
+    assert refusal(str(path), str(path)) == line
+    with pytest.raises(TuneAppError, match=line):
+        mnist.load_test(str(path))
+
+
+def test_another_pickle_of_the_same_size_is_not_unpickled(tutorial, tmp_path, monkeypatch):
+    path = tmp_path / "mnist.pkl.gz"
+    path.write_bytes(tutorial[:-1] + bytes((tutorial[-1] ^ 1,)))
+    monkeypatch.setattr(download, "unpickle", None)  # not even callable
+    assert refusal(str(path), str(path)).startswith("MD5 ")
+
+
+def test_a_file_larger_than_the_memory_is_not_read(tutorial, tmp_path):
+    path = tmp_path / "mnist.pkl.gz"
+    with path.open("wb") as file:
+        file.truncate(100_000_000_000)  # sparse
+    assert refusal(str(path), str(path)).startswith("100000000000 bytes, not ")
+
+
 CHANGES: dict[str, Callable[[Pairs], object]] = {
     "one train label": lambda content: content[0][1].__setitem__(239, (content[0][1][239] + 1) % 10),
     "one valid label": lambda content: content[1][1].__setitem__(0, (content[1][1][0] + 1) % 10),

@@ -8,8 +8,8 @@ import pytest
 
 from tune_app.errors import TuneAppError
 from tune_app.tutorial import idx
-from tune_app.tutorial.idx import IMAGES, LABELS
-from tune_app.tutorial.mnist import Mnist, load
+from tune_app.tutorial.idx import IMAGES, LABELS, TEST_IMAGES, TEST_LABELS
+from tune_app.tutorial.mnist import FORMATS, Mnist, load, load_test
 
 N = 1200
 
@@ -93,6 +93,95 @@ def test_the_arrays_cannot_be_written_to(tmp_path, contents, packed):
 def test_the_files_of_test_images_are_not_needed_nor_read(tmp_path, contents):
     write(tmp_path, {"t10k-images-idx3-ubyte": b"garbage", "t10k-labels-idx1-ubyte": b""})
     assert len(load(str(write(tmp_path, contents))).valid.x) == 200
+
+
+# ---- where people have them ----------------------------------------------------------------------------
+
+
+def made(folder: Path, contents: dict[str, bytes]) -> Path:
+    """A new folder with these files."""
+    folder.mkdir(parents=True)
+    return write(folder, contents)
+
+
+@pytest.fixture
+def all_four(contents: dict[str, bytes], small: Mnist) -> dict[str, bytes]:
+    """The files of 1,200 training images and of seven test images."""
+    test = small.valid
+    return {**contents, TEST_IMAGES: idx_bytes(test.x[:7].reshape(-1, 28, 28)), TEST_LABELS: idx_bytes(test.y[:7])}
+
+
+@pytest.mark.parametrize("below", ["MNIST/raw", "FashionMNIST/raw", "KMNIST/raw", "raw"])
+def test_the_folder_of_torchvision_is_the_one_that_it_puts_them_into(tmp_path, all_four, small, below):
+    made(tmp_path / below, all_four)
+    assert load(str(tmp_path)).digest() == load(str(tmp_path / below)).digest()
+    found = load_test(str(tmp_path))
+    assert found is not None
+    assert np.array_equal(found.x, small.valid.x[:7])
+
+
+def test_the_files_of_a_folder_itself_come_before_those_below_it(tmp_path, contents, small):
+    made(tmp_path / "MNIST" / "raw", {IMAGES: b"", LABELS: b""})
+    assert len(load(str(write(tmp_path, contents))).train.x) == 1000
+
+
+def test_of_two_data_sets_below_a_folder_one_must_be_named(tmp_path, all_four):
+    raw = [made(tmp_path / name / "raw", all_four) for name in ("FashionMNIST", "MNIST")]
+    for read in (load, load_test):
+        with pytest.raises(TuneAppError) as error:
+            read(str(tmp_path))
+        assert str(error.value) == f"{tmp_path}: has {raw[0]} and {raw[1]}; allowed: one of them"
+    assert len(load(str(tmp_path / "MNIST")).train.x) == 1000
+
+
+def dotted(name: str) -> str:
+    return name.replace("-idx", ".idx")
+
+
+SPELLED: dict[str, Callable[[str], str]] = {
+    "with a dot": dotted,
+    "with a dot, packed": lambda name: f"{dotted(name)}.gz",
+    "packed on a system that prefers capitals": lambda name: f"{name}.GZ",
+    "in capitals": lambda name: dotted(name).upper(),
+}
+
+
+@pytest.mark.parametrize("spelled", SPELLED)
+def test_other_spellings_of_the_four_names_are_known(tmp_path, all_four, spelled):
+    write(tmp_path, {SPELLED[spelled](name): content for name, content in all_four.items()})
+    expected = load(str(made(tmp_path / "usual", all_four)))
+    assert load(str(tmp_path)).digest() == expected.digest()
+    found = load_test(str(tmp_path))
+    assert found is not None
+    assert len(found.x) == 7
+
+
+def test_a_file_of_the_published_name_comes_before_another_spelling(tmp_path, contents):
+    write(tmp_path, {dotted(name): b"garbage" for name in contents})
+    assert len(load(str(write(tmp_path, contents, packed=True))).train.x) == 1000
+    write(tmp_path, {f"{name}.gz": b"garbage" for name in contents})
+    assert len(load(str(write(tmp_path, contents))).train.x) == 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("emnist-letters-train-images-idx3-ubyte.gz", "EMNIST, whose images are transposed"),
+        ("EMNIST/raw/emnist-digits-train-images-idx3-ubyte", "EMNIST, whose images are transposed"),
+        ("QMNIST/raw/qmnist-train-images-idx3-ubyte", "a single IDX file"),
+        ("train-00000-of-00001.parquet", "Hugging Face's Parquet, whose images are packed files"),
+        ("digits.Parquet", "a Parquet file, which is given itself"),
+        ("mnist_train.csv", "a CSV file"),
+        ("mnist.npz", "NumPy's archive of arrays"),
+        ("archive.ZIP", "an archive that is not unpacked"),
+    ],
+)
+def test_a_folder_with_something_else_is_refused_with_its_kind(tmp_path, name, kind):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(b"something")
+    assert refusal(tmp_path) == f": has {name}, {kind}; allowed: {FORMATS}"
+    with pytest.raises(TuneAppError, match=kind):
+        load_test(str(tmp_path))
 
 
 # ---- what is refused -----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 
 from tune_app.errors import TuneAppError
 from tune_app.tutorial import mnist
-from tune_app.tutorial.mnist import IMAGE, SHIPPED, Mnist, Split, load
+from tune_app.tutorial.mnist import FORMATS, IMAGE, SHIPPED, Mnist, Split, load, load_test, scarce
 
 # From the design, not from the package.
 DIGESTS = {
@@ -226,6 +226,17 @@ def test_columns_of_similar_types_are_understood(tmp_path: Path):
     assert load(str(similar)).digest() == expected.digest()
 
 
+@pytest.mark.parametrize("name", ["validation", "val"])
+def test_the_images_for_validation_may_be_called_otherwise(tmp_path: Path, name: str):
+    splits = ["train"] * 8 + ["valid"] * 2 + ["test"] * 2
+    expected = write(tmp_path / "usual.parquet", row_group_size=5, split=splits)
+    other = write(tmp_path / "d.parquet", row_group_size=5, split=[s.replace("valid", name) for s in splits])
+    assert load(str(other)).digest() == load(str(expected)).digest()
+    found = load_test(str(other))
+    assert found is not None
+    assert found.x[:, 0].tolist() == [10, 11]
+
+
 @pytest.mark.parametrize("missing", ["split", "image", "label"])
 def test_a_missing_column_is_refused_with_its_name(tmp_path: Path, missing: str):
     assert missing in refusal(write(tmp_path / "d.parquet", **{missing: None})).rpartition("label:")[2]
@@ -306,6 +317,48 @@ def test_a_truncated_file_is_refused_with_its_path(tmp_path: Path, kept: float):
     assert "not a Parquet file" in refusal(path)
 
 
+# ---- classes that are missing --------------------------------------------------------------------------
+
+
+def labelled(train: dict[int, int], valid: dict[int, int]) -> Mnist:
+    """So many images of each class."""
+    splits = [np.repeat([*counts], [*counts.values()]) for counts in (train, valid)]
+    return Mnist(*(Split(np.zeros((len(y), IMAGE), np.uint8), y) for y in splits))
+
+
+EACH = dict.fromkeys(range(10), 100)
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "lacking", "few"),
+    [
+        (EACH, EACH, [], []),
+        (EACH, dict.fromkeys(range(10), 1), [], []),
+        (
+            {0: 500, 1: 500, 2: 10},
+            {1: 2, 2: 200},
+            ["valid has no image of class 0"],
+            ["train has 10 of class 2", "valid has 2 of class 1"],
+        ),
+        ({0: 500, 1: 333}, {1: 167}, ["valid has no image of class 0"], []),
+        (EACH | {4: 0}, EACH | {7: 0}, ["train has no image of class 4", "valid has no image of class 7"], []),
+        (EACH | {4: 9}, EACH | {7: 1}, [], ["train has 9 of class 4", "valid has 1 of class 7"]),
+        (EACH | {4: 30}, EACH, [], []),
+        ({0: 40, 1: 40}, {0: 10}, [], []),
+    ],
+)
+def test_classes_that_one_split_lacks_or_has_few_of_are_told(train, valid, lacking, few):
+    assert scarce(labelled(train, valid)) == (lacking, few)
+
+
+def test_mnist_lacks_nothing_nor_do_a_few_of_its_images():
+    train, valid = shipped().train, shipped().valid
+    assert scarce(shipped()) == ([], [])
+    for n in (60, 300, 6000):
+        few = Mnist(Split(train.x[:n], train.y[:n]), Split(valid.x[: n // 5], valid.y[: n // 5]))
+        assert scarce(few) == ([], [])
+
+
 # ---- other sources -------------------------------------------------------------------------------------
 
 
@@ -325,6 +378,41 @@ def test_a_path_that_does_not_exist_is_refused_with_what_is_allowed(tmp_path: Pa
 @pytest.mark.parametrize("source", ["x" * 300, "~nobody-of-this-name/mnist.parquet"])
 def test_a_path_that_cannot_be_looked_up_is_refused_in_one_line(source: str):
     assert refusal(source).startswith(f"{source}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("mnist.npz", "NumPy's archive of arrays"),
+        ("digits.NPY", "a NumPy array"),
+        ("mnist_train.csv", "a CSV file"),
+        ("mnist_train.csv.gz", "a CSV file"),
+        ("emnist-digits-train-images-idx3-ubyte", "EMNIST, whose images are transposed"),
+        ("train-images-idx3-ubyte.gz", "a single IDX file"),
+        ("MNIST.tar.gz", "an archive that is not unpacked"),
+        ("mnist.pkl", "a pickle, which may run code of its own"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_with_its_kind(tmp_path: Path, name: str, kind: str):
+    path = tmp_path / name
+    path.write_bytes(b"something")
+    assert refusal(path) == f"{path}: is {kind}; allowed: {FORMATS}"
+    with pytest.raises(TuneAppError, match=f"is {kind}; allowed: "):
+        load_test(str(path))
+
+
+def test_a_parquet_file_is_known_by_its_content_whatever_its_name(tmp_path: Path):
+    path = write(tmp_path / "mnist.csv")
+    assert len(load(str(path)).train.x) == 10
+
+
+def test_hugging_faces_parquet_is_refused_with_its_kind(tmp_path: Path):
+    path = write(tmp_path / "d.parquet", split=None, image=pa.array([{"bytes": b"\x89PNG", "path": None}] * 12))
+    line = f"{path}: is Hugging Face's Parquet, whose images are packed files; allowed: {FORMATS}"
+    assert refusal(path) == line
+    with pytest.raises(TuneAppError) as error:
+        load_test(str(path))
+    assert str(error.value) == line
 
 
 def test_a_device_is_not_read(tmp_path: Path):

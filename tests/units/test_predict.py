@@ -174,6 +174,14 @@ def test_the_suffix_says_nothing_and_the_first_bytes_all(digits: NDArray[np.uint
     assert (read_images(Path("picture")) == digits[0].reshape(1, 784)).all()
 
 
+@pytest.mark.parametrize(
+    "name", ["emnist-digits-test-images-idx3-ubyte", "EMNIST-letters-test-images-idx3-ubyte.gz"]
+)
+def test_emnists_transposed_images_are_refused(digits: NDArray[np.uint8], name: str) -> None:
+    line = "is EMNIST, whose images are transposed; allowed: images that are upright"
+    assert refusal(idx(digits, name)) == line
+
+
 @pytest.mark.parametrize("name", ["images-idx3-ubyte", "images-idx3-ubyte.gz"])
 def test_idx_files_are_read_packed_or_not(digits: NDArray[np.uint8], name: str) -> None:
     assert (read_images(idx(digits, name)) == digits.reshape(3, 784)).all()

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -20,6 +19,7 @@ from tune_app.output.card import model_card
 from tune_app.tutorial.bundle import CARD, CONFIG, CONFIG_JSON, MANIFEST, SCRIPT, WEIGHTS, digest, sealed
 from tune_app.tutorial.metric import METRICS, values_of
 from tune_app.tutorial.script import train_script
+from tune_app.yaml_file import as_yaml
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def export_best(experiment: Experiment, folder: Path) -> dict[str, Any]:
         settings["threads"],
     )
     files = {
-        CONFIG: (comment + yaml.safe_dump(settings, sort_keys=False)).encode(),
+        CONFIG: (comment + as_yaml(settings)).encode(),
         CONFIG_JSON: (json.dumps(settings, indent=2) + "\n").encode(),
         WEIGHTS: found.weights,
         SCRIPT: script.encode(),

@@ -3,11 +3,10 @@
 import shlex
 from dataclasses import dataclass
 
-import yaml
-
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import load_space, shipped
 from tune_app.experiment.spec import Spec
+from tune_app.yaml_file import as_yaml
 
 
 @dataclass(frozen=True)
@@ -24,10 +23,10 @@ def repetition(spec: Spec) -> Repetition:
     command = ["tune-app", "search", *(from_shipped(spec) or [f"{spec.name}.yaml"])]
     if command[2] == f"{spec.name}.yaml":
         changed = differences(spec.settings, Settings.model_validate({}))
-        files[command[2]] = yaml.safe_dump({"space": spec.space, "search": changed}, sort_keys=False)
+        files[command[2]] = as_yaml({"space": spec.space, "search": changed})
     for i, config in enumerate(spec.enqueued):
         file = f"{spec.name}-first-{i}.yaml"
-        files[file] = yaml.safe_dump({"config": config}, sort_keys=False)
+        files[file] = as_yaml({"config": config})
         command += ["--enqueue", file]
     if spec.data.source is not None:
         command += ["--data", spec.data.source]

@@ -23,7 +23,7 @@ from tune_app.machine import peak_memory
 from tune_app.tuning import reaper
 from tune_app.tuning.cluster import Where, cluster, watched
 from tune_app.tuning.costs import Costs, corners, measured
-from tune_app.tuning.driver import check_batches, load_data_and_ray
+from tune_app.tuning.driver import check_batches, check_classes, load_data_and_ray
 from tune_app.tuning.process import one_at_a_time
 from tune_app.tuning.resources import Share, wait_for_resources
 from tune_app.tuning.scheduler import Decision
@@ -105,6 +105,7 @@ def plan(source: SpaceSource, experiments_dir: Path, where: Where, announce: Cal
     with terminable():
         began = time.monotonic()
         data = load_data_and_ray(where.data, settings, where)
+        check_classes(data, where.data, announce)
         spec = calibration_spec(source, data)
         draws = draw(source.space, settings, source.num_trials)
         labels = {"job_name": f"{source.name}: plan", "space_digest": spec.digest}

@@ -54,6 +54,7 @@ def run(
     refuse_existing(paths.root)
     with terminable():
         data = load_data_and_ray(where.data, source.settings, where)
+        check_classes(data, where.data, announce)
         images = DataSource(
             source=where.data, digest=data.digest(), train=len(data.train.x), valid=len(data.valid.x)
         )
@@ -191,6 +192,23 @@ def load_data_and_ray(source: str | None, settings: Settings, where: Where) -> "
     data = mnist.load(source)
     import_ray()
     return data
+
+
+def check_classes(data: "Mnist", source: str | None, announce: Callable[[str], None]) -> None:
+    """Raise `TuneAppError` where train or valid lacks a class, as images sorted by label do; say where one is rare.
+
+    Only what begins is checked: a search that began with such data goes on.
+    """
+    from tune_app.tutorial.mnist import scarce
+
+    lacking, few = scarce(data)
+    if lacking:
+        raise TuneAppError(
+            f"{source}: {'; '.join(lacking)}; allowed: each class in both. Are the images sorted by label? Shuffle"
+            " them and their labels alike, or name each one's split in a Parquet file"
+        )
+    if few:
+        announce(f"Hardly any images of a class: {'; '.join(few)}.")
 
 
 def check_batches(source: SpaceSource, spec: Spec) -> int:

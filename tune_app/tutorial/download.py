@@ -168,11 +168,13 @@ def reason(error: Exception) -> str:
 def from_tutorial(path: Path, where: str) -> Mnist:
     """Check and read the tutorial's file; errors say that it is `where`."""
     try:
-        packed = path.read_bytes()
+        with path.open("rb") as file:
+            packed = file.read(TUTORIAL_BYTES + 1)  # another file may be larger than the memory
+            size = max(len(packed), path.stat().st_size)
     except OSError as error:
         raise TuneAppError(f"{where}: cannot be read: {error.strerror}") from None
-    if len(packed) != TUTORIAL_BYTES:
-        raise TuneAppError(f"{where}: {len(packed)} bytes, not {TUTORIAL_BYTES}: not the tutorial's file")
+    if size != TUTORIAL_BYTES:
+        raise TuneAppError(f"{where}: {size} bytes, not {TUTORIAL_BYTES}: not the tutorial's file")
     digest = hashlib.md5(packed, usedforsecurity=False).hexdigest()
     if digest != TUTORIAL_MD5:
         raise TuneAppError(f"{where}: MD5 {digest}, not {TUTORIAL_MD5}: not the tutorial's file")

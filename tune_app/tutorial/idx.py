@@ -9,32 +9,58 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tune_app.errors import TuneAppError
-from tune_app.tutorial.mnist import IMAGE, MOST_IMAGES, Mnist, Split, checked
+from tune_app.tutorial.mnist import FORMATS, IMAGE, MOST_IMAGES, Mnist, Split, checked, other_kind
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
+NAMES = (IMAGES, LABELS, TEST_IMAGES, TEST_LABELS)
 MOST_BYTES = MOST_IMAGES * IMAGE + 16
 
 
 def load_folder(folder: Path) -> Mnist:
     """The training files of `folder`, packed or not: five sixths to train on, the last sixth to validate."""
-    return from_idx(*(find(folder, name) for name in (IMAGES, LABELS)))
-
-
-def find(folder: Path, name: str) -> Path:
-    """The file called `name`, or `name` with .gz, in `folder`."""
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
-            return path
-    raise TuneAppError(f"{folder}: {name} is missing; allowed: {name} or {name}.gz")
+    return from_idx(find(folder, IMAGES), find(folder, LABELS))
 
 
 def load_test_folder(folder: Path) -> Split | None:
     """The test files of `folder`, packed or not; None where there are none."""
-    names = (TEST_IMAGES, TEST_LABELS)
-    if not any(path.is_file() for name in names for path in (folder / name, folder / f"{name}.gz")):
+    if not {TEST_IMAGES, TEST_LABELS} & files(folder).keys():
         return None
     return read_pair(find(folder, TEST_IMAGES), find(folder, TEST_LABELS))
+
+
+def data_in(folder: Path) -> Path:
+    """The data of a folder: itself, its mnist.pkl.gz, or the folder below it where torchvision keeps IDX files."""
+    pickles = [path for path in sorted(folder.glob("*")) if path.name.lower() == "mnist.pkl.gz"]
+    for places in ([folder], pickles, [folder / "raw"], sorted(folder.glob("*/raw"))):
+        found = [path for path in places if path.is_file() or files(path)]
+        if len(found) > 1:
+            raise TuneAppError(f"{folder}: has {' and '.join(map(str, found))}; allowed: one of them")
+        if found:
+            return found[0]
+    for pattern in ("*", "raw/*", "*/raw/*"):
+        for path in sorted(folder.glob(pattern)):
+            if kind := other_kind(path.name):
+                raise TuneAppError(f"{folder}: has {path.relative_to(folder)}, {kind}; allowed: {FORMATS}")
+    return folder
+
+
+def files(folder: Path) -> dict[str, Path]:
+    """The IDX files of a folder by their published names; some unpack them as train-images.idx3-ubyte."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.glob("*"), key=lambda path: (path.name.removesuffix(".gz") not in NAMES, path.name)):
+        name = path.name.lower().removesuffix(".gz").replace(".idx", "-idx")
+        if name in NAMES and path.is_file():
+            found.setdefault(name, path)
+    return found
+
+
+def find(folder: Path, name: str) -> Path:
+    """The file that was published as `name`."""
+    path = files(folder).get(name)
+    if path is None:
+        raise TuneAppError(f"{folder}: {name} is missing; allowed: {name} or {name}.gz")
+    return path
 
 
 def from_idx(images: Path, labels: Path) -> Mnist:

@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from tune_app.errors import TuneAppError
 from tune_app.tutorial import idx
-from tune_app.tutorial.mnist import IMAGE, MOST_IMAGES
+from tune_app.tutorial.mnist import IMAGE, MOST_IMAGES, other_kind
 
 SIDE = 28
 BRIGHT = 128
@@ -72,6 +72,9 @@ def read_png(path: Path) -> NDArray[np.uint8]:
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
     """(n, 28, 28)."""
+    kind = other_kind(path.name)
+    if kind and "transposed" in kind:
+        raise TuneAppError(f"{path}: is {kind}; allowed: images that are upright")
     images = idx.read(path, dimensions=3)
     check_size(path, *images.shape[1:])
     return images

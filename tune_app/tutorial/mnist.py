@@ -5,9 +5,10 @@ file. The 10,000 test images are read by `load_test` alone, for a winner: no sea
 """
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,27 @@ SHIPPED = Path(__file__).parent / "mnist.parquet"
 IMAGE = 28 * 28
 MOST_IMAGES = 1_000_000
 """More than that is not MNIST-like; a bound on what a foreign file can make us allocate (784 MB)."""
+
+FORMATS = (
+    f"a Parquet file with columns split, image ({IMAGE} bytes) and label, the tutorial's mnist.pkl.gz, a folder"
+    " or URL with train-images-idx3-ubyte and train-labels-idx1-ubyte"
+)
+OTHERS = (
+    (r"emnist-.*idx", "EMNIST, whose images are transposed"),
+    (r"idx\d-", "a single IDX file"),
+    (r"-of-\d+\.parquet$", "Hugging Face's Parquet, whose images are packed files"),
+    (r"\.parquet$", "a Parquet file, which is given itself"),
+    (r"\.csv(\.gz)?$", "a CSV file"),
+    (r"\.npz$", "NumPy's archive of arrays"),
+    (r"\.npy$", "a NumPy array"),
+    (r"\.(zip|7z|tar|tgz|tar\.gz)$", "an archive that is not unpacked"),
+    (r"\.(pkl|pickle|pt|pth)$", "a pickle, which may run code of its own"),
+)
+"""What else people have, by its name."""
+NAMES_OF = {"train": ["train"], "valid": ["valid", "validation", "val"], "test": ["test"]}
+"""How a Parquet file may call a split."""
+LEAST_SHARE = 10
+"""So many images of a class do not all land in the other split by chance: once in 20,000 times."""
 
 SPLIT_DIGESTS = {
     "train": (
@@ -76,53 +98,91 @@ def original_digest() -> str:
 
 
 def load(source: str | None = None) -> Mnist:
-    """MNIST from the package, or from `source`: a Parquet file, a folder or URL with IDX files, "tutorial".
+    """MNIST from the package, or from `source`: one of `FORMATS`, a folder of torchvision's, or "tutorial".
 
     Raises `TuneAppError` where the data are missing, damaged or of another shape. The package's copy and
     the tutorial's must be the original to the bit.
     """
-    if source is None:
-        return load_parquet(SHIPPED, original=True)
-    if source == "tutorial":
-        from tune_app.tutorial.download import tutorial_file
-
-        return tutorial_file()
-    if source.startswith(("http://", "https://")):
-        from tune_app.tutorial.download import idx_files
-
-        return idx_files(source)
-    try:
-        path = Path(source).expanduser()
-        is_dir, is_file = path.is_dir(), path.is_file()
-    except (OSError, RuntimeError) as error:  # a name too long, a closed folder, ~nobody
-        raise TuneAppError(f"{source}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if is_dir:
-        from tune_app.tutorial.idx import load_folder
-
-        return load_folder(path)
-    if is_file:
-        return load_parquet(path)
-    raise TuneAppError(
-        f"{source}: no such data; allowed: a Parquet file, a folder or URL with the four IDX files, tutorial"
-    )
+    return readers(source)[0]()
 
 
 def load_test(source: str | None = None) -> Split | None:
     """The test images of the same `source`, None where it has none. Raises `TuneAppError` as `load` does."""
-    if source in (None, "tutorial"):  # its training images are the package's to the bit, and so are its test images
-        split = read_splits(SHIPPED, ["test"])["test"]
-        require_original("test", split, str(SHIPPED))
-        return split
+    return readers(source)[1]()
+
+
+Readers = tuple[Callable[[], Mnist], Callable[[], Split | None]]
+"""Read the images for training and validation; read the test images."""
+
+
+def readers(source: str | None) -> Readers:
+    """How the images of a source are read."""
+    if source is None:
+        return partial(load_parquet, SHIPPED, original=True), original_test
+    from tune_app.tutorial import download, idx
+
+    if source == "tutorial":
+        return download.tutorial_file, original_test
     if source.startswith(("http://", "https://")):
-        from tune_app.tutorial.download import idx_test_files
+        return partial(download.idx_files, source), partial(download.idx_test_files, source)
+    try:
+        path = Path(source).expanduser()
+        if path.is_dir():
+            path = idx.data_in(path)
+        if path.is_dir():
+            return partial(idx.load_folder, path), partial(idx.load_test_folder, path)
+        if path.is_file():
+            return file_readers(path)
+    except (OSError, RuntimeError) as error:  # a name too long, a closed folder, ~nobody
+        raise TuneAppError(f"{source}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    raise TuneAppError(
+        f"{source}: no such data; allowed: a Parquet file, a folder or URL with the four IDX files, mnist.pkl.gz,"
+        " tutorial"
+    )
 
-        return idx_test_files(source)
-    path = Path(source).expanduser()
-    if path.is_dir():
-        from tune_app.tutorial.idx import load_test_folder
 
-        return load_test_folder(path)
-    return read_splits(path, ["test"]).get("test")
+def file_readers(path: Path) -> Readers:
+    """How the images of a file are read; what is of a known other kind is refused by its name."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    name = path.name.lower()
+    if start != b"PAR1" and not name.endswith(".parquet"):
+        if kind := other_kind(name):
+            raise TuneAppError(f"{path}: is {kind}; allowed: {FORMATS}")
+        if start.startswith(b"\x1f\x8b") or name.endswith(".gz"):
+            from tune_app.tutorial.download import from_tutorial
+
+            read = partial(from_tutorial, path, str(path))
+            return read, lambda: original_test() if read() else None
+    return partial(load_parquet, path), lambda: read_splits(path, ["test"]).get("test")
+
+
+def other_kind(name: str) -> str | None:
+    """Data of another kind that a file's name tells of."""
+    return next((kind for pattern, kind in OTHERS if re.search(pattern, name.lower())), None)
+
+
+def original_test() -> Split:
+    """The test images of MNIST, for every source whose training images are MNIST's to the bit."""
+    split = read_splits(SHIPPED, ["test"])["test"]
+    require_original("test", split, str(SHIPPED))
+    return split
+
+
+def scarce(data: Mnist) -> tuple[list[str], list[str]]:
+    """The classes that train or valid lacks, and those of which it has less than a tenth of its share, in words.
+
+    Its share is as much as the other has, for its size. One of less than `LEAST_SHARE` images is not looked at.
+    """
+    lacking, few = [], []
+    for name, here, there in (("train", data.train, data.valid), ("valid", data.valid, data.train)):
+        counts = np.bincount(here.y, minlength=10)
+        shares = np.bincount(there.y, minlength=10) * (len(here.y) / len(there.y))
+        rare = [c for c in range(10) if shares[c] >= LEAST_SHARE and counts[c] < shares[c] / 10]
+        if missing := [str(c) for c in rare if counts[c] == 0]:
+            lacking.append(f"{name} has no image of class {', '.join(missing)}")
+        few += [f"{name} has {counts[c]} of class {c}" for c in rare if counts[c]]
+    return lacking, few
 
 
 def load_parquet(path: Path, original: bool = False) -> Mnist:
@@ -140,6 +200,10 @@ def read_splits(path: Path, names: Sequence[str]) -> dict[str, Split]:
     """Read those of the splits `names` that a file with columns split, image (784 bytes) and label has."""
     try:
         file = pq.ParquetFile(path)
+        if pa.types.is_struct(file.schema_arrow.field("image").type):
+            raise TuneAppError(
+                f"{path}: is Hugging Face's Parquet, whose images are packed files; allowed: {FORMATS}"
+            )
         if file.metadata.num_rows > MOST_IMAGES:
             raise TuneAppError(f"{path}: {file.metadata.num_rows} rows, allowed: up to {MOST_IMAGES}")
         groups = [g for g in range(file.num_row_groups) if may_hold(file.metadata.row_group(g), names)]
@@ -149,7 +213,9 @@ def read_splits(path: Path, names: Sequence[str]) -> dict[str, Split]:
         split, image, label = (table[name].combine_chunks() for name in ("split", "image", "label"))
         x = np.frombuffer(b"".join(image.cast(pa.binary(IMAGE)).buffers()[1:]), np.uint8).reshape(-1, IMAGE)
         y = label.cast(pa.int64()).to_numpy()
-        chosen = {name: pa.compute.equal(split, name).to_numpy(zero_copy_only=False) for name in names}
+        chosen = {
+            name: pa.compute.is_in(split, pa.array(NAMES_OF[name])).to_numpy(zero_copy_only=False) for name in names
+        }
     except (pa.ArrowException, ValueError, KeyError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TuneAppError(
@@ -164,7 +230,9 @@ def may_hold(group: pq.RowGroupMetaData, names: Sequence[str]) -> bool:
         column = group.column(i)
         if column.path_in_schema == "split" and column.is_stats_set:
             low, high = column.statistics.min, column.statistics.max
-            return not isinstance(low, str) or any(low <= name <= high for name in names)
+            return not isinstance(low, str) or any(
+                low <= spelled <= high for name in names for spelled in NAMES_OF[name]
+            )
     return True
 
 
