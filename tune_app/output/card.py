@@ -31,8 +31,8 @@ Train it again in plain PyTorch (needs torch, numpy, safetensors and pyarrow), o
     tune-app verify .
 
 `train.py` reads a Parquet file with the columns split (train, valid), image (784 bytes) and label; tune_app holds
-MNIST as such a file. With the versions, threads and CPU model that are in `manifest.json` it prints the valid
-accuracies of the search to the last bit.
+MNIST as such a file. With the versions, threads and CPU model that are in `manifest.json` it prints the
+accuracies and losses of the search to the last bit.
 
 Classify images, PNG, IDX or .npy, a bright digit on a dark ground:
 
