@@ -26,7 +26,7 @@ def search(
     where: Where = HERE,
     quiet: bool = False,
     resume: bool = False,
-    enqueue: Sequence[str] = (),
+    enqueue: Sequence[str | Path] = (),
 ) -> Experiment:
     """Search a space and return the experiment, whose `history.best` is the best result.
 
@@ -42,7 +42,7 @@ def search(
     from tune_app.tuning.progress import progress
 
     source = load_space(str(space), settings)
-    sources = [enqueue] if isinstance(enqueue, str) else enqueue
+    sources = [enqueue] if isinstance(enqueue, str | Path) else enqueue
     folder = place(experiments_dir)
     enqueued = enqueued_configs(sources, source.space, folder)
     at = paths(folder, name if name is not None else name_now(source.name))

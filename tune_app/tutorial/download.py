@@ -28,6 +28,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from tune_app.errors import TuneAppError
 from tune_app.tutorial.idx import IMAGES, LABELS, MOST_BYTES, TEST_IMAGES, TEST_LABELS, from_idx, read_pair
 from tune_app.tutorial.mnist import Mnist, Split, checked, require_original
+from tune_app.typed_path import typed_path
 
 TUTORIAL_URL = "https://github.com/pytorch/tutorials/raw/main/_static/mnist.pkl.gz"
 TUTORIAL_BYTES = 16_168_813
@@ -43,7 +44,7 @@ CHUNK = 1 << 16
 
 def cache_folder() -> Path:
     """Where checked downloads stay: $XDG_CACHE_HOME/tune_app or ~/.cache/tune_app."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tune_app"
+    return typed_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "tune_app"
 
 
 def tutorial_file() -> Mnist:

@@ -16,9 +16,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tune_app.errors import TuneAppError
+from tune_app.typed_path import typed_path
 
 SHIPPED = Path(__file__).parent / "mnist.parquet"
 IMAGE = 28 * 28
+ALLOWED = "a Parquet file, a folder or URL (http:// or https://) with the four IDX files, tutorial"
 MOST_IMAGES = 1_000_000
 """More than that is not MNIST-like; a bound on what a foreign file can make us allocate (784 MB)."""
 
@@ -75,7 +77,7 @@ def original_digest() -> str:
     return joint_digest(*SPLIT_DIGESTS["train"], *SPLIT_DIGESTS["valid"])
 
 
-def load(source: str | None = None) -> Mnist:
+def load(source: str | Path | None = None) -> Mnist:
     """MNIST from the package, or from `source`: a Parquet file, a folder or URL with IDX files, "tutorial".
 
     Raises `TuneAppError` where the data are missing, damaged or of another shape. The package's copy and
@@ -87,37 +89,37 @@ def load(source: str | None = None) -> Mnist:
         from tune_app.tutorial.download import tutorial_file
 
         return tutorial_file()
-    if source.startswith(("http://", "https://")):
+    source = str(source)
+    if source.lower().startswith(("http://", "https://")):
         from tune_app.tutorial.download import idx_files
 
         return idx_files(source)
     try:
-        path = Path(source).expanduser()
+        path = typed_path(source, ALLOWED)
         is_dir, is_file = path.is_dir(), path.is_file()
-    except (OSError, RuntimeError) as error:  # a name too long, a closed folder, ~nobody
-        raise TuneAppError(f"{source}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:  # a name too long, a closed folder
+        raise TuneAppError(f"{source}: cannot be read: {error.strerror}") from None
     if is_dir:
         from tune_app.tutorial.idx import load_folder
 
         return load_folder(path)
     if is_file:
         return load_parquet(path)
-    raise TuneAppError(
-        f"{source}: no such data; allowed: a Parquet file, a folder or URL with the four IDX files, tutorial"
-    )
+    raise TuneAppError(f"{source}: no such data; allowed: {ALLOWED}")
 
 
-def load_test(source: str | None = None) -> Split | None:
+def load_test(source: str | Path | None = None) -> Split | None:
     """The test images of the same `source`, None where it has none. Raises `TuneAppError` as `load` does."""
     if source in (None, "tutorial"):  # its training images are the package's to the bit, and so are its test images
         split = read_splits(SHIPPED, ["test"])["test"]
         require_original("test", split, str(SHIPPED))
         return split
-    if source.startswith(("http://", "https://")):
+    source = str(source)
+    if source.lower().startswith(("http://", "https://")):
         from tune_app.tutorial.download import idx_test_files
 
         return idx_test_files(source)
-    path = Path(source).expanduser()
+    path = typed_path(source)
     if path.is_dir():
         from tune_app.tutorial.idx import load_test_folder
 
