@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.made_up import ask_and_start, give, spec_of
+from tune_app.api import as_typed
 from tune_app.cli import main
 from tune_app.errors import TuneAppError
 from tune_app.experiment.bucket import place
@@ -194,3 +195,13 @@ def test_links_in_a_circle_are_one_line(run: Run) -> None:
         assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
         assert done.stderr.startswith("Error: a.csv: cannot be written: ")
     assert Path("a.csv").is_symlink()
+
+
+@pytest.mark.parametrize("given", ["experiments", "./experiments", ".", "~/exps", "/somewhere/else"])
+def test_a_search_has_whole_paths_and_its_errors_say_what_was_typed(run: Run, given: str) -> None:
+    typed = place(given)
+    with pytest.raises(TuneAppError, match=f"^{typed}/x: broken$"), as_typed(given) as folder:
+        assert isinstance(folder, Path)
+        assert folder.is_absolute()
+        assert folder.resolve() == Path(os.path.expanduser(given)).resolve()  # noqa: PTH111
+        raise TuneAppError(f"{folder / 'x'}: broken")

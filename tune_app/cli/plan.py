@@ -35,7 +35,7 @@ def plan(
     from tune_app.tuning import calibration
 
     source = load_space(space, settings)
-    folder = experiments_dir.absolute() if isinstance(experiments_dir, Path) else beside(experiments_dir)
+    folder = experiments_dir if isinstance(experiments_dir, Path) else beside(experiments_dir)
     made = calibration.plan(source, folder, where, lambda text: click.echo(text, err=True))
     if as_json:
         print_json(made.model_dump())

@@ -161,12 +161,9 @@ def paths(experiments_dir: Path | Bucket, name: str) -> Paths:
 
 
 def searched_here(at: Paths) -> Paths:
-    """The files of an experiment as this machine searches it, where `at` may be a copy for reading.
-
-    They are found from any folder: Ray's processes start in another.
-    """
+    """The files of an experiment as this machine searches it, where `at` may be a copy for reading."""
     if at.copy is None:
-        return Paths(at.root.absolute())
+        return at
     place, _, name = at.copy.url.rpartition("/")
     return paths(Bucket(place), name)
 

@@ -51,7 +51,6 @@ def run(
     """
     refuse_existing_copy(paths)
     refuse_existing(paths.root)
-    paths = searched_here(paths)
     with terminable():
         data = load_data_and_ray(where.data, source.settings, where)
         images = DataSource(
