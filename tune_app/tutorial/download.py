@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import pickle
+import sys
 import tempfile
 import time
 import zlib
@@ -132,10 +133,11 @@ def download(url: str, folder: Path, size: int | None) -> Path:
 
 def receive(url: str, file: Any, size: int | None) -> None:
     """Write what `url` sends to `file`."""
+    watched = sys.stderr is not None and sys.stderr.isatty()  # FORCE_COLOR says that of a file, too
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with (
         requests.get(url, stream=True, timeout=TIMEOUT_SECONDS) as response,
-        Progress(*columns, console=Console(stderr=True), transient=True) as progress,
+        Progress(*columns, console=Console(stderr=True), transient=True, disable=not watched) as progress,
     ):
         if response.status_code >= 500:
             response.raise_for_status()  # may be better at the next try
