@@ -1,16 +1,20 @@
 """The Python API, as a notebook uses it."""
 
 import re
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 
+from tune_app.errors import TuneAppError
 from tune_app.experiment.bucket import Bucket, place
 from tune_app.experiment.confirmation import Confirmation
 from tune_app.experiment.enqueue import enqueued_configs
 from tune_app.experiment.history import Experiment, experiment_names, load_experiment
 from tune_app.experiment.space import load_space
-from tune_app.experiment.spec import paths
+from tune_app.experiment.spec import Paths, paths
 from tune_app.tuning.cluster import Where
 
 __all__ = ["Where", "confirm", "extend", "load_experiment", "load_space", "resume", "search"]
@@ -26,7 +30,7 @@ def search(
     where: Where = HERE,
     quiet: bool = False,
     resume: bool = False,
-    enqueue: Sequence[str] = (),
+    enqueue: Sequence[str | Path] = (),
 ) -> Experiment:
     """Search a space and return the experiment, whose `history.best` is the best result.
 
@@ -42,16 +46,16 @@ def search(
     from tune_app.tuning.progress import progress
 
     source = load_space(str(space), settings)
-    sources = [enqueue] if isinstance(enqueue, str) else enqueue
-    folder = place(experiments_dir)
-    enqueued = enqueued_configs(sources, source.space, folder)
-    at = paths(folder, name if name is not None else name_now(source.name))
-    with progress(quiet) as shown:
+    sources = [enqueue] if isinstance(enqueue, str | Path) else enqueue
+    with as_typed(experiments_dir) as folder, progress(quiet) as shown:
+        enqueued = enqueued_configs(sources, source.space, folder)
+        new = newly_named(folder, source.name) if name is None else nullcontext(paths(folder, name))
         if resume and name in experiment_names(folder):
-            experiment = load_experiment(name, experiments_dir)
+            experiment = load_experiment(name, folder)
             driver.require_same(source, enqueued, experiment)
             return driver.resume(experiment, where, shown.announce, shown.show)
-        return driver.run(source, enqueued, at, where, shown.announce, shown.show)
+        with new as at:
+            return driver.run(source, enqueued, at, where, shown.announce, shown.show)
 
 
 def resume(
@@ -69,8 +73,8 @@ def resume(
     from tune_app.tuning import driver
     from tune_app.tuning.progress import progress
 
-    experiment = load_experiment(name, experiments_dir)
-    with progress(quiet) as shown:
+    with as_typed(experiments_dir) as folder, progress(quiet) as shown:
+        experiment = load_experiment(name, folder)
         return driver.resume(experiment, where, shown.announce, shown.show)
 
 
@@ -90,8 +94,8 @@ def extend(
     from tune_app.tuning import driver
     from tune_app.tuning.progress import progress
 
-    experiment = load_experiment(name, experiments_dir)
-    with progress(quiet) as shown:
+    with as_typed(experiments_dir) as folder, progress(quiet) as shown:
+        experiment = load_experiment(name, folder)
         return driver.extend(experiment, budget, where, shown.announce, shown.show)
 
 
@@ -115,9 +119,48 @@ def confirm(
     from tune_app.tuning import confirmation
     from tune_app.tuning.progress import progress
 
-    experiment = load_experiment(name, experiments_dir)
-    with progress(quiet) as shown:
+    with as_typed(experiments_dir) as folder, progress(quiet) as shown:
+        experiment = load_experiment(name, folder)
         return confirmation.confirm(experiment, top, seeds, again, where, shown.announce, shown.show)
+
+
+@contextmanager
+def as_typed(experiments_dir: str | Path | Bucket) -> Iterator[Path | Bucket]:
+    """The folder by its whole path: Ray starts in another folder. Errors name it as it was typed."""
+    typed = place(experiments_dir)
+    whole = typed.absolute() if isinstance(typed, Path) else typed
+    try:
+        yield whole
+    except TuneAppError as error:
+        error.args = (str(error).replace(str(whole), str(typed)),)
+        raise
+
+
+@contextmanager
+def newly_named(folder: Path | Bucket, space: str) -> Iterator[Paths]:
+    """The files of a new experiment under a name that nobody has.
+
+    Its empty folder keeps the name from other processes, and goes with the block where no search begins.
+    """
+    now = name_now(space)
+    if isinstance(folder, Bucket):  # where no machine can keep a name from another
+        yield paths(folder, f"{now}-{secrets.token_hex(3)}")
+        return
+    new = [one for one in (folder, *folder.parents) if not one.exists()]
+    for number in count(1):
+        at = paths(folder, now if number == 1 else f"{now}-{number}")
+        try:
+            at.root.mkdir(parents=True)
+            break
+        except OSError as error:
+            if not at.root.exists():
+                raise TuneAppError(f"{at.root}: cannot be created: {error.strerror}") from None
+    try:
+        yield at
+    finally:
+        for one in (at.root, *new):
+            with suppress(OSError):  # something is in it
+                one.rmdir()
 
 
 def name_now(space: str) -> str:

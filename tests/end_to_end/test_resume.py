@@ -56,6 +56,25 @@ def test_a_driver_killed_again_and_again_finds_what_an_uninterrupted_one_finds(
     assert outcome(tmp_path, "killed") == outcome(tmp_path, "whole")
 
 
+def test_a_search_goes_on_from_another_folder_with_the_images_that_were_named_relatively(
+    tmp_path: Path, small_data: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "images.parquet").symlink_to(small_data)
+    space = "space: {level: linear, bs: 256, lr: 0.1}\nsearch: {num_samples: 1, max_epochs: 1}"
+    (tmp_path / "space.yaml").write_text(space)
+    arguments = ("--name", "x", "--data", "images.parquet", "--experiments-dir=~/mine", "--no-dashboard")
+    done = tune_app(tmp_path, "search", "~/space.yaml", *arguments)  # the home is tmp_path
+    assert done.returncode == 0, done.stderr
+    again = ("extend", "x", "--num-samples", 2, "--experiments-dir=../mine", "--no-dashboard")
+    done = tune_app(tmp_path / "elsewhere", *again)
+    assert done.returncode == 0, done.stderr
+    experiment = load_experiment("x", tmp_path / "mine")
+    assert experiment.history.spec.data.source == str(tmp_path / "images.parquet")
+    assert (experiment.state, len(experiment.history.trials)) == ("finished", 2)
+    assert not (tmp_path / "~").exists()
+
+
 def test_a_trial_that_loses_its_worker_goes_on_from_its_last_result(
     tmp_path: Path, start: Callable[..., Running], small_data: Path
 ) -> None:

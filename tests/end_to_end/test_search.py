@@ -217,6 +217,25 @@ def test_a_name_that_exists_is_refused_before_anything_starts(folder: Path) -> N
     assert (folder / "experiments" / "x" / "record.jsonl").read_bytes() == before
 
 
+IN_ONE_SECOND = "from tune_app import api, cli; api.name_now = lambda space: f'{space}-now'; cli.main()"
+
+
+def test_three_searches_that_start_in_one_second_have_names_of_their_own(
+    tmp_path: Path, start: Callable[..., Running], small_data: Path
+) -> None:
+    (tmp_path / "s.yaml").write_text("space: {level: linear, bs: 256}\nsearch: {num_samples: 1, max_epochs: 1}")
+    arguments = ("search", "s.yaml", "--data", small_data, "--no-dashboard", "--quiet")
+    running = [start(*arguments, command=[sys.executable, "-c", IN_ONE_SECOND]) for _ in range(3)]
+    for one in running:
+        code, _, err = one.end(240)
+        assert code == 0, err
+    names = {path.name for path in (tmp_path / "experiments").iterdir()}
+    assert names == {"s-now", "s-now-2", "s-now-3"}
+    for name in names:
+        experiment = load_experiment(name, tmp_path / "experiments")
+        assert (experiment.state, experiment.history.spec.name) == ("finished", name)
+
+
 def test_the_experiment_moves_and_is_removed_as_a_folder(folder: Path) -> None:
     shutil.copytree(folder / "experiments", folder / "elsewhere")
     moved = tune_app(folder, "status", "x", "--experiments-dir", "elsewhere")

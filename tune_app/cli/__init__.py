@@ -1,5 +1,9 @@
 """The command line: commands parse, call and print. What they call is imported when they run."""
 
+import io
+import os
+import sys
+
 import click
 
 from tune_app.cli.bundle import predict, verify
@@ -23,6 +27,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command."""
+        prepare_streams()
         try:
             return super().invoke(ctx)
         except TuneAppError as error:
@@ -30,6 +35,20 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             ctx.exit(INTERRUPTED)
+
+
+def prepare_streams() -> None:
+    """Make closed streams lead nowhere, and print as an escape what a stream cannot encode.
+
+    The descriptor of a closed one would be that of the next file which is opened, a record perhaps, and Ray writes
+    to it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @click.group("tune-app", cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from tune_app.cli.options import as_json, print_json
+from tune_app.cli.options import PATH, as_json, print_json
 
 MOST_LIKELY = 3
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=PATH)
 @click.option(
     "--data", help="A Parquet file, a folder or URL with IDX files, or: tutorial.  [default: as in the search]"
 )
@@ -59,8 +59,8 @@ def verify(folder: Path, data: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
+@click.argument("folder", type=PATH)
+@click.argument("images", nargs=-1, required=True, type=PATH, metavar="IMAGE...")
 @click.option("--invert", is_flag=True, help="The images are dark on bright: turn them round first.")
 @as_json
 def predict(folder: Path, images: tuple[Path, ...], invert: bool, as_json: bool) -> None:

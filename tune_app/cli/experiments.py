@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tune_app.cli.options import as_json, experiments_dir, print_json
+from tune_app.cli.options import PATH, as_json, experiments_dir, print_json
 
 if TYPE_CHECKING:
     from tune_app.experiment.bucket import Bucket
@@ -84,7 +84,7 @@ def status(name: str | None, trial: int | None, experiments_dir: "Path | Bucket"
 
 @click.command()
 @click.argument("name")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The folder to make.  [default: NAME-best]")
+@click.option("-o", "--output", type=PATH, help="The folder to make.  [default: NAME-best]")
 @experiments_dir
 @as_json
 def export(name: str, output: Path | None, experiments_dir: "Path | Bucket", as_json: bool) -> None:

@@ -8,8 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tune_app.typed_path import typed_path
+
 if TYPE_CHECKING:
     from tune_app.experiment.bucket import Bucket
+
+
+class TypedPath(click.Path):
+    """A path, see `typed_path`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path that is meant."""
+        return super().convert(typed_path(value), param, ctx)
+
+
+PATH = TypedPath(path_type=Path)
 
 
 def directory(given: str) -> "Path | Bucket":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tune_app.cli.options import experiments_dir
+from tune_app.cli.options import PATH, experiments_dir
 
 if TYPE_CHECKING:
     from tune_app.experiment.bucket import Bucket
@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", required=False)
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="The file to write.  [default: NAME-report.html]"
-)
+@click.option("-o", "--output", type=PATH, help="The file to write.  [default: NAME-report.html]")
 @click.option(
     "--format",
     "kind",
@@ -34,7 +32,7 @@ def report(name: str | None, output: Path | None, kind: str, experiments_dir: "P
     """
     from tune_app.experiment.history import load_experiment
     from tune_app.output.markdown import report_markdown
-    from tune_app.output.whole_file import whole_file
+    from tune_app.output.whole_file import is_stream, whole_file
 
     experiment = load_experiment(name, experiments_dir)
     if kind == "md":
@@ -49,7 +47,7 @@ def report(name: str | None, output: Path | None, kind: str, experiments_dir: "P
     path = output or Path(f"{experiment.name}-report.html")
     with whole_file(path) as part:
         part.write_text(text, encoding="utf-8", errors="backslashreplace")
-    click.echo(f"wrote {path}")
+    click.echo(f"wrote {path}", err=is_stream(path))
 
 
 @click.command()
@@ -57,7 +55,7 @@ def report(name: str | None, output: Path | None, kind: str, experiments_dir: "P
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="The file to write: .parquet, .csv or .jsonl.  [default: NAME-results.parquet]",
 )
 @experiments_dir
@@ -68,7 +66,8 @@ def results(name: str, output: Path | None, experiments_dir: "Path | Bucket") ->
     """
     from tune_app.experiment.history import load_experiment
     from tune_app.output.results import write_results
+    from tune_app.output.whole_file import is_stream
 
     path = output or Path(f"{name}-results.parquet")
     n = write_results(load_experiment(name, experiments_dir), path)
-    click.echo(f"wrote {path}: {n} results")
+    click.echo(f"wrote {path}: {n} results", err=is_stream(path))

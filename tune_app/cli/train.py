@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tune_app.cli.options import as_json, experiments_dir, print_json
+from tune_app.cli.options import PATH, as_json, experiments_dir, print_json
 
 if TYPE_CHECKING:
     from tune_app.experiment.bucket import Bucket
 
 
 @click.command()
-@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("config", type=PATH)
 @click.option("--trial", type=int, help="Train this trial of an experiment: CONFIG is the experiment's name.")
 @experiments_dir
 @click.option(

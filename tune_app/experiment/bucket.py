@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tune_app.errors import TuneAppError
+from tune_app.typed_path import typed_path
 
 SCHEME = "s3://"
 URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_=+-][A-Za-z0-9._=+-]*)*")
@@ -136,7 +137,9 @@ def place(experiments_dir: str | Path | Bucket) -> Path | Bucket:
     if isinstance(experiments_dir, Bucket):
         return experiments_dir
     given = re.sub(r"^s3:/(?!/)", SCHEME, str(experiments_dir))  # a Path drops the second slash
-    return Bucket.at(given) if given.startswith(SCHEME) else Path(experiments_dir)
+    if given.lower().startswith(SCHEME):
+        return Bucket.at(given)
+    return typed_path(experiments_dir, f"a folder, or {SCHEME}BUCKET/FOLDER")
 
 
 def endpoint() -> str | None:

@@ -10,12 +10,15 @@ from tune_app.experiment.history import load_experiment
 from tune_app.experiment.space import SearchSpace
 from tune_app.tutorial.bundle import manifest_beside
 from tune_app.tutorial.levels import Config, complete
+from tune_app.typed_path import typed_path
 from tune_app.yaml_file import read_yaml
 
 BEST_OF = re.compile(r"(?P<name>[A-Za-z0-9._-]+):(?P<number>[1-9]\d{0,3})")
 
 
-def enqueued_configs(sources: Sequence[str], space: SearchSpace, experiments_dir: Path | Bucket) -> list[Config]:
+def enqueued_configs(
+    sources: Sequence[str | Path], space: SearchSpace, experiments_dir: Path | Bucket
+) -> list[Config]:
     """The configs that `sources` name, each once: NAME:5 (an experiment's five best) or an exported config.yaml.
 
     Raises `TuneAppError` for what is neither, and for a config that the space does not contain.
@@ -24,14 +27,14 @@ def enqueued_configs(sources: Sequence[str], space: SearchSpace, experiments_dir
         raise TuneAppError("--enqueue does not go with a grid, which tries each of its points once")
     configs: list[Config] = []
     for source in sources:
-        best_of = BEST_OF.fullmatch(source)
+        best_of = BEST_OF.fullmatch(str(source))
         if best_of:
             trials = load_experiment(best_of["name"], experiments_dir).history.ranked()
             if not trials:
                 raise TuneAppError(f"--enqueue {source}: the experiment has no result yet")
             found = distinct(trial.config for trial in trials)[: int(best_of["number"])]
         else:
-            found = [read_config(Path(source))]
+            found = [read_config(typed_path(source, "a config.yaml, or NAME:5"))]
         for config in found:
             outside = space.outside(config)
             if outside:

@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tune_app.errors import TuneAppError
 from tune_app.experiment.bucket import Bucket, Missing
-from tune_app.experiment.record import Entry
+from tune_app.experiment.record import Entry, exists_already
 from tune_app.experiment.spec import NAME, Paths
 from tune_app.experiment.states import digest, read_state
 
@@ -151,8 +151,8 @@ def names(place: Bucket) -> list[str]:
 
 def refuse_existing_copy(at: Paths) -> None:
     """Raise `TuneAppError` where a bucket has an experiment of that name already."""
-    if at.copy is not None and read_manifest(at.copy):
-        raise TuneAppError(f"{at.copy}: exists already, allowed: another --name, or tune-app remove {at.root.name}")
+    if at.copy is not None and (seen := read_manifest(at.copy)):
+        raise exists_already(at.copy, at.root.name, "searched" if is_held(at, seen, time.time()) else None)
 
 
 def download_record(copy: Bucket, record: Path) -> Seen:

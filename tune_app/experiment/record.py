@@ -68,9 +68,29 @@ def read_entries(path: Path) -> Iterator[Entry]:
 
 
 def refuse_existing(folder: Path) -> None:
-    """Raise `TuneAppError` where an experiment of that name is there already."""
-    if folder.exists():
-        raise TuneAppError(f"{folder}: exists already, allowed: another --name, or tune-app remove {folder.name}")
+    """Raise `TuneAppError` where something of that name is there already; an empty folder waits for a record."""
+    try:
+        free = not any(folder.iterdir())
+    except OSError:  # it is not there, or no folder that can be read
+        free = not folder.exists()
+    if not free:
+        raise exists_already(folder, folder.name, busy(folder))
+
+
+def exists_already(place: object, name: str, doing: str | None) -> TuneAppError:
+    """The error of a name that is taken; `doing`: see `busy`."""
+    if doing:
+        return TuneAppError(f"{place}: exists already and is being {doing} right now, allowed: another --name")
+    return TuneAppError(f"{place}: exists already, allowed: another --name, or tune-app remove {name}")
+
+
+def busy(folder: Path) -> str | None:
+    """How a process is at work on an experiment right now: "searched" or "confirmed"; None: none is."""
+    for doing, records in ("searched", "record.jsonl"), ("confirmed", "*/record.jsonl"):
+        with suppress(OSError):  # a record that is not ours to read
+            if any(map(is_held, folder.glob(records))):
+                return doing
+    return None
 
 
 class RecordWriter:
@@ -82,10 +102,11 @@ class RecordWriter:
     @classmethod
     def create(cls, path: Path) -> Self:
         """Begin a record; `TuneAppError` if there is one already."""
-        refuse_existing(path.parent)
         try:
-            path.parent.mkdir(parents=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+        except FileExistsError:
+            raise TuneAppError(f"{path.parent}: exists already: another process has begun it meanwhile") from None
         except OSError as error:
             raise TuneAppError(f"{path.parent}: cannot be created: {error.strerror}") from None
         lock(path, descriptor)

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,6 +13,7 @@ from tune_app.errors import TuneAppError, choices
 from tune_app.experiment.dimension import RANGES, Dimension, Domain, YamlValue, check_dimension, check_value
 from tune_app.experiment.settings import Settings, check_settings
 from tune_app.tutorial.levels import HYPERPARAMETERS, LEVELS, TUTORIAL_CONFIG, Config, complete
+from tune_app.typed_path import typed_path
 from tune_app.yaml_file import read_yaml
 
 MOST_POINTS = 100_000
@@ -125,10 +125,11 @@ def find(path_or_name: str) -> Path:
     """The file of that path, or the shipped one of that name."""
     if path_or_name in shipped():
         return shipped()[path_or_name]
-    path = Path(path_or_name)
-    with suppress(RuntimeError):  # nobody of that name
-        path = path.expanduser()
-    if not os.path.exists(path):  # noqa: PTH110 (Path.exists raises for a name that is too long)
+    try:
+        path = typed_path(path_or_name)
+    except TuneAppError:
+        path = None
+    if path is None or not os.path.exists(path):  # noqa: PTH110 (Path.exists raises for a name that is too long)
         raise TuneAppError(f"{path_or_name}: no such file or shipped space, {choices(path_or_name, shipped())}")
     return path
 

@@ -1,6 +1,7 @@
 """Export what a search found for reuse: settings, weights, a script that trains them, and how they were made."""
 
 import json
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -123,15 +124,16 @@ def export_best(experiment: Experiment, folder: Path) -> dict[str, Any]:
 
 
 def write_folder(folder: Path, files: dict[str, bytes]) -> None:
-    """Make a folder with these files, as a whole or not at all."""
+    """Make a folder with these files, as a whole or not at all; where a link leads, if `folder` is one."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        target = Path(os.path.realpath(folder))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         try:
             for name, content in files.items():
                 (part / name).write_bytes(content)
             part.chmod(0o777 & ~umask())  # mkdtemp made it for the owner alone
-            part.rename(folder)
+            part.rename(target)
         finally:
             shutil.rmtree(part, ignore_errors=True)
     except OSError as error:

@@ -9,7 +9,7 @@ from tune_app.experiment.bucket import Bucket
 from tune_app.experiment.history import experiment_names
 from tune_app.experiment.mirror import MANIFEST, hold_file, read_manifest
 from tune_app.experiment.mirror import is_held as is_copy_held
-from tune_app.experiment.record import is_held
+from tune_app.experiment.record import busy, is_held
 from tune_app.experiment.spec import Paths, paths
 
 
@@ -22,10 +22,8 @@ def remove_experiment(name: str, experiments_dir: Path | Bucket) -> None:
     there = experiment_names(experiments_dir)
     if name not in there:
         raise TuneAppError(f"{experiments_dir}: no experiment {name}, {choices(name, there)}")
-    for record in (at.record, *at.root.glob("*/record.jsonl")):
-        if is_held(record):
-            what = "searched" if record == at.record else "confirmed"
-            raise TuneAppError(f"{at.root}: is being {what} right now; end that first")
+    if doing := busy(at.root):
+        raise TuneAppError(f"{at.root}: is being {doing} right now; end that first")
     remove_folder(at)
 
 

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from tune_app.errors import TuneAppError
@@ -65,7 +66,7 @@ class Where:
     the first trial may wait for a machine that has what it needs.
     """
 
-    data: str | None = None
+    data: str | Path | None = None
     address: str | None = None
     dashboard: bool = False
     keep_dashboard: bool = False

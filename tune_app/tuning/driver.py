@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tune_app.errors import TuneAppError
@@ -13,7 +14,7 @@ from tune_app.experiment.plan import read_plan
 from tune_app.experiment.record import refuse_existing
 from tune_app.experiment.settings import Settings, check_settings
 from tune_app.experiment.space import SpaceSource
-from tune_app.experiment.spec import DataSource, Paths, Spec, searched_here
+from tune_app.experiment.spec import DataSource, Paths, Spec, lasting, searched_here
 from tune_app.machine import versions
 from tune_app.tuning.cluster import Where, cluster, import_ray, watched
 from tune_app.tuning.mirroring import mirrored
@@ -56,7 +57,7 @@ def run(
         data = load_data_and_ray(where.data, source.settings, where)
         check_classes(data, where.data, announce)
         images = DataSource(
-            source=where.data, digest=data.digest(), train=len(data.train.x), valid=len(data.valid.x)
+            source=lasting(where.data), digest=data.digest(), train=len(data.train.x), valid=len(data.valid.x)
         )
         spec = Spec(
             name=paths.root.name,
@@ -182,7 +183,7 @@ def require_same(source: SpaceSource, enqueued: Sequence[Config], experiment: Ex
         raise TuneAppError(f"{experiment.name}: began with another space or settings: {'; '.join(changed)}")
 
 
-def load_data_and_ray(source: str | None, settings: Settings, where: Where) -> "Mnist":
+def load_data_and_ray(source: str | Path | None, settings: Settings, where: Where) -> "Mnist":
     """Load the images and import Ray, after a look at whether a trial fits on this machine at all."""
     if where.address is None:
         share_of_cpus(settings)
@@ -194,7 +195,7 @@ def load_data_and_ray(source: str | None, settings: Settings, where: Where) -> "
     return data
 
 
-def check_classes(data: "Mnist", source: str | None, announce: Callable[[str], None]) -> None:
+def check_classes(data: "Mnist", source: str | Path | None, announce: Callable[[str], None]) -> None:
     """Raise `TuneAppError` where train or valid lacks a class, as images sorted by label do; say where one is rare.
 
     Only what begins is checked: a search that began with such data goes on.

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tune_app.experiment.history import COMPLETED, FAILED, PENDING, RUNNING, STOPPED, History, Trial
-from tune_app.output.terminal import console
+from tune_app.output.terminal import can_draw, console
 from tune_app.output.view import config_words, duration
 from tune_app.tutorial.metric import Metric
 
@@ -102,7 +102,7 @@ def progress(quiet: bool) -> Iterator[Progress | Silence]:
         yield Silence()
         return
     out = console(stderr=True)
-    if not out.is_terminal:
+    if not can_draw(out):
         shown = Progress(out, None)
         yield shown
         return

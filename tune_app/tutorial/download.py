@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import pickle
+import sys
 import tempfile
 import time
 import zlib
@@ -28,6 +29,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from tune_app.errors import TuneAppError
 from tune_app.tutorial.idx import IMAGES, LABELS, MOST_BYTES, TEST_IMAGES, TEST_LABELS, from_idx, read_pair
 from tune_app.tutorial.mnist import Mnist, Split, checked, require_original
+from tune_app.typed_path import typed_path
 
 TUTORIAL_URL = "https://github.com/pytorch/tutorials/raw/main/_static/mnist.pkl.gz"
 TUTORIAL_BYTES = 16_168_813
@@ -43,7 +45,7 @@ CHUNK = 1 << 16
 
 def cache_folder() -> Path:
     """Where checked downloads stay: $XDG_CACHE_HOME/tune_app or ~/.cache/tune_app."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tune_app"
+    return typed_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "tune_app"
 
 
 def tutorial_file() -> Mnist:
@@ -131,10 +133,11 @@ def download(url: str, folder: Path, size: int | None) -> Path:
 
 def receive(url: str, file: Any, size: int | None) -> None:
     """Write what `url` sends to `file`."""
+    watched = sys.stderr is not None and sys.stderr.isatty()  # FORCE_COLOR says that of a file, too
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with (
         requests.get(url, stream=True, timeout=TIMEOUT_SECONDS) as response,
-        Progress(*columns, console=Console(stderr=True), transient=True) as progress,
+        Progress(*columns, console=Console(stderr=True), transient=True, disable=not watched) as progress,
     ):
         if response.status_code >= 500:
             response.raise_for_status()  # may be better at the next try

@@ -17,9 +17,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tune_app.errors import TuneAppError
+from tune_app.typed_path import typed_path
 
 SHIPPED = Path(__file__).parent / "mnist.parquet"
 IMAGE = 28 * 28
+ALLOWED = "a Parquet file, a folder or URL (http:// or https://) with the four IDX files, mnist.pkl.gz, tutorial"
 MOST_IMAGES = 1_000_000
 """More than that is not MNIST-like; a bound on what a foreign file can make us allocate (784 MB)."""
 
@@ -97,7 +99,7 @@ def original_digest() -> str:
     return joint_digest(*SPLIT_DIGESTS["train"], *SPLIT_DIGESTS["valid"])
 
 
-def load(source: str | None = None) -> Mnist:
+def load(source: str | Path | None = None) -> Mnist:
     """MNIST from the package, or from `source`: one of `FORMATS`, a folder of torchvision's, or "tutorial".
 
     Raises `TuneAppError` where the data are missing, damaged or of another shape. The package's copy and
@@ -106,7 +108,7 @@ def load(source: str | None = None) -> Mnist:
     return readers(source)[0]()
 
 
-def load_test(source: str | None = None) -> Split | None:
+def load_test(source: str | Path | None = None) -> Split | None:
     """The test images of the same `source`, None where it has none. Raises `TuneAppError` as `load` does."""
     return readers(source)[1]()
 
@@ -115,30 +117,28 @@ Readers = tuple[Callable[[], Mnist], Callable[[], Split | None]]
 """Read the images for training and validation; read the test images."""
 
 
-def readers(source: str | None) -> Readers:
+def readers(given: str | Path | None) -> Readers:
     """How the images of a source are read."""
-    if source is None:
+    if given is None:
         return partial(load_parquet, SHIPPED, original=True), original_test
     from tune_app.tutorial import download, idx
 
+    source = str(given)
     if source == "tutorial":
         return download.tutorial_file, original_test
-    if source.startswith(("http://", "https://")):
+    if source.lower().startswith(("http://", "https://")):
         return partial(download.idx_files, source), partial(download.idx_test_files, source)
     try:
-        path = Path(source).expanduser()
+        path = typed_path(source, ALLOWED)
         if path.is_dir():
             path = idx.data_in(path)
         if path.is_dir():
             return partial(idx.load_folder, path), partial(idx.load_test_folder, path)
         if path.is_file():
             return file_readers(path)
-    except (OSError, RuntimeError) as error:  # a name too long, a closed folder, ~nobody
-        raise TuneAppError(f"{source}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    raise TuneAppError(
-        f"{source}: no such data; allowed: a Parquet file, a folder or URL with the four IDX files, mnist.pkl.gz,"
-        " tutorial"
-    )
+    except OSError as error:  # a name too long, a closed folder
+        raise TuneAppError(f"{source}: cannot be read: {error.strerror or error}") from None
+    raise TuneAppError(f"{source}: no such data; allowed: {ALLOWED}")
 
 
 def file_readers(path: Path) -> Readers:

@@ -1,0 +1,214 @@
+"""What a search shows fits where it goes: a table that is drawn over, or a line for each ended trial."""
+
+import io
+import os
+import pty
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import pytest
+
+from tests.made_up import ask_and_start, give, spec_of
+from tune_app.experiment.spec import paths
+from tune_app.output.terminal import console
+from tune_app.tuning.progress import progress
+from tune_app.tuning.search import Search
+
+LINE = "trial 0: completed, valid accuracy 0.9000 at epoch "
+VARIABLES = ("TERM", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES")
+
+
+@pytest.fixture
+def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Search]:
+    """A search with a trial that has ended after it was first shown."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("tune_app.tuning.progress.SECONDS_BETWEEN_REFRESHES", 0)
+    search = Search.create(spec_of("made", metric="valid_accuracy"), paths(tmp_path / "experiments", "made"))
+    search.begin()
+    yield search
+    search.close()
+
+
+def shown(search: Search, stream: TextIO | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show the search on stderr before and after a trial."""
+    with monkeypatch.context() as changed:
+        changed.setattr(sys, "stderr", stream)
+        with progress(quiet=False) as said:
+            said.show(search.history, 2)
+            give(search, ask_and_start(search), *[0.9] * 9)
+            said.show(search.history, 2)
+            said.announce("The search was interrupted.")
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[TextIO, int]]:
+    """A terminal of 100 columns: what a program writes to, and where that comes out."""
+    outside, inside = pty.openpty()
+    termios.tcsetwinsize(inside, (30, 100))
+    with os.fdopen(inside, "w") as stream:
+        yield stream, outside
+    os.close(outside)
+
+
+def read(outside: int) -> str:
+    """What a terminal has shown so far."""
+    os.set_blocking(outside, False)
+    seen = b""
+    try:
+        while content := os.read(outside, 65536):
+            seen += content
+    except BlockingIOError:
+        pass
+    return seen.decode()
+
+
+@pytest.mark.parametrize("name", ["FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "all of them"])
+@pytest.mark.parametrize("term", ["xterm-256color", "dumb", None])
+def test_a_file_gets_lines_whatever_says_that_it_were_a_terminal(
+    search: Search, monkeypatch: pytest.MonkeyPatch, name: str, term: str | None
+) -> None:
+    for one in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE") if name == "all of them" else (name,):
+        monkeypatch.setenv(one, "1")
+    if term:
+        monkeypatch.setenv("TERM", term)
+    log = io.StringIO()
+    shown(search, log, monkeypatch)
+    assert log.getvalue().startswith(LINE)
+    assert "\x1b[" not in log.getvalue().replace("\x1b[0m", "")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("TERM", "dumb"),
+        ("TERM", "unknown"),
+        ("TERM", "DUMB"),
+        ("TTY_INTERACTIVE", "0"),
+        ("TTY_COMPATIBLE", "0"),
+    ],
+)
+@pytest.mark.parametrize("forced", [True, False])
+def test_a_terminal_that_cannot_draw_over_gets_lines(
+    search: Search,
+    monkeypatch: pytest.MonkeyPatch,
+    terminal: tuple[TextIO, int],
+    variable: str,
+    value: str,
+    forced: bool,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    if forced:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    if forced and variable == "TERM":
+        monkeypatch.setenv("TTY_INTERACTIVE", "1")
+    shown(search, terminal[0], monkeypatch)
+    seen = read(terminal[1])
+    assert LINE in seen
+    assert "of 2 trials" not in seen
+    assert seen.index(LINE) < seen.index("interrupted")
+
+
+@pytest.mark.parametrize("variables", [{"TERM": "xterm"}, {"TERM": "xterm", "NO_COLOR": "1"}, {}])
+def test_a_terminal_that_can_gets_a_table(
+    search: Search, monkeypatch: pytest.MonkeyPatch, terminal: tuple[TextIO, int], variables: dict[str, str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    shown(search, terminal[0], monkeypatch)
+    seen = read(terminal[1])
+    assert "1 of 2 trials: 1 completed" in seen
+    assert LINE not in seen
+
+
+@pytest.mark.parametrize("columns", [0, 1, 5, 20])
+def test_a_terminal_of_few_columns_or_of_none_gets_a_table(
+    search: Search, monkeypatch: pytest.MonkeyPatch, terminal: tuple[TextIO, int], columns: int
+) -> None:
+    termios.tcsetwinsize(terminal[0].fileno(), (0 if columns == 0 else 30, columns))
+    monkeypatch.setenv("TERM", "xterm")
+    shown(search, terminal[0], monkeypatch)
+    assert "\x1b[" in read(terminal[1])
+
+
+class Log:
+    """A stream of which a program made its stderr, with what print needs and no more."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, text: str) -> int:
+        """Keep it."""
+        self.text += text
+        return len(text)
+
+    def flush(self) -> None:
+        """All is kept."""
+
+
+def test_a_stream_that_is_closed_or_no_file_is_none_to_fail_on(
+    search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log()
+    shown(search, log, monkeypatch)  # type: ignore[arg-type]
+    assert log.text.startswith(LINE)
+    shown(search, None, monkeypatch)
+    monkeypatch.setattr(sys, "stdout", None)
+    console().print("nobody hears it")
+
+
+COMMANDS = ("list", "status made", "status made --trial 0", "report made --format md", "levels", "status nope")
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
+def test_a_command_without_its_streams_does_its_work(search: Search, tmp_path: Path, closed: str) -> None:
+    give(search, ask_and_start(search), *[0.9] * 9)
+    for command in COMMANDS:
+        line = f'{sys.executable} -m tune_app {command} {closed}; echo "$?" >> codes'
+        done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert "Traceback" not in done.stderr
+        assert "Exception" not in done.stderr
+        assert bool(done.stdout) == (closed == "2>&-" and command != "status nope")
+    assert (tmp_path / "codes").read_text().split() == ["0", "0", "0", "0", "0", "1"]
+
+
+def test_the_descriptors_of_closed_streams_are_no_files_that_are_opened_later(tmp_path: Path) -> None:
+    program = (
+        "import os; from tune_app.cli import prepare_streams; prepare_streams();"
+        "print(*(os.path.realpath(f'/proc/self/fd/{n}') for n in range(3)), file=open('opened', 'w'))"
+    )
+    subprocess.run(
+        ["bash", "-c", f'{sys.executable} -c "{program}" <&- >&- 2>&-'], cwd=tmp_path, check=True, timeout=60
+    )
+    assert (tmp_path / "opened").read_text().split() == ["/dev/null"] * 3
+
+
+@pytest.mark.parametrize("command", COMMANDS[:-1])
+def test_a_reader_that_leaves_early_is_no_traceback(search: Search, tmp_path: Path, command: str) -> None:
+    give(search, ask_and_start(search), *[0.9] * 9)
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "tune_app", *command.split()],
+        cwd=tmp_path,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_what_an_encoding_lacks_is_shown_as_an_escape(search: Search, tmp_path: Path, encoding: str) -> None:
+    search.failed(ask_and_start(search), "Traceback (most recent call last):\nValueError: größe ≤ \udcff")
+    env = {**os.environ, "PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-m", "tune_app", "status", "made", "--trial", "0"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "größe ≤ \udcff".encode(encoding, "backslashreplace") in done.stdout

@@ -1,0 +1,207 @@
+"""A path means what a person means by it, wherever it is typed."""
+
+import os
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.made_up import ask_and_start, give, spec_of
+from tune_app.api import as_typed
+from tune_app.cli import main
+from tune_app.errors import TuneAppError
+from tune_app.experiment.bucket import place
+from tune_app.experiment.enqueue import read_config
+from tune_app.experiment.history import load_experiment
+from tune_app.experiment.space import load_space
+from tune_app.experiment.spec import lasting, paths
+from tune_app.tuning.search import Search
+from tune_app.tutorial import mnist
+from tune_app.typed_path import typed_path
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command beside a home and a finished experiment called made."""
+    folder = tmp_path / "here"
+    search = Search.create(spec_of("made", metric="valid_accuracy"), paths(folder / "experiments", "made"))
+    search.begin()
+    give(search, ask_and_start(search), *[0.9] * 9)
+    search.end("completed")
+    search.close()
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(folder)
+    return lambda *arguments: CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+NAMED = {
+    "list --experiments-dir": ("list", "--experiments-dir={}"),
+    "report -o": ("report", "made", "-o", "{}"),
+    "report --output": ("report", "made", "--output={}", "--format", "md"),
+    "results": ("results", "made", "-o", "{}"),
+    "export": ("export", "made", "--output={}"),
+    "search": ("search", "{}"),
+    "validate": ("validate", "{}"),
+    "enqueue": ("search", "--enqueue={}"),
+    "data": ("search", "--data={}"),
+    "experiments": ("search", "--address", "a..b:1", "--experiments-dir={}"),
+    "verify": ("verify", "{}"),
+    "train": ("train", "{}"),
+    "predict": ("predict", "{}", "x.png"),
+    "image": ("predict", "best", "{}"),
+}
+
+
+@pytest.mark.parametrize("arguments", NAMED.values(), ids=NAMED)
+def test_a_tilde_is_the_home_and_never_a_folder(run: Run, arguments: tuple[str, ...]) -> None:
+    done = run(*(a.format("~/there.csv") for a in arguments))
+    assert "Traceback" not in done.output
+    assert not Path("~").exists()
+    assert arguments[0] not in ("report", "results", "export") or (Path.home() / "there.csv").exists()
+
+
+def test_a_tilde_is_the_home_in_the_environment_and_in_python_too(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Path.home()
+    monkeypatch.setenv("TUNE_APP_EXPERIMENTS_DIR", "~/exps")
+    assert run("list").stdout == f"{home}/exps: no experiments yet\n"
+    assert place("~/exps") == place(Path("~/exps")) == home / "exps"
+    Path("experiments").rename(home / "exps")
+    assert load_experiment("made", "~/exps").name == "made"
+    (home / "s.yaml").write_text("space: {lr: 0.1}\nsearch: {}")
+    assert load_space("~/s.yaml").name == "s"
+    (home / "c.yaml").write_text("config: {level: linear}")
+    assert read_config(typed_path("~/c.yaml"))["level"] == "linear"
+    for data in ("~/c.yaml", Path("~/c.yaml")):
+        with pytest.raises(TuneAppError, match=f"^{home}/c.yaml: not a Parquet file"):
+            mnist.load(data)
+    assert lasting("~/images") == str(home / "images")
+    assert typed_path("./~/x") == Path("./~/x")
+
+
+@pytest.mark.parametrize("given", ["gs://b/x", "S3://b/x", "az://b", "file:///tmp/x", "hdfs://h/x", "r2:/b/x"])
+@pytest.mark.parametrize("arguments", NAMED.values(), ids=NAMED)
+def test_a_url_is_one_line_and_makes_nothing(run: Run, arguments: tuple[str, ...], given: str) -> None:
+    done = run(*(a.format(given) for a in arguments))
+    assert (done.exit_code, done.stderr.count("\n"), done.stdout) == (1, 1, "")
+    assert done.stderr.startswith("Error: ")
+    assert "allowed: " in done.stderr
+    assert [path.name for path in Path.cwd().iterdir()] == ["experiments"]
+
+
+@pytest.mark.parametrize("given", ["~nobody-here/x", "~nobody-here"])
+@pytest.mark.parametrize("arguments", NAMED.values(), ids=NAMED)
+def test_the_home_of_nobody_is_one_line_and_makes_nothing(run: Run, arguments: tuple[str, ...], given: str) -> None:
+    done = run(*(a.format(given) for a in arguments))
+    assert (done.exit_code, done.stderr.count("\n"), done.stdout) == (1, 1, "")
+    assert [path.name for path in Path.cwd().iterdir()] == ["experiments"]
+
+
+def test_a_password_in_a_url_is_not_shown(run: Run) -> None:
+    for arguments in NAMED.values():
+        if arguments not in (NAMED["search"], NAMED["validate"]):  # which only compare it with names
+            assert "secret" not in run(*(a.format("gs://me:secret@b/x") for a in arguments)).output
+
+
+def test_no_option_and_no_argument_reads_a_path_by_itself() -> None:
+    params = [param for command in main.commands.values() for param in command.params]
+    assert len([p for p in params if isinstance(p.type, click.Path)]) >= 7
+    assert {type(p.type).__name__ for p in params if isinstance(p.type, click.Path)} == {"TypedPath"}
+    assert {p.type.name for p in params if p.name == "experiments_dir"} == {"directory"}
+
+
+def test_images_are_recorded_so_that_they_are_found_from_any_folder(run: Run) -> None:
+    assert lasting("data/x.parquet") == str(Path.cwd() / "data" / "x.parquet")
+    assert lasting(Path("x")) == str(Path.cwd() / "x")
+    for source in (None, "tutorial", "http://h/x", "HTTPS://h/x"):
+        assert lasting(source) == source
+
+
+WRITTEN = {"report": ("report", "made"), "md": ("report", "made", "--format", "md"), "csv": ("results", "made")}
+
+
+@pytest.mark.parametrize("arguments", WRITTEN.values(), ids=WRITTEN)
+def test_a_pipe_gets_the_content_and_stays(run: Run, arguments: tuple[str, ...]) -> None:
+    assert run(*arguments, "-o", "file.csv").stdout.startswith("wrote file.csv")
+    os.mkfifo("pipe.csv")
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append(Path("pipe.csv").read_bytes()), daemon=True)
+    reader.start()
+    done = run(*arguments, "-o", "pipe.csv")
+    assert done.exit_code == 0, done.output
+    assert stat.S_ISFIFO(os.lstat("pipe.csv").st_mode)
+    reader.join(10)
+    assert len(got[0]) == Path("file.csv").stat().st_size
+
+
+def test_a_device_stays_a_device(run: Run) -> None:
+    try:
+        os.mknod("null.csv", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        Path("null.csv").write_bytes(b"x")
+    except PermissionError:
+        pytest.skip("no devices can be made here")
+    for arguments in WRITTEN.values():
+        assert run(*arguments, "-o", "null.csv").exit_code == 0
+        assert stat.S_ISCHR(os.lstat("null.csv").st_mode)
+    assert "exists already" in run("export", "made", "-o", "null.csv").stderr
+
+
+@pytest.mark.parametrize("arguments", [WRITTEN["report"], WRITTEN["md"]], ids=["report", "md"])
+def test_what_is_open_gets_the_content_alone_after_what_is_there(run: Run, arguments: tuple[str, ...]) -> None:
+    with Path("log").open("wb", buffering=0) as log:
+        log.write(b"before\n")
+        command = [sys.executable, "-m", "tune_app", *arguments, "-o", "/dev/fd/1"]
+        done = subprocess.run(command, stdout=log, stderr=subprocess.PIPE, text=True, check=True)
+    run(*arguments, "-o", "alone")
+    assert done.stderr == "wrote /dev/fd/1\n"
+    assert Path("log").read_bytes() == b"before\n" + Path("alone").read_bytes()
+
+
+@pytest.mark.parametrize("arguments", WRITTEN.values(), ids=WRITTEN)
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_stays_and_leads_to_what_was_written(run: Run, arguments: tuple[str, ...], there: bool) -> None:
+    Path("far").mkdir()
+    if there:
+        Path("far/target.csv").write_text("old")
+    Path("link.csv").symlink_to("far/target.csv")
+    assert run(*arguments, "-o", "link.csv").exit_code == 0
+    assert Path("link.csv").is_symlink()
+    assert len(Path("far/target.csv").read_bytes()) > len("old")
+    assert [path.name for path in Path("far").iterdir()] == ["target.csv"]
+
+
+def test_a_link_that_leads_nowhere_becomes_an_exported_folder(run: Run) -> None:
+    Path("link").symlink_to("far/best")
+    assert run("export", "made", "-o", "link").exit_code == 0
+    assert Path("link").is_symlink()
+    assert Path("far/best/manifest.json").exists()
+
+
+def test_links_in_a_circle_are_one_line(run: Run) -> None:
+    Path("a.csv").symlink_to("b.csv")
+    Path("b.csv").symlink_to("a.csv")
+    for arguments in (*WRITTEN.values(), ("export", "made")):
+        done = run(*arguments, "-o", "a.csv")
+        assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+        assert done.stderr.startswith("Error: a.csv: cannot be written: ")
+    assert Path("a.csv").is_symlink()
+
+
+@pytest.mark.parametrize("given", ["experiments", "./experiments", ".", "~/exps", "/somewhere/else"])
+def test_a_search_has_whole_paths_and_its_errors_say_what_was_typed(run: Run, given: str) -> None:
+    typed = place(given)
+    with pytest.raises(TuneAppError, match=f"^{typed}/x: broken$"), as_typed(given) as folder:
+        assert isinstance(folder, Path)
+        assert folder.is_absolute()
+        assert folder.resolve() == Path(os.path.expanduser(given)).resolve()  # noqa: PTH111
+        raise TuneAppError(f"{folder / 'x'}: broken")
