@@ -95,6 +95,7 @@ class History:
         """Take in the next entry."""
         if entry["kind"] == "search" and entry["event"] == "started":
             self.spans.append([entry["time"], entry["time"]])
+            self.add_versions(entry.get("versions", self.spec.versions))
         elif self.spans and entry.get("event") != "extended":  # that is written before a process begins
             self.spans[-1][1] = entry["time"]
         match entry["kind"]:
@@ -124,6 +125,12 @@ class History:
                     self.spec = self.spec.model_copy(update={"settings": settings})
             case kind:
                 raise TuneAppError(f"entry {entry['n']} of the record is of unknown kind {kind!r}")
+
+    def add_versions(self, versions: dict[str, str]) -> None:
+        """Take in the versions that a search goes on with: of a package "2.13.0, 2.13.1" if it has changed."""
+        so_far = {name: was.split(", ") for name, was in self.spec.versions.items()}
+        all_ = {name: ", ".join(dict.fromkeys([*was, versions[name]])) for name, was in so_far.items()}
+        self.spec = self.spec.model_copy(update={"versions": all_})
 
     def add_result(self, entry: Entry) -> None:
         """Take in a result: its trial, its rung and the best so far."""

@@ -155,7 +155,7 @@ def confirm(
     before = load_confirmation(experiment)
     if before and before.finished and not again:
         return before
-    require_same_versions(experiment)
+    require_same_versions(experiment, announce)
     candidates = candidates_of(history, top)
     if not candidates:
         raise TuneAppError(f"{name}: has no result to confirm")
