@@ -15,7 +15,9 @@ from tune_app.yaml_file import read_yaml
 BEST_OF = re.compile(r"(?P<name>[A-Za-z0-9._-]+):(?P<number>[1-9]\d{0,3})")
 
 
-def enqueued_configs(sources: Sequence[str], space: SearchSpace, experiments_dir: Path | Bucket) -> list[Config]:
+def enqueued_configs(
+    sources: Sequence[str | Path], space: SearchSpace, experiments_dir: Path | Bucket
+) -> list[Config]:
     """The configs that `sources` name, each once: NAME:5 (an experiment's five best) or an exported config.yaml.
 
     Raises `TuneAppError` for what is neither, and for a config that the space does not contain.
@@ -23,7 +25,7 @@ def enqueued_configs(sources: Sequence[str], space: SearchSpace, experiments_dir
     if sources and space.is_grid:
         raise TuneAppError("--enqueue does not go with a grid, which tries each of its points once")
     configs: list[Config] = []
-    for source in sources:
+    for source in map(str, sources):
         best_of = BEST_OF.fullmatch(source)
         if best_of:
             trials = load_experiment(best_of["name"], experiments_dir).history.ranked()
