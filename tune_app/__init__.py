@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from tune_app.api import Where, confirm, extend, load_experiment, load_space, resume, search
 
 __all__ = ["Where", "confirm", "extend", "load_experiment", "load_space", "resume", "search"]
-OPTION = re.compile(r"(?<!\S)--(?P<no>no-)?(?P<name>[a-z][a-z-]*)")
+OPTION = re.compile(r"(?<!\S)--(?P<no>no-)?(?P<name>[a-z][a-z-]*)(?![a-z=-])")
+"""An option in a message; those of other commands are written with their value: ray start --address=HOST:PORT."""
 
 
 def __getattr__(name: str) -> Any:

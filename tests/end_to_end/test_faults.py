@@ -205,12 +205,12 @@ def test_gpus_that_others_hold_are_waited_for_as_long_as_told_and_then_do_not_co
         assert asked.returncode == 1
         assert asked.stderr.splitlines()[-2:] == [
             "Waiting up to 2 s for GPUs that others may hold.",
-            "Error: Ray offers 1 GPUs that others hold; allowed: --gpus-per-trial 0,"
+            "Error: Ray offers 1 GPU that others hold; allowed: --gpus-per-trial 0,"
             " or a longer --wait-for-resources",
         ]
         auto = tune_app(tmp_path, *arguments, command=hasty)
         assert auto.returncode == 0, auto.stderr
-        assert "Ray offers 1 GPUs that others hold: its trials run on CPUs." in auto.stderr
+        assert "Ray offers 1 GPU that others hold: its trials run on CPUs." in auto.stderr
         waiting = start(*arguments[:2], "--name", "y", *arguments[4:], "--wait-for-resources", 100, command=hasty)
         stderr = waiting.process.stderr
         assert stderr is not None
@@ -219,7 +219,7 @@ def test_gpus_that_others_hold_are_waited_for_as_long_as_told_and_then_do_not_co
         holder.communicate(timeout=30)
     code, _, err = waiting.end(120)
     assert code == 0, err
-    assert "Ray offers 1 GPUs that torch cannot use (no CUDA): its trials run on CPUs." in err
+    assert "Ray offers 1 GPU that torch cannot use (no CUDA): its trials run on CPUs." in err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -145,7 +145,9 @@ def test_an_error_names_the_argument_and_not_the_option(call: Callable[[], objec
 
 def test_what_a_command_without_an_option_would_be_is_false_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
     def search() -> None:
-        raise TuneAppError("--address a--b: no -- way; allowed: --no-dashboard")
+        raise TuneAppError("--address a--b: no -- way; allowed: --no-dashboard, ray start --address=a")
 
-    with pytest.raises(TuneAppError, match=r"^address a--b: no -- way; allowed: dashboard=False$"):
+    with pytest.raises(
+        TuneAppError, match=r"^address a--b: no -- way; allowed: dashboard=False, ray start --address=a$"
+    ):
         tune_app.in_python(search)()

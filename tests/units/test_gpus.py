@@ -8,10 +8,10 @@ from tune_app.tuning import resources
 from tune_app.tuning.resources import HELD, NO_CUDA, Node, share, with_usable_gpus
 
 NODES = {name: Node(cpus=8, gpus=1) for name in "ab"}
-ON_CPUS = "Ray offers 1 GPUs that others hold: its trials run on CPUs."
-BUSY_WITH_ONE = "Ray offers 1 GPUs that others hold; allowed: --gpus-per-trial 0, or a longer --wait-for-resources"
+ON_CPUS = "Ray offers 1 GPU that others hold: its trials run on CPUs."
+BUSY_WITH_ONE = "Ray offers 1 GPU that others hold; allowed: --gpus-per-trial 0, or a longer --wait-for-resources"
 NO_CUDA_ON_ONE = (
-    "Ray offers 1 GPUs that torch cannot use (no CUDA); allowed: --gpus-per-trial 0, or a torch with CUDA"
+    "Ray offers 1 GPU that torch cannot use (no CUDA); allowed: --gpus-per-trial 0, or a torch with CUDA"
 )
 
 
@@ -19,14 +19,14 @@ NO_CUDA_ON_ONE = (
     ("wanted", "found", "gpus", "at_once", "told"),
     [
         ("auto", {"a": 8e9, "b": 6e9}, 1 / 3, 6, []),
-        ("auto", {"a": 8e9, "b": HELD}, 1 / 4, 4, ["Ray offers 1 GPUs that others hold: they do not count."]),
-        (0.5, {"a": HELD, "b": 8e9}, 0.5, 2, ["Ray offers 1 GPUs that others hold: they do not count."]),
+        ("auto", {"a": 8e9, "b": HELD}, 1 / 4, 4, ["Ray offers 1 GPU that others hold: they do not count."]),
+        (0.5, {"a": HELD, "b": 8e9}, 0.5, 2, ["Ray offers 1 GPU that others hold: they do not count."]),
         (
             "auto",
             {"a": HELD, "b": HELD},
             0,
             16,
-            ["Ray offers 1 GPUs that others hold: its trials run on CPUs."] * 2,
+            ["Ray offers 1 GPU that others hold: its trials run on CPUs."] * 2,
         ),
         (0, {}, 0, 16, []),
     ],

@@ -115,6 +115,15 @@ def test_what_a_training_is_compared_with_names_every_patch_of_the_search(
     assert found == {"python": "3.12.3", "torch": "2.13.0, 2.13.1, 2.13.2"}
 
 
+@pytest.mark.parametrize("versions", [5, "2.13.1", {"torch": 2}])
+def test_versions_that_make_no_sense_are_named_with_their_line(tmp_path: Path, versions: object) -> None:
+    begun = Search.create(spec_of("x"), paths(tmp_path, "x"))
+    begun.record.append({"kind": "search", "event": "started", "time": 1.0, "versions": versions})
+    begun.close()
+    with pytest.raises(TuneAppError, match=r"record.jsonl, line 2: the entry makes no sense: \w+$"):
+        load_experiment("x", tmp_path)
+
+
 def test_every_pin_of_constraints_lies_in_the_range_of_pyproject() -> None:
     wanted = [*PROJECT["dependencies"], *chain(*PROJECT["optional-dependencies"].values())]
     pins = {name.lower().replace("_", "-"): version for name, version in PINS.items()}

@@ -129,7 +129,7 @@ class History:
     def add_versions(self, versions: dict[str, str]) -> None:
         """Take in the versions that a search goes on with: of a package "2.13.0, 2.13.1" if it has changed."""
         so_far = {name: was.split(", ") for name, was in self.spec.versions.items()}
-        all_ = {name: ", ".join(dict.fromkeys([*was, versions[name]])) for name, was in so_far.items()}
+        all_ = {k: ", ".join(dict.fromkeys([*was, versions.get(k, was[-1])])) for k, was in so_far.items()}
         self.spec = self.spec.model_copy(update={"versions": all_})
 
     def add_result(self, entry: Entry) -> None:
@@ -198,7 +198,7 @@ def replay(record: Path) -> History:
         history = History(Spec.model_validate(first["spec"]), first["time"])
         for entry in entries:
             history.apply(entry)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise TuneAppError(
             f"{record}, line {entry['n'] + 1}: the entry makes no sense: {type(error).__name__}"
         ) from None

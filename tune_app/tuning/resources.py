@@ -144,7 +144,7 @@ def with_usable_gpus(
         if isinstance(found, float):
             usable.append(replace(node, gpu_bytes=found))
             continue
-        offered = f"Ray offers {node.gpus:g} GPUs {found}"
+        offered = f"Ray offers {node.gpus:g} GPU{'' if node.gpus == 1 else 's'} {found}"
         if settings.gpus_per_trial != AUTO and not (some and found == HELD):
             raise TuneAppError(f"{offered}; allowed: --gpus-per-trial 0, or {REMEDIES[found]}")
         announce(f"{offered}: {'they do not count' if some else 'its trials run on CPUs'}.")
