@@ -23,19 +23,19 @@ HERE = Where()
 
 
 def search(
-    space: str | Path = "tutorial",
+    space: str | Path | Mapping[str, object] = "tutorial",
     name: str | None = None,
     settings: Mapping[str, object] | None = None,
     experiments_dir: str | Path | Bucket = "experiments",
     where: Where = HERE,
     quiet: bool = False,
     resume: bool = False,
-    enqueue: Sequence[str | Path] = (),
+    enqueue: str | Path | Sequence[str | Path] = (),
 ) -> Experiment:
     """Search a space and return the experiment, whose `history.best` is the best result.
 
-    space: a YAML file or the name of a shipped one. settings: override the file's `search`, for example
-    `{"num_samples": 8, "time_budget": "2m"}`. resume: go on where a search of that name was interrupted, if
+    space: a YAML file, the name of a shipped one, or a dict like a file. settings: override its `search`, for
+    example `{"num_samples": 8, "time_budget": "2m"}`. resume: go on where a search of that name was interrupted, if
     there is one. enqueue: what to try first, exported config.yaml files or "NAME:5", an experiment's five best.
     where: other data than the package's MNIST, or a cluster, for example `Where(address="auto")`.
     experiments_dir: a folder, or s3://BUCKET/FOLDER, where a copy is kept of what is searched here.
@@ -45,7 +45,7 @@ def search(
     from tune_app.tuning import driver
     from tune_app.tuning.progress import progress
 
-    source = load_space(str(space), settings)
+    source = load_space(space, settings)
     sources = [enqueue] if isinstance(enqueue, str | Path) else enqueue
     with as_typed(experiments_dir) as folder, progress(quiet) as shown:
         enqueued = enqueued_configs(sources, source.space, folder)

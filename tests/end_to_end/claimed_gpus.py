@@ -41,7 +41,7 @@ class Claimed(Worker):
 def main(address: str, folder: Path) -> None:
     ray.cloudpickle.register_pickle_by_value(made_up)  # workers do not import from here
     spec = spec_of("claimed", num_samples=8, max_epochs=1)
-    usable = patch.object(resources, "gpu_memory", lambda _node: 5_000_000_000.0)
+    usable = patch.object(resources, "cuda_memory", lambda: 5_000_000_000.0)
     with (
         usable,
         patch.object(controller, "TutorialTrial", Claimed),

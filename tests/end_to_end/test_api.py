@@ -9,6 +9,7 @@ from tests.end_to_end.conftest import environment
 NOTEBOOK = """
 import subprocess, sys, threading, time
 from pathlib import Path
+import numpy as np
 from tune_app import Where, load_experiment, load_space, search
 
 source = load_space("quick")
@@ -23,7 +24,7 @@ def start_a_child_of_our_own():
 thread = threading.Thread(target=start_a_child_of_our_own)
 thread.start()
 
-settings = {"num_samples": 3, "max_epochs": 2}
+settings = {"num_samples": np.int64(3), "max_epochs": 2}
 first = search("quick", name="first", settings=settings, where=Where(data=sys.argv[1]), quiet=True)
 thread.join()
 print("our own child lives:", children[0].poll() is None)
@@ -34,6 +35,11 @@ print(first.state, len(first.history.trials), best["valid_accuracy"] > 0.5)
 print([t.config for t in first.history.trials] == [t.config for t in again.history.trials])
 try:
     search("quick", name="first")
+except Exception as error:
+    print(type(error).__name__, error)
+
+try:
+    search(settings={"num_samples": 2}, name="nowhere", where=Where(data=sys.argv[1], address="nonsense"))
 except Exception as error:
     print(type(error).__name__, error)
 
@@ -62,6 +68,7 @@ def test_a_notebook_searches_twice_in_one_process_and_leaves_its_own_ray_alone(
         "our own child lives: True",
         "finished 3 True",
         "True",
-        "TuneAppError experiments/first: exists already, allowed: another --name, or tune-app remove first",
+        "TuneAppError experiments/first: exists already, allowed: another name, or tune-app remove first",
+        "TuneAppError address nonsense: is no address, allowed: auto or HOST:PORT",
         "True third",
     ]

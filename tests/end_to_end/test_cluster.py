@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -11,6 +12,9 @@ from pathlib import Path
 
 import pytest
 import ray
+from ray._private.node import Node
+from ray._private.services import get_node_to_connect_for_driver
+from ray._private.utils import check_version_info
 
 from tests.end_to_end.conftest import (
     COMMAND,
@@ -26,6 +30,7 @@ from tests.end_to_end.conftest import (
 )
 from tests.end_to_end.test_search import LONG
 from tune_app.experiment.history import load_experiment
+from tune_app.tuning.cluster import NO_NODE, why_not_joined
 
 SPACE = "space: {level: linear}\nsearch: {num_samples: 2, max_epochs: 1}"
 HEAD = """
@@ -61,6 +66,73 @@ def test_a_running_cluster_is_joined_and_left_alone(tmp_path: Path, small_data: 
         1,
         "Error: --cpus-per-trial is 3, allowed: up to the 2 that one machine has here\n",
     )
+
+
+OTHER = """
+import json, sys, ray
+ray.init(address=sys.argv[1], log_to_driver=False)
+gcs = ray._private.worker.global_worker.gcs_client
+where = {"namespace": b"cluster"}
+known = json.loads(gcs.internal_kv_get(b"CLUSTER_METADATA", **where))
+gcs.internal_kv_put(b"CLUSTER_METADATA", json.dumps({**known, **json.loads(sys.argv[2])}).encode(), True, **where)
+"""
+OURS = f"Ray {ray.__version__} and Python {platform.python_version()}"
+
+
+@pytest.mark.parametrize(
+    ("other", "cluster"),
+    [
+        ({"ray_version": "2.9.3"}, f"Ray 2.9.3 and Python {platform.python_version()}"),
+        ({"python_version": "3.12.11"}, f"Ray {ray.__version__} and Python 3.12.11"),
+    ],
+)
+def test_a_cluster_of_another_ray_or_python_is_one_line_with_both(
+    tmp_path: Path, small_data: Path, address: str, other: dict[str, str], cluster: str
+) -> None:
+    command = [sys.executable, "-c", OTHER, address, json.dumps(other)]
+    subprocess.run(command, env=environment(tmp_path), timeout=60, check=True)
+    done = tune_app(tmp_path, "search", "quick", "--data", small_data, "--address", address)
+    said = f"--address {address}: the cluster has {cluster}, this process {OURS}; allowed: {cluster}"
+    assert (done.returncode, done.stderr) == (1, f"Error: {said}\n")
+    assert not (tmp_path / "experiments").exists()
+
+
+ALONE = ["unshare", "--pid", "--fork", "--mount-proc"]
+"""Starts a process that sees no others, as on another machine."""
+
+
+@needs_mounts
+def test_a_machine_that_is_no_node_of_the_cluster_is_one_line_with_the_remedy(
+    tmp_path: Path, small_data: Path, address: str
+) -> None:
+    arguments = ("search", "quick", "--data", small_data, "--address", address)
+    done = tune_app(tmp_path, *arguments, timeout=50, command=[*ALONE, *COMMAND])
+    assert (done.returncode, done.stderr) == (1, f"Error: --address {address}: cannot be joined: {NO_NODE}\n")
+    assert not (tmp_path / "experiments").exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        (
+            lambda: get_node_to_connect_for_driver(None, timeout_seconds=0),
+            f"cannot be joined: {NO_NODE}",
+        ),
+        (
+            lambda: check_version_info({"ray_version": "3.0.0", "python_version": "3.14.0"}, "node 10.0.0.1"),
+            f"the cluster has Ray 3.0.0 and Python 3.14.0, this process {OURS}; allowed: Ray 3.0.0"
+            " and Python 3.14.0",
+        ),
+        (
+            lambda: Node.validate_ip_port("localhost"),
+            "cannot be joined: Port is not specified for address localhost",
+        ),
+    ],
+)
+def test_why_ray_does_not_join_is_one_line(call: Callable[[], object], line: str) -> None:
+    with pytest.raises(Exception) as error:
+        call()
+    assert why_not_joined(error.value) == line
 
 
 TAKEN = """

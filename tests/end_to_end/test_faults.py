@@ -131,7 +131,7 @@ USABLE = """
 from tune_app.cli import main
 from tune_app.tuning import resources
 
-resources.gpu_memory = lambda _node: 5e9  # as if torch could use it when one looks, and no longer in a trial
+resources.cuda_memory = lambda: 5e9  # as if torch could use it when one looks, and no longer in a trial
 main()
 """
 
@@ -164,6 +164,62 @@ def test_the_same_error_in_the_first_trials_stops_the_search_and_one_of_them_is_
     assert resumed.stdout.startswith(stopped), resumed.stderr
     status = json.loads(tune_app(tmp_path, "status", "x", "--json").stdout)
     assert (status["reason"], len(status["trials"])) == ("error", 4)
+
+
+HOLDER = """
+import sys, ray
+ray.init(address=sys.argv[1], log_to_driver=False)
+@ray.remote(num_cpus=0, num_gpus=1)
+class Other: ...
+other = Other.remote()
+ray.get(other.__ray_ready__.remote())
+print("held", flush=True)
+sys.stdin.read()
+"""
+HASTY_LOOK = """
+from tune_app.cli import main
+from tune_app.tuning import resources
+
+resources.SECONDS_UNTOLD, resources.SECONDS_TO_LOOK = 1.0, 2.0
+main()
+"""
+
+
+def test_gpus_that_others_hold_are_waited_for_as_long_as_told_and_then_do_not_count(
+    tmp_path: Path, small_data: Path, gpu_address: str, start: Callable[..., Running]
+) -> None:
+    (tmp_path / "space.yaml").write_text("space: {level: linear}\nsearch: {max_epochs: 1, num_samples: 1}")
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, gpu_address],
+        env=environment(tmp_path),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    hasty = [sys.executable, "-c", HASTY_LOOK]
+    arguments = (*SEARCH, small_data, "--address", gpu_address)
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        asked = tune_app(tmp_path, *arguments, "--gpus-per-trial", 1, command=hasty)
+        assert asked.returncode == 1
+        assert asked.stderr.splitlines()[-2:] == [
+            "Waiting up to 2 s for GPUs that others may hold.",
+            "Error: Ray offers 1 GPU that others hold; allowed: --gpus-per-trial 0,"
+            " or a longer --wait-for-resources",
+        ]
+        auto = tune_app(tmp_path, *arguments, command=hasty)
+        assert auto.returncode == 0, auto.stderr
+        assert "Ray offers 1 GPU that others hold: its trials run on CPUs." in auto.stderr
+        waiting = start(*arguments[:2], "--name", "y", *arguments[4:], "--wait-for-resources", 100, command=hasty)
+        stderr = waiting.process.stderr
+        assert stderr is not None
+        while "Waiting up to 100 s for GPUs" not in (line := stderr.readline()):
+            assert line, "it has ended"
+        holder.communicate(timeout=30)
+    code, _, err = waiting.end(120)
+    assert code == 0, err
+    assert "Ray offers 1 GPU that torch cannot use (no CUDA): its trials run on CPUs." in err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -1,9 +1,11 @@
 """tune-app verify: the train.py of an exported folder is run in a process of its own."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from tune_app.errors import TuneAppError
 from tune_app.tutorial import mnist, verify
 from tune_app.tutorial.bundle import SCRIPT, read_bundle
 from tune_app.tutorial.verify import run_script, runnable
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 def test_train_py_saves_the_exported_weights(bundle: Path, small_data: Path) -> None:
@@ -91,6 +95,28 @@ def test_modules_beside_the_bundle_are_not_imported(bundle: Path, monkeypatch: p
         (folder / "torch.py").write_text("raise SystemExit(9)\n")
     monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
     assert run("verify", bundle).exit_code == 0
+
+
+@pytest.mark.parametrize("how", ["PYTHONPATH", "user"])
+def test_packages_that_lie_outside_of_python_are_found_and_modules_beside_the_bundle_are_not(
+    bundle: Path, tmp_path: Path, small_data: Path, how: str
+) -> None:
+    shutil.copy(small_data, "same.parquet")
+    bare = Path(os.path.realpath(sys.executable))
+    packages = [str(ROOT), sysconfig.get_path("purelib")]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    if how == "PYTHONPATH":
+        env["PYTHONPATH"] = os.pathsep.join(packages)
+    else:
+        env["PYTHONUSERBASE"] = str(tmp_path / "user")
+        site = Path(sysconfig.get_path("purelib", "posix_user", {"userbase": env["PYTHONUSERBASE"]}))
+        site.mkdir(parents=True)
+        (site / "packages.pth").write_text("\n".join(packages))
+    Path("torch.py").write_text("raise SystemExit(9)\n")
+    command = [bare, "-m", "tune_app", "verify", "best", "--data", "same.parquet"]  # -m: sys.path begins here
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("The same valid accuracies as in the search.\n")
 
 
 def test_a_script_that_ends_badly_is_one_line(bundle: Path, small_data: Path) -> None:

@@ -22,6 +22,7 @@ class Domain(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        strict=True,  # a set has no order, and no JSON
         allow_inf_nan=False,
         json_schema_extra={"oneOf": [{"required": [domain]} for domain in DOMAINS]},
     )

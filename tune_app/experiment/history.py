@@ -101,6 +101,7 @@ class History:
         """Take in the next entry."""
         if entry["kind"] == "search" and entry["event"] == "started":
             self.spans.append([entry["time"], entry["time"]])
+            self.add_versions(entry.get("versions", self.spec.versions))
         elif self.spans and entry.get("event") != "extended":  # that is written before a process begins
             self.spans[-1][1] = entry["time"]
         match entry["kind"]:
@@ -130,6 +131,12 @@ class History:
                     self.spec = self.spec.model_copy(update={"settings": settings})
             case kind:
                 raise TuneAppError(f"entry {entry['n']} of the record is of unknown kind {kind!r}")
+
+    def add_versions(self, versions: dict[str, str]) -> None:
+        """Take in the versions that a search goes on with: of a package "2.13.0, 2.13.1" if it has changed."""
+        so_far = {name: was.split(", ") for name, was in self.spec.versions.items()}
+        all_ = {k: ", ".join(dict.fromkeys([*was, versions.get(k, was[-1])])) for k, was in so_far.items()}
+        self.spec = self.spec.model_copy(update={"versions": all_})
 
     def add_result(self, entry: Entry) -> None:
         """Take in a result: its trial, its rung and the best so far."""
@@ -196,7 +203,7 @@ def replay(record: Path) -> History:
         history = History(Spec.model_validate(first["spec"]), first["time"])
         for entry in entries:
             history.apply(entry)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise TuneAppError(
             f"{record}, line {entry['n'] + 1}: the entry makes no sense: {type(error).__name__}"
         ) from None

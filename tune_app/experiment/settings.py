@@ -1,7 +1,7 @@
 """The search settings: budget, early stopping, seed and resources, from a file's `search` or from options."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -76,6 +76,17 @@ class Settings(BaseModel):
         return self.target is not None and METRICS[self.metric].gain(value, self.target) >= 0
 
 
+def plain(value: Any) -> Any:
+    """A value from Python as a file has it: numbers and arrays of NumPy, pandas and torch are Python's own."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return [plain(one) for one in value]
+    return value
+
+
 def check_settings(values: object, options: Mapping[str, object], file: str) -> Settings:
     """Settings from a file's `search` and the options that override it.
 
@@ -84,7 +95,7 @@ def check_settings(values: object, options: Mapping[str, object], file: str) -> 
     if values is not None and not isinstance(values, dict):
         raise TuneAppError(f"{file}: search is {values!r:.60}, allowed: a mapping of settings")
     try:
-        settings = Settings.model_validate({**(values or {}), **options})
+        settings = Settings.model_validate(plain({**(values or {}), **options}))
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0])

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tune_app.errors import TuneAppError, choices
 from tune_app.experiment.dimension import RANGES, Dimension, Domain, YamlValue, check_dimension, check_value
-from tune_app.experiment.settings import Settings, check_settings
+from tune_app.experiment.settings import Settings, check_settings, plain
 from tune_app.tutorial.levels import HYPERPARAMETERS, LEVELS, TUTORIAL_CONFIG, Config, complete
 from tune_app.typed_path import typed_path
 from tune_app.yaml_file import read_yaml
@@ -80,7 +80,7 @@ class SearchSpace:
 
 @dataclass(frozen=True)
 class SpaceSource:
-    """A checked space file: what `space` says (as it was written), what that means, and the settings."""
+    """A checked space: what `space` says (as it was written), what that means, and the settings."""
 
     name: str
     content: dict[str, Any]
@@ -93,25 +93,30 @@ class SpaceSource:
         return sum(1 for _ in self.space.grid()) if self.space.is_grid else self.settings.num_samples
 
 
-def load_space(path_or_name: str = "tutorial", options: Mapping[str, object] | None = None) -> SpaceSource:
-    """Read a space file: a path, or the name of a shipped one. `options` override its `search` part.
+def load_space(
+    space: str | Path | Mapping[str, object] = "tutorial", options: Mapping[str, object] | None = None
+) -> SpaceSource:
+    """Read a space: a file, the name of a shipped one, or a dict like a file. `options` override its `search`.
 
-    Raises `TuneAppError` that names file, key, value and what is allowed.
+    Raises `TuneAppError` that names file, key, value and what is allowed; of a dict it says "dict".
     """
-    path = find(path_or_name)
+    if isinstance(space, Mapping):
+        name, file, content = "space", "dict", plain(space)
+    else:
+        path = find(str(space))
+        name, file, content = path.stem, str(path), read_yaml(path)
     options = options or {}
-    content = read_yaml(path)
     if not isinstance(content, dict):
-        raise TuneAppError(f"{path}: is {content!r:.60}, allowed: a mapping with space and search")
+        raise TuneAppError(f"{file}: is {content!r:.60}, allowed: a mapping with space and search")
     unknown = [key for key in content if key not in SpaceFile.model_fields]
     if unknown:
-        raise TuneAppError(f"{path}: {unknown[0]} is unknown, {choices(unknown[0], SpaceFile.model_fields)}")
-    space = check_space(content.get("space"), str(path))
-    settings = check_settings(content.get("search"), options, str(path))
-    if space.is_grid and ("num_samples" in options or "num_samples" in (content.get("search") or {})):
-        where = "--num-samples" if "num_samples" in options else f"{path}: search.num_samples"
+        raise TuneAppError(f"{file}: {unknown[0]} is unknown, {choices(unknown[0], SpaceFile.model_fields)}")
+    checked = check_space(content.get("space"), file)
+    settings = check_settings(content.get("search"), options, file)
+    if checked.is_grid and ("num_samples" in options or "num_samples" in (content.get("search") or {})):
+        where = "--num-samples" if "num_samples" in options else f"{file}: search.num_samples"
         raise TuneAppError(f"{where} does not go with a grid, which tries each of its points once")
-    return SpaceSource(path.stem, content["space"], space, settings)
+    return SpaceSource(name, content["space"], checked, settings)
 
 
 def shipped() -> dict[str, Path]:

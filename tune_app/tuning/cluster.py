@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import secrets
 import socket
 import sys
@@ -42,6 +43,10 @@ ENVIRONMENT = {
 SECONDS_TO_ANSWER = 10
 NO_CODE = next(iter(shipped().values())).parent
 """A folder of this installation without Python files: workers on other nodes import from there, if they have it."""
+NO_NODE = (
+    "this machine is no node of the cluster; allowed: ray start --address=HOST:PORT here first,"
+    " or ray job submit, which runs there"
+)
 
 
 def import_ray() -> None:
@@ -151,10 +156,13 @@ def watched(connection: Connection, again: str, finish: Callable[[], None]) -> A
 def join(where: Where, metadata: Mapping[str, str]) -> Connection:
     """Connect to a running cluster. `TuneAppError` where that cannot be done."""
     import ray
+    from ray._private.services import find_node_ids
     from ray.job_config import JobConfig
 
     address = str(where.address)
     place = answering(address)
+    if not find_node_ids():  # type: ignore[no-untyped-call]  # Ray would look for one for a minute
+        raise TuneAppError(f"--address {address}: cannot be joined: {NO_NODE}")
     labels = dict(metadata)
     if where.dashboard:
         new = f"{metadata['job_name']}-{secrets.token_hex(4)}"
@@ -172,8 +180,7 @@ def join(where: Where, metadata: Mapping[str, str]) -> Connection:
             said.seek(0)
             if b"InvalidAuthToken" in said.read():
                 raise TuneAppError(asks_for_token(address)) from None
-            lines = str(error).strip().splitlines()
-            raise TuneAppError(f"--address {address}: cannot be joined: {lines[0] if lines else error!r}") from None
+            raise TuneAppError(f"--address {address}: {why_not_joined(error)}") from None
     head = ray.get_runtime_context().gcs_address
     if authenticates() and knows_no_tokens(head):
         raise TuneAppError(
@@ -189,6 +196,18 @@ def join(where: Where, metadata: Mapping[str, str]) -> Connection:
         raise TuneAppError(f"--address {address}: cannot be joined: {reason}; allowed: --no-dashboard") from None
     url = context.dashboard_url
     return Connection((lambda: url) if url else None, head, entry)
+
+
+def why_not_joined(error: Exception) -> str:
+    """Ray's error as one line, with what is allowed."""
+    words = " ".join(str(error).split()) or repr(error)
+    found = re.findall(r"Ray: (\S+) Python: (\S+)", words)
+    if len(found) == 2:
+        cluster, here = (f"Ray {ray} and Python {python}" for ray, python in found)
+        return f"the cluster has {cluster}, this process {here}; allowed: {cluster}"
+    if "No node info found" in words:
+        return f"cannot be joined: {NO_NODE}"
+    return f"cannot be joined: {words[:300]}"
 
 
 def require_own_address(host: str) -> None:

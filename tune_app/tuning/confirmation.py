@@ -152,12 +152,15 @@ def confirm(
     `TuneAppError` where the search is going on or has no result, for an unfinished confirmation of another size,
     and where the data or versions are not those of the search.
     """
+    for option, number, most in (("--top", top, 50), ("--seeds", seeds, 1000)):
+        if not 1 <= number <= most:
+            raise TuneAppError(f"{option} is {number}, allowed: 1 to {most}")
     require_free(experiment)
     name, history = experiment.name, experiment.history
     before = load_confirmation(experiment)
     if before and before.finished and not again:
         return before
-    require_same_versions(experiment)
+    require_same_versions(experiment, announce)
     candidates = candidates_of(history, top)
     if not candidates:
         raise TuneAppError(f"{name}: has no result to confirm")

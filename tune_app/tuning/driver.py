@@ -141,21 +141,22 @@ def go_on(
 ) -> Experiment:
     """Search what is left to do, with the same data and versions as before."""
     spec, at = experiment.history.spec, searched_here(experiment.paths)
-    require_same_versions(experiment)
+    require_same_versions(experiment, announce)
     with terminable():
         data = load_data_and_ray(where.data or spec.data.source, spec.settings, where)
         require_same_data(experiment, data)
         return search_on_cluster(lambda: Search.resume(at, extension), spec, at, data, where, announce, show)
 
 
-def require_same_versions(experiment: Experiment) -> None:
-    """Raise `TuneAppError` where a version differs on which the numbers depend."""
+def require_same_versions(experiment: Experiment, announce: Callable[[str], None]) -> None:
+    """Raise `TuneAppError` where a minor version differs on which the numbers depend; tell of a patch."""
     now, then = versions(), experiment.history.spec.versions
-    changed = [f"{k} {was}, now {now[k]}" for k, was in then.items() if k in DECISIVE and now[k] != was]
+    changed = [k for k, was in then.items() if k in DECISIVE and now[k] != was]
+    differences = "; ".join(f"{k} {then[k]}, now {now[k]}" for k in changed)
+    if any(now[k].split(".")[:2] != then[k].split(".")[:2] for k in changed):
+        raise TuneAppError(f"{experiment.name}: was searched with {differences}; allowed: the same minor versions")
     if changed:
-        raise TuneAppError(
-            f"{experiment.name}: was searched with {'; '.join(changed)}; allowed: the versions it began with"
-        )
+        announce(f"{experiment.name} was searched with {differences}: numbers may differ in their last digits.")
 
 
 def require_same_data(experiment: Experiment, data: "Mnist") -> None:

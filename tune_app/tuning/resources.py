@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,10 @@ from tune_app.experiment.settings import AUTO, Settings
 GPU_BYTES_PER_TRIAL = 2_000_000_000
 """What a trial may take on a GPU: most of it is CUDA's own, the data are 55 MB and a batch is small."""
 SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_UNTOLD, SECONDS_TO_LOOK = 10.0, 60.0
+"""How long GPUs are looked at without a word, and in all: a worker has to start there, and to import torch."""
+NO_CUDA, HELD = "that torch cannot use (no CUDA)", "that others hold"
+REMEDIES = {NO_CUDA: "a torch with CUDA", HELD: "a longer --wait-for-resources"}
 
 
 @dataclass(frozen=True)
@@ -144,37 +148,59 @@ def cluster_nodes() -> dict[str, Node]:
 
 
 def with_usable_gpus(
-    nodes: dict[str, Node], settings: Settings, announce: Callable[[str], None]
+    nodes: dict[str, Node], settings: Settings, seconds: float, announce: Callable[[str], None]
 ) -> tuple[Node, ...]:
-    """The machines as trials can use them: GPUs that Ray offers and torch cannot use do not count.
+    """The machines as trials can use them: GPUs that torch cannot use, or that others hold, do not count.
 
-    Where GPUs are asked for by number, such a GPU is a `TuneAppError`.
+    Where GPUs are asked for by number, one that torch cannot use is a `TuneAppError`, and so is it if others still
+    hold all of them after `seconds`.
     """
     if settings.gpus_per_trial == 0 or not any(node.gpus for node in nodes.values()):
         return tuple(nodes.values())
+    memory = gpu_memory([name for name, node in nodes.items() if node.gpus], seconds, announce)
+    some = any(isinstance(found, float) for found in memory.values())
     usable = []
     for name, node in nodes.items():
-        gpu_bytes = gpu_memory(name) if node.gpus else math.inf
-        if gpu_bytes is not None:
-            usable.append(replace(node, gpu_bytes=gpu_bytes))
+        found = memory.get(name, math.inf)
+        if isinstance(found, float):
+            usable.append(replace(node, gpu_bytes=found))
             continue
-        offered = f"Ray offers {node.gpus:g} GPUs that torch cannot use (no CUDA)"
-        if settings.gpus_per_trial != AUTO:
-            raise TuneAppError(f"{offered}; allowed: --gpus-per-trial 0, or a torch with CUDA")
-        announce(f"{offered}: its trials run on CPUs.")
+        offered = f"Ray offers {node.gpus:g} GPU{'' if node.gpus == 1 else 's'} {found}"
+        if settings.gpus_per_trial != AUTO and not (some and found == HELD):
+            raise TuneAppError(f"{offered}; allowed: --gpus-per-trial 0, or {REMEDIES[found]}")
+        announce(f"{offered}: {'they do not count' if some else 'its trials run on CPUs'}.")
         usable.append(replace(node, gpus=0))
     return tuple(usable)
 
 
-def gpu_memory(node_id: str) -> float | None:
-    """Bytes of a GPU of that node, None where torch cannot use it."""
+def gpu_memory(nodes: Sequence[str], seconds: float, announce: Callable[[str], None]) -> dict[str, float | str]:
+    """By node, the bytes of a GPU of it, or why trials cannot use it.
+
+    If others hold all GPUs, the first to be free is waited for, up to `seconds`.
+    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    there = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    look = ray.remote(cuda_memory).options(num_cpus=0, num_gpus=0.001, scheduling_strategy=there)
-    found: float | None = ray.get(look.remote())
-    return found
+    def look(node: str) -> Any:
+        there = NodeAffinitySchedulingStrategy(node, soft=False)
+        probe = ray.remote(cuda_memory).options(num_cpus=0, num_gpus=0.001, scheduling_strategy=there)
+        return probe.remote()
+
+    looks = {node: look(node) for node in nodes}
+
+    def pending(number: int, seconds: float) -> list[Any]:
+        return ray.wait([*looks.values()], num_returns=number, timeout=seconds)[1]
+
+    left = pending(len(looks), SECONDS_UNTOLD)
+    if left:
+        longest = max(seconds, SECONDS_TO_LOOK)
+        announce(f"Waiting up to {longest:g} s for GPUs that others may hold.")
+        left = pending(len(looks), SECONDS_TO_LOOK)
+    if len(left) == len(looks):
+        left = pending(1, max(0, seconds - SECONDS_TO_LOOK))
+    for one in left:
+        ray.cancel(one)
+    return {node: HELD if one in left else ray.get(one) or NO_CUDA for node, one in looks.items()}
 
 
 def cuda_memory() -> float | None:
@@ -202,4 +228,4 @@ def wait_for_resources(seconds: float, settings: Settings, announce: Callable[[s
                 announce(f"Waiting up to {seconds:g} s for resources: {error}")
                 told = True
         time.sleep(SECONDS_BETWEEN_LOOKS)
-    return share(with_usable_gpus(nodes, settings, announce), settings)
+    return share(with_usable_gpus(nodes, settings, seconds, announce), settings)

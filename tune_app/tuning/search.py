@@ -25,6 +25,7 @@ from tune_app.experiment.record import FORMAT, Entry, RecordWriter
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import Paths, Spec
 from tune_app.experiment.states import States, digest, read_state
+from tune_app.machine import versions
 from tune_app.tuning.sampler import Sampler
 from tune_app.tuning.scheduler import Decision, decide
 from tune_app.tuning.stopwatch import Stopwatch
@@ -135,7 +136,8 @@ class Search:
 
     def begin(self) -> None:
         """Write that this process is searching, and the ends that were decided but not written before."""
-        self.write("search", event="started", host=platform.node(), pid=os.getpid())
+        others = {"versions": versions()} if versions() != self.spec.versions else {}
+        self.write("search", event="started", host=platform.node(), pid=os.getpid(), **others)
         for number in list(self.waiting):
             results = self.history.trials[number].results
             if (results and self.end_if_decided(results[-1])) or self.end_if_lost_too_often(number):

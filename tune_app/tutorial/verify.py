@@ -4,6 +4,7 @@ Nothing in a bundle is trusted: its train.py runs only if it is, byte for byte, 
 writes for its config.yaml, and what runs is that text.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -133,10 +134,12 @@ def run_script(bundle: Bundle, images: mnist.Mnist) -> Iterator[tuple[float, dic
         script, data, errors = (Path(folder) / name for name in (SCRIPT, "mnist.parquet", "stderr"))
         script.write_text(bundle.script, encoding="utf-8")
         write_parquet(images, data)
-        command = [sys.executable, "-I", str(script), "--data", str(data)]
+        command = [sys.executable, "-sP", str(script), "--data", str(data)]
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(search_path())}
+        pipe = subprocess.PIPE
         with (
             errors.open("w") as stderr,
-            subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=stderr, text=True) as process,
+            subprocess.Popen(command, cwd=folder, env=env, stdout=pipe, stderr=stderr, text=True) as process,
         ):
             try:
                 for line in process.stdout or ():
@@ -148,6 +151,11 @@ def run_script(bundle: Bundle, images: mnist.Mnist) -> Iterator[tuple[float, dic
                     raise TuneAppError(f"{bundle.folder / SCRIPT}: exit code {process.returncode}: {said[-1]:.200}")
             finally:
                 process.kill()
+
+
+def search_path() -> list[str]:
+    """Where this process finds packages, however they were installed, without the current directory."""
+    return [entry for entry in map(os.path.abspath, sys.path) if entry != str(Path.cwd())]
 
 
 def write_parquet(images: mnist.Mnist, path: Path) -> None:

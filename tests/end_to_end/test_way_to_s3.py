@@ -1,0 +1,186 @@
+"""The way to S3 as a company has it: through a proxy, and with certificates of its own."""
+
+import asyncio
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tune_app.errors import TuneAppError
+from tune_app.experiment.bucket import Bucket
+
+PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
+VARIABLES = (*PROXIES, "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
+
+
+class Relay:
+    """Passes bytes on to a server, or to where CONNECT says, and keeps the first lines of what it was asked."""
+
+    def __init__(self, server: str, certificate: ssl.SSLContext | None) -> None:
+        self.server, self.certificate = server.rpartition("/")[2], certificate
+        self.asked: list[str] = []
+        self.address = ""
+        self.loop = asyncio.new_event_loop()
+        self.up = threading.Event()
+
+    def run(self) -> None:
+        self.loop.run_until_complete(self.listen())
+        self.loop.run_forever()
+
+    async def listen(self) -> None:
+        listening = await asyncio.start_server(self.relay, "127.0.0.1", 0, ssl=self.certificate)
+        self.address = f"127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        self.up.set()
+
+    async def relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.asked += head.decode().split("\r\n")[:1]
+        method, target, _ = self.asked[-1].split()
+        host, _, port = (target if method == "CONNECT" else self.server).rpartition(":")
+        back, there = await asyncio.open_connection(host, int(port))
+        if method == "CONNECT":
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        else:
+            there.write(head)
+        await asyncio.gather(copy(reader, there), copy(back, writer))
+
+
+async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while some := await reader.read(65536):
+        writer.write(some)
+        await writer.drain()
+    writer.close()
+
+
+@contextmanager
+def relay(server: str, certificate: ssl.SSLContext | None = None) -> Iterator[Relay]:
+    one = Relay(server, certificate)
+    thread = threading.Thread(target=one.run, daemon=True)
+    thread.start()
+    assert one.up.wait(10)
+    yield one
+    one.loop.call_soon_threadsafe(one.loop.stop)
+    thread.join()
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def company(tmp_path: Path, s3_server: str) -> Iterator[tuple[Relay, Path]]:
+    """The S3 server by https, with a certificate that no system knows, and the file with that certificate."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=company"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with relay(s3_server, context) as one:
+        yield one, certificate
+
+
+def goes_round(bucket: Bucket) -> None:
+    """Write, list and read something."""
+    bucket.write("folder/x", b"content")
+    assert list(bucket.objects(recursive=True)) == ["folder/x"]
+    assert bucket.read("folder/x", 100) == b"content"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HTTP_PROXY", "http://{}"),
+        ("http_proxy", "{}/"),
+        ("HTTP_PROXY", "http://somebody:p%40ss@{}"),
+    ],
+)
+def test_a_proxy_of_the_environment_is_used(
+    bucket: Bucket, s3_server: str, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    with relay(s3_server) as proxy:
+        monkeypatch.setenv(name, value.format(proxy.address))
+        goes_round(bucket)
+    assert proxy.asked[0].startswith(f"PUT {s3_server}/{bucket.path}/folder/x")
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_PROXY", "10.0.0.1,127.0.0.1"), ("no_proxy", "*")])
+def test_it_is_not_used_where_no_proxy_says_so(
+    bucket: Bucket, s3_server: str, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    with relay(s3_server) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
+        monkeypatch.setenv(name, value)
+        goes_round(bucket)
+    assert proxy.asked == []
+
+
+@pytest.mark.parametrize("name", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+def test_a_certificate_of_the_environment_is_taken_and_without_it_the_server_is_refused(
+    bucket: Bucket, company: tuple[Relay, Path], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    server, certificate = company
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"https://{server.address}")
+    with pytest.raises(TuneAppError, match=r"^s3://test/\w+: .*SSL peer certificate [^\n]*$"):
+        bucket.objects()
+    monkeypatch.setenv(name, str(certificate))
+    goes_round(bucket)
+
+
+def test_a_proxy_passes_on_what_is_encrypted(
+    bucket: Bucket, company: tuple[Relay, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, certificate = company
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"https://{server.address}")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    with relay(server.address) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
+        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")  # not meant for https
+        goes_round(bucket)
+    assert set(proxy.asked) == {f"CONNECT {server.address} HTTP/1.1"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("HTTP_PROXY", "http://me:secret@proxy", "HTTP_PROXY: is no address of a proxy, allowed: http(s)://[USER:"),
+        ("HTTP_PROXY", "socks5://secret:1080", "HTTP_PROXY: is no address of a proxy, allowed: http(s)://[USER:"),
+        (
+            "AWS_CA_BUNDLE",
+            "/nowhere.pem",
+            "AWS_CA_BUNDLE: is /nowhere.pem, allowed: a file with certificates",
+        ),
+        ("AWS_CA_BUNDLE", "/etc", "AWS_CA_BUNDLE: is /etc, allowed: a file with certificates (PEM)"),
+    ],
+)
+def test_what_is_no_proxy_and_no_certificate_is_one_line_without_a_password(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, name: str, value: str, line: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(TuneAppError) as refused:
+        bucket.objects()
+    assert str(refused.value).startswith(line)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("region", "by_proxy"), [("eu-west-1", False), ("us-east-2", True)])
+def test_no_proxy_may_name_amazons_server_of_a_region(
+    monkeypatch: pytest.MonkeyPatch, region: str, by_proxy: bool
+) -> None:
+    from tune_app.experiment import bucket
+
+    ways: list[object] = []
+    monkeypatch.setattr(bucket, "filesystem", lambda *way: ways.append(way))
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setenv("AWS_REGION", region)
+    monkeypatch.setenv("HTTPS_PROXY", "proxy:3128")
+    monkeypatch.setenv("NO_PROXY", ".s3.eu-west-1.amazonaws.com")
+    bucket.connection()
+    assert ways == [("https", None, "http://proxy:3128" if by_proxy else None, None)]

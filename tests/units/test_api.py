@@ -1,0 +1,153 @@
+"""What Python gives to the API: dicts, NumPy's numbers and paths; and how errors call its arguments."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+import tune_app
+from tests.made_up import ask_and_start, give, spec_of
+from tune_app import Where
+from tune_app.errors import TuneAppError
+from tune_app.experiment.enqueue import enqueued_configs
+from tune_app.experiment.settings import Settings, check_settings
+from tune_app.experiment.space import load_space
+from tune_app.experiment.spec import paths
+from tune_app.tuning.search import Search
+
+FILE = """
+space:
+  level: {choice: [linear, cnn]}
+  lr: {loguniform: [0.25, 1.0]}
+  bs: {choice: [16, 32, 48]}
+  width: {choice: [1, 2], when: {level: [cnn]}}
+search: {num_samples: 5, grace_period: 0.5, early_stopping: false, max_epochs: 3}
+"""
+
+
+@pytest.mark.parametrize(
+    ("space", "search"),
+    [
+        (
+            {
+                "level": {"choice": ("linear", "cnn")},
+                "lr": {"loguniform": np.array([0.25, 1])},
+                "bs": {"choice": range(16, 49, 16)},
+                "width": {"choice": [np.int64(1), np.uint8(2)], "when": {"level": ["cnn"]}},
+            },
+            {"num_samples": np.int64(5), "grace_period": np.float32(0.5), "early_stopping": np.bool_(False)}
+            | {"max_epochs": pd.Series([3]).max()},
+        ),
+        (
+            {
+                "level": {"choice": np.array(["linear", "cnn"])},
+                "lr": {"loguniform": (np.float32(0.25), 1.0)},
+                "bs": {"choice": torch.arange(16, 49, 16)},
+                "width": MappingProxyType({"choice": pd.Series([1, 2]), "when": {"level": ("cnn",)}}),
+            },
+            {"num_samples": torch.tensor(5), "grace_period": 0.5, "early_stopping": False, "max_epochs": 3},
+        ),
+    ],
+)
+def test_a_dict_is_a_space_like_the_file_with_the_same_content(
+    tmp_path: Path, space: Mapping[str, Any], search: Mapping[str, Any]
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(FILE)
+    file, found = load_space(path), load_space({"space": space, "search": search})
+    assert (found.name, found.space, found.settings) == ("space", file.space, file.settings)
+    recorded = json.dumps([found.content, found.settings.model_dump()])
+    assert recorded == json.dumps([yaml.safe_load(FILE)["space"], file.settings.model_dump()])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"space": {"lr": 5000}}, "dict: space.lr: lr is 5000, allowed: a number, greater than 0, at most 1000"),
+        ({"space": {"bs": True}}, "dict: space.bs: bs is True, allowed: an integer, 1 or more, at most 100000"),
+        ({"space": {"level": Path("cnn")}}, "dict: space.level: level PosixPath('cnn') does not exist, "),
+        ({"space": {"bs": {"choice": {16, 32}}}}, "dict: space.bs.choice is {"),
+        ({"space": {"level": "cnn"}, "search": {"seed": np.float64(0.5)}}, "dict: search.seed is 0.5, allowed: "),
+        ({"level": "cnn"}, "dict: level is unknown, allowed: space, search"),
+        ({"space": {("lr", "bs"): 1}}, "dict: space.('lr', 'bs') is unknown, allowed: level, lr, bs"),
+        ({}, "dict: space is None, allowed: a mapping of dimensions to domains"),
+    ],
+)
+def test_a_mistake_in_a_dict_is_one_line_with_its_key(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(TuneAppError) as refused:
+        load_space(given)
+    assert str(refused.value).startswith(message)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("number", [np.int8(7), np.uint64(7), pd.Series([7]).iloc[0], torch.tensor(7), np.array(7)])
+def test_numbers_of_other_libraries_are_settings(number: object) -> None:
+    settings = check_settings({}, {"num_samples": number, "seed": number, "time_budget": number}, "file")
+    assert settings == Settings(num_samples=7, seed=7, time_budget=7)
+    assert all(type(value) in (int, float) for value in (settings.num_samples, settings.seed, settings.time_budget))
+
+
+def test_what_is_tried_first_may_be_a_path(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("config: {level: linear, lr: 0.5, bs: 64}")
+    space = load_space({"space": {"level": "linear", "lr": {"uniform": [0.1, 1]}}}).space
+    assert [found["lr"] for found in enqueued_configs([config], space, tmp_path)] == [0.5]
+
+
+@pytest.fixture
+def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finished search called x of two trials in the folder experiments."""
+    monkeypatch.chdir(tmp_path)
+    search = Search.create(spec_of("x", num_samples=2), paths(tmp_path / "experiments", "x"))
+    search.begin()
+    for value in (0.5, 0.6):
+        give(search, ask_and_start(search), *[value] * 9)
+    search.end("completed")
+    search.close()
+
+
+@pytest.mark.usefixtures("finished")
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        (lambda: tune_app.search(settings={"num_samples": 0}), "num_samples is 0, allowed: greater than or equal"),
+        (lambda: tune_app.search("grid", settings={"num_samples": 9}), "num_samples does not go with a grid"),
+        (lambda: tune_app.load_space("quick", {"early_stoping": True}), "early_stoping is unknown, did you mean"),
+        (lambda: tune_app.search(name="x"), "experiments/x: exists already, allowed: another name, or tune-app"),
+        (lambda: tune_app.search(enqueue=Path("no.yaml")), "no.yaml: cannot be read: "),
+        (lambda: tune_app.search("grid", enqueue="x:1"), "enqueue does not go with a grid"),
+        (lambda: tune_app.search({"space": {"level": "fit"}}, enqueue="x:1"), "enqueue x:1: level linear"),
+        (lambda: tune_app.search(experiments_dir="s3://A"), "experiments_dir s3://A: is no S3 URL"),
+        (lambda: tune_app.search(where=Where(data="https://me:pw@host/x")), "data: a URL with a user or password"),
+        (lambda: tune_app.search(settings={"cpus_per_trial": 9999}), "cpus_per_trial is 9999, allowed: up to"),
+        (lambda: tune_app.extend("x", {"num_samples": 1}), "num_samples is 1, allowed: more than the 2 trials"),
+        (
+            lambda: tune_app.extend("x", {"time_budget": 9}),
+            "x: all its trials have ended, so time alone",
+        ),
+        (lambda: tune_app.confirm("x", top=0), "top is 0, allowed: 1 to 50"),
+        (lambda: tune_app.confirm("x", seeds=1001), "seeds is 1001, allowed: 1 to 1000"),
+    ],
+)
+def test_an_error_names_the_argument_and_not_the_option(call: Callable[[], object], line: str) -> None:
+    with pytest.raises(TuneAppError) as refused:
+        call()
+    assert str(refused.value).startswith(line)
+    assert "--" not in str(refused.value)
+
+
+def test_what_a_command_without_an_option_would_be_is_false_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    def search() -> None:
+        raise TuneAppError("--address a--b: no -- way; allowed: --no-dashboard, ray start --address=a")
+
+    with pytest.raises(
+        TuneAppError, match=r"^address a--b: no -- way; allowed: dashboard=False, ray start --address=a$"
+    ):
+        tune_app.in_python(search)()

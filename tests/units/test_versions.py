@@ -1,0 +1,150 @@
+"""Versions of Python and packages: which may change while an experiment goes on, and which are installed."""
+
+import re
+import tomllib
+from collections.abc import Callable
+from importlib.metadata import metadata
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from tests.made_up import ask_and_start, give, spec_of
+from tune_app import machine
+from tune_app.errors import TuneAppError
+from tune_app.experiment.history import load_experiment
+from tune_app.experiment.spec import paths
+from tune_app.output.export import trial_again
+from tune_app.tuning import confirmation, driver, search
+from tune_app.tuning.cluster import Where
+from tune_app.tuning.search import Search
+
+ROOT = Path(__file__).parent.parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PINS = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+THEN = {"python": "3.12.3", "torch": "2.13.0", "optuna": "5.0.0", "numpy": "2.4.6"}
+
+GoOn = Callable[[Callable[[str], None]], object]
+
+
+class Far(Exception):
+    """So far it went on."""
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes this process one with other versions than those of then; it goes on until data would be loaded."""
+
+    def load(*_: object) -> None:
+        raise Far
+
+    for module in (driver, confirmation):
+        monkeypatch.setattr(module, "load_data_and_ray", load)
+
+    def change(**others: str) -> None:
+        for module in (driver, search):
+            monkeypatch.setattr(module, "versions", lambda: machine.versions() | THEN | others)
+
+    return change
+
+
+def interrupted(folder: Path) -> list[GoOn]:
+    """An experiment that was interrupted, with the versions of then: what resumes, extends and confirms it."""
+    spec = spec_of("x", num_samples=2)
+    begun = Search.create(spec.model_copy(update={"versions": spec.versions | THEN}), paths(folder, "x"))
+    give(begun, ask_and_start(begun), 0.5, 0.6)
+    begun.close()
+    x = load_experiment("x", folder)
+
+    def show(*_: object) -> None:
+        """Nobody looks."""
+
+    return [
+        lambda announce: driver.resume(x, Where(), announce, show),
+        lambda announce: driver.extend(x, {"num_samples": 3}, Where(), announce, show),
+        lambda announce: confirmation.confirm(x, 5, 10, False, Where(), announce, show),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("others", "difference"),
+    [
+        ({"python": "3.12.4"}, "python 3.12.3, now 3.12.4"),
+        ({"torch": "2.13.0+cpu"}, "torch 2.13.0, now 2.13.0+cpu"),
+        ({"numpy": "2.4.7", "optuna": "5.0.1"}, "optuna 5.0.0, now 5.0.1; numpy 2.4.6, now 2.4.7"),
+    ],
+)
+def test_a_patch_of_python_or_a_package_is_mentioned_and_everything_goes_on(
+    tmp_path: Path, now: Callable[..., None], others: dict[str, str], difference: str
+) -> None:
+    now(**others)
+    for go_on in interrupted(tmp_path):
+        told: list[str] = []
+        with pytest.raises(Far):
+            go_on(told.append)
+        assert told == [f"x was searched with {difference}: numbers may differ in their last digits."]
+
+
+@pytest.mark.parametrize(("name", "version"), [("python", "3.13.3"), ("torch", "2.14.0"), ("numpy", "3.4.6")])
+def test_a_minor_version_of_python_or_a_package_is_refused(
+    tmp_path: Path, now: Callable[..., None], name: str, version: str
+) -> None:
+    now(**{name: version})
+    for go_on in interrupted(tmp_path):
+        with pytest.raises(TuneAppError) as refused:
+            go_on(print)
+        said = f"x: was searched with {name} {THEN[name]}, now {version}; allowed: the same minor versions"
+        assert str(refused.value) == said
+
+
+def test_what_a_training_is_compared_with_names_every_patch_of_the_search(
+    tmp_path: Path, now: Callable[..., None]
+) -> None:
+    interrupted(tmp_path)
+    for patch in ("2.13.1", "2.13.2", "2.13.1"):
+        now(torch=patch)
+        resumed = Search.resume(paths(tmp_path, "x"))
+        resumed.begin()
+        resumed.close()
+    _, recorded = trial_again(load_experiment("x", tmp_path), 0)
+    assert recorded is not None
+    found = {name: recorded["versions"][name] for name in ("python", "torch")}
+    assert found == {"python": "3.12.3", "torch": "2.13.0, 2.13.1, 2.13.2"}
+
+
+@pytest.mark.parametrize("versions", [5, "2.13.1", {"torch": 2}])
+def test_versions_that_make_no_sense_are_named_with_their_line(tmp_path: Path, versions: object) -> None:
+    begun = Search.create(spec_of("x"), paths(tmp_path, "x"))
+    begun.record.append({"kind": "search", "event": "started", "time": 1.0, "versions": versions})
+    begun.close()
+    with pytest.raises(TuneAppError, match=r"record.jsonl, line 2: the entry makes no sense: \w+$"):
+        load_experiment("x", tmp_path)
+
+
+def test_every_pin_of_constraints_lies_in_the_range_of_pyproject() -> None:
+    wanted = [*PROJECT["dependencies"], *chain(*PROJECT["optional-dependencies"].values())]
+    pins = {name.lower().replace("_", "-"): version for name, version in PINS.items()}
+    required = [found for found in map(Requirement, wanted) if found.name != PROJECT["name"]]
+    assert len(required) > len(PROJECT["dependencies"])
+    assert [str(one) for one in required if pins[one.name.lower()] not in one.specifier] == []
+
+
+def test_no_package_but_ray_is_held_to_one_minor_release() -> None:
+    ranges = {found.name: found.specifier for found in map(Requirement, PROJECT["dependencies"])}
+    pins = {name: Version(PINS[name]) for name in ranges}
+    held = [name for name, pin in pins.items() if f"{pin.major}.{pin.minor + 2}.1" not in ranges[name]]
+    assert held == ["ray"]  # some of what is used of it is not its public interface
+
+
+@pytest.mark.parametrize("python", ["3.11.0", "3.12.1", "3.13.9", "3.14.2"])
+def test_every_python_that_ray_declares_is_taken_and_setup_looks_for_it(python: str) -> None:
+    assert python in SpecifierSet(PROJECT["requires-python"])
+    minor = python.rpartition(".")[0]
+    assert f"Programming Language :: Python :: {minor}" in (metadata("ray").get_all("Classifier") or [])
+    setup = (ROOT / "scripts" / "setup").read_text()
+    assert f" python{minor}" in setup
+    least, most = map(int, re.findall(r"\(3, (\d+)\)", setup))
+    assert least <= int(minor.partition(".")[2]) <= most
