@@ -61,5 +61,7 @@ def test_train_py_needs_four_packages_and_nothing_of_tune_app(best: Path, tmp_pa
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found = [float(line.split()[-1]) for line in done.stdout.splitlines()]
-    assert found == read_bundle(best).valid_accuracies
+    words = [line.split() for line in done.stdout.splitlines()]
+    recorded = read_bundle(best)
+    assert [float(line[4]) for line in words] == recorded.valid_accuracies
+    assert [float(line[7]) for line in words] == recorded.valid_losses
