@@ -31,7 +31,7 @@ def test_the_exported_weights_tell_the_validation_images_as_well_as_exported(bes
     assert done.returncode == 0, done.stderr
     found = [image["class"] for image in json.loads(done.stdout)]
     hits = int((np.array(found) == valid.y).sum())
-    assert hits / len(valid.y) == read_bundle(best).metrics.valid_accuracy
+    assert hits / len(valid.y) == read_bundle(best).metrics["valid_accuracy"]
 
 
 def test_verify_says_that_the_numbers_come_back(best: Path) -> None:
