@@ -56,11 +56,10 @@ def answer(confirmation: Confirmation) -> list[str]:
     tested = confirmation.tested
     if tested:
         times = "once" if confirmation.tests_read == 1 else f"{confirmation.tests_read} times for this search"
-        (of, (value, (low, high))), *others = confirmation.test_values.items()
-        beside = "".join(f"; {other.on_test.replace('_', ' ')} {value:.4f}" for other, (value, _) in others)
+        of, (value, (low, high)) = next(iter(confirmation.test_values.items()))
         lines.append(
             f"{of.on_test.replace('_', ' ').capitalize()}: {value:.4f}, 95 % interval {low:.4f} to {high:.4f},"
-            f" on {tested['images']:,} images, read {times}{beside}"
+            f" on {tested['images']:,} images, read {times}"
         )
     elif confirmation.finished and mean is not None:
         lines.append("The data have no test images, so nothing was tested.")
