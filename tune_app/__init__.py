@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tune_app.errors import TuneAppError
 
+__version__ = "0.1.0"
+
 if TYPE_CHECKING:
     from tune_app.api import Where, confirm, extend, load_experiment, load_space, resume, search
 

@@ -9,13 +9,16 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from tune_app import __version__
+
 LOADED = time.monotonic()
-PACKAGES = ("tune_app", "torch", "ray", "optuna", "numpy")
+PACKAGES = ("torch", "ray", "optuna", "numpy")
 
 
 def versions() -> dict[str, str]:
     """Python's version and those of the packages that decide what is computed."""
-    return {"python": platform.python_version()} | {name: installed(name) for name in PACKAGES}
+    ours = {"python": platform.python_version(), "tune_app": __version__}
+    return ours | {name: installed(name) for name in PACKAGES}
 
 
 @cache

@@ -135,31 +135,6 @@ def test_why_ray_does_not_join_is_one_line(call: Callable[[], object], line: str
     assert why_not_joined(error.value) == line
 
 
-TAKEN = """
-import sys, ray
-ray.init(address=sys.argv[1], namespace="SUPERVISOR_ACTOR_RAY_NAMESPACE", log_to_driver=False)
-@ray.remote(num_cpus=0)
-class Other: ...
-ray.get(Other.options(name="_ray_internal_job_actor_taken", lifetime="detached").remote().__ray_ready__.remote())
-"""
-
-
-def test_a_job_that_cannot_be_entered_on_a_cluster_is_one_line_and_leaves_nothing(
-    tmp_path: Path, small_data: Path, address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    subprocess.run([sys.executable, "-c", TAKEN, address], env=environment(tmp_path), timeout=60, check=True)
-    config = json.dumps({"metadata": {"job_submission_id": "taken"}})
-    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", config)
-    done = tune_app(tmp_path, "search", "quick", "--data", small_data, "--address", address)
-    assert done.returncode == 1
-    assert done.stderr.startswith(
-        f"Error: --address {address}: cannot be joined: The name _ray_internal_job_actor_"
-    )
-    assert done.stderr.endswith("; allowed: --no-dashboard\n")
-    assert done.stderr.count("\n") == 1
-    assert not (tmp_path / "experiments").exists()
-
-
 def test_a_search_on_a_cluster_is_planned_there(tmp_path: Path, small_data: Path, address: str) -> None:
     (tmp_path / "space.yaml").write_text(SPACE)
     options = ("space.yaml", "--data", small_data, "--address", address, "--max-concurrent-trials", 1)
@@ -265,35 +240,6 @@ def test_what_another_ray_or_uv_would_give_its_workers_does_not_reach_those_of_o
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("2 trials: 2 completed, ")
-
-
-def test_the_entry_of_our_own_job_says_how_the_search_goes_whatever_ray_makes_of_it(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", ENTRY]
-    done = subprocess.run(
-        command, env=environment(tmp_path), capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    id_, entered, labelled, ended = json.loads(done.stdout)
-    assert id_ == "a-b-c"
-    assert (entered["status"], entered["metadata"]) == ("RUNNING", {"job_name": "a: b/c"})
-    assert (labelled["status"], labelled["error_type"], labelled["end_time"]) == ("RUNNING", None, None)
-    assert labelled["metadata"] == {"job_name": "a: b/c", "best": "0.9"}
-    assert (ended["status"], ended["message"]) == ("FAILED", "The search ended: error.")
-    assert ended["end_time"] >= ended["start_time"] == entered["start_time"]
-
-
-ENTRY = """
-import json
-from tune_app.tuning import job, local_cluster
-with local_cluster.local_cluster({"job_name": "a: b/c"}, "127.0.0.1", False) as entry:
-    seen = [job.read(entry.id)]
-    failed = {"status": "FAILED", "error_type": "JOB_SUPERVISOR_ACTOR_DIED", "end_time": 1}
-    job.write(entry.id, {**seen[0], **failed})
-    job.label(entry, {"best": "0.9"})
-    seen.append(job.read(entry.id))
-    job.end(entry, "error")
-    print(json.dumps([entry.id, *seen, job.read(entry.id)]))
-"""
 
 
 def program_of(pid: int) -> str:

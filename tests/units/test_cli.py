@@ -47,7 +47,7 @@ def test_every_command_has_help_with_an_example() -> None:
         "resume",
         "extend",
         "confirm",
-        "submit",
+        "package",
         "list",
         "remove",
         "status",

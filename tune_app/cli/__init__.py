@@ -6,15 +6,16 @@ import sys
 
 import click
 
+from tune_app import __version__
 from tune_app.cli.bundle import predict, verify
 from tune_app.cli.confirm import confirm
 from tune_app.cli.dashboard import dashboard
 from tune_app.cli.experiments import export, list_experiments, remove, status
 from tune_app.cli.levels import levels
+from tune_app.cli.package import package
 from tune_app.cli.plan import plan
 from tune_app.cli.report import report, results
 from tune_app.cli.search import extend, resume, search
-from tune_app.cli.submit import submit
 from tune_app.cli.train import train
 from tune_app.cli.validate import validate
 from tune_app.errors import TuneAppError
@@ -52,7 +53,7 @@ def prepare_streams() -> None:
 
 
 @click.group("tune-app", cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="tune_app")
+@click.version_option(__version__)
 def main() -> None:
     """Search hyperparameters of "What is torch.nn really?" on MNIST with Ray Tune.
 
@@ -66,7 +67,7 @@ for command in (
     resume,
     extend,
     confirm,
-    submit,
+    package,
     list_experiments,
     remove,
     status,

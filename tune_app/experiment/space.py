@@ -120,9 +120,8 @@ def load_space(
 
 
 def shipped() -> dict[str, Path]:
-    """The shipped space files by name: inside an installed package, beside it in a checkout."""
-    package = Path(__file__).parent.parent
-    folder = next(f for f in (package / "search_spaces", package.parent / "search_spaces") if f.is_dir())
+    """The shipped space files by name."""
+    folder = Path(__file__).parent.parent / "search_spaces"
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 

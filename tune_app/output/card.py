@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tune_app.experiment.history import Experiment
-from tune_app.output.view import config_words
-from tune_app.tutorial.levels import LEVELS
+from tune_app.tutorial.levels import LEVELS, config_words
 from tune_app.tutorial.mnist import original_digest
 
 CARD = """\

@@ -7,7 +7,8 @@ from rich.text import Text
 from tune_app.experiment.confirmation import Confirmation
 from tune_app.experiment.race import ROUNDS
 from tune_app.output.terminal import print_renderable
-from tune_app.output.view import config_words, duration
+from tune_app.output.view import duration
+from tune_app.tutorial.levels import config_words
 
 OUTCOMES = {
     "racing": "still in the race",

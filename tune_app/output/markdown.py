@@ -5,7 +5,8 @@ from tune_app.experiment.history import Experiment
 from tune_app.output.confirmation import answer
 from tune_app.output.repeat import repetition
 from tune_app.output.summary import seconds
-from tune_app.output.view import comparison, config_words, counts, duration
+from tune_app.output.view import comparison, counts, duration
+from tune_app.tutorial.levels import config_words
 
 MOST_SHOWN = 10
 

@@ -10,22 +10,11 @@ from rich.text import Text
 from tune_app.experiment.history import COMPLETED, FAILED, INTERRUPTED, RUNNING, STOPPED, Experiment, Trial
 from tune_app.experiment.record import Entry
 from tune_app.output.summary import baseline, seconds
-from tune_app.tutorial.levels import Config
+from tune_app.tutorial.levels import config_words
 from tune_app.tutorial.metric import METRICS
 
 MOST_SHOWN = 200
 """Trials in a table: ten thousand take seconds to print and nobody reads them."""
-
-
-def config_words(config: Config) -> str:
-    """A config in one line: cnn, lr 0.1, bs 64, momentum 0.9; a weight decay of 0 and a width of 1 go unsaid."""
-    unsaid = {"weight_decay": 0, "width": 1}
-    numbers = (
-        f"{name} {value:.4g}"
-        for name, value in config.items()
-        if isinstance(value, (int, float)) and unsaid.get(name) != value
-    )
-    return ", ".join([str(config["level"]), *numbers])
 
 
 def duration(value: float) -> str:

@@ -174,6 +174,8 @@ def run_trials(
 
     def make(attempt: Attempt) -> TuneTrial:
         work = Work(
+            trial=attempt.trial.number,
+            metric=settings.metric,
             config=attempt.trial.config,
             seed=attempt.trial.seed,
             max_epochs=attempt.epochs,

@@ -3,7 +3,6 @@
 import logging
 import os
 import re
-import secrets
 import socket
 import sys
 import tempfile
@@ -15,8 +14,6 @@ from typing import IO
 
 from tune_app.errors import TuneAppError
 from tune_app.experiment.space import shipped
-from tune_app.tuning import job
-from tune_app.tuning.job import Job, ended
 from tune_app.tuning.local_cluster import dashboard_address, local_cluster
 from tune_app.tuning.lookout import lookout
 from tune_app.tuning.process import away_from_code, variables
@@ -85,12 +82,11 @@ class Connection:
     """A connection to Ray.
 
     dashboard: asks where it is, HOST:PORT: None while it comes up, `TuneAppError` if it does not. head: the address
-    of a cluster that was joined. job: where the dashboard can be told of the best so far.
+    of a cluster that was joined.
     """
 
     dashboard: Callable[[], str | None] | None = None
     head: str | None = None
-    job: Job | None = None
 
 
 @contextmanager
@@ -133,9 +129,7 @@ def connected(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]
 
     if where.address is not None:
         try:
-            connection = join(where, metadata)
-            with ended(connection.job) if connection.job else nullcontext():
-                yield connection
+            yield join(where, metadata)
         finally:
             with undisturbed():
                 ray.shutdown()
@@ -144,8 +138,8 @@ def connected(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]
         require_own_address(where.dashboard_host)
         require_token_if_open(where.dashboard_host)
     dashboard_host = where.dashboard_host if where.dashboard else None
-    with local_cluster(metadata, dashboard_host, where.verbose) as own_job:
-        yield Connection(dashboard_address if where.dashboard else None, job=own_job)
+    with local_cluster(metadata, dashboard_host, where.verbose):
+        yield Connection(dashboard_address if where.dashboard else None)
 
 
 def watched(connection: Connection, again: str, finish: Callable[[], None]) -> AbstractContextManager[None]:
@@ -163,10 +157,6 @@ def join(where: Where, metadata: Mapping[str, str]) -> Connection:
     place = answering(address)
     if not find_node_ids():  # type: ignore[no-untyped-call]  # Ray would look for one for a minute
         raise TuneAppError(f"--address {address}: cannot be joined: {NO_NODE}")
-    labels = dict(metadata)
-    if where.dashboard:
-        new = f"{metadata['job_name']}-{secrets.token_hex(4)}"
-        labels[job.ID_IN_METADATA] = job.submitted() or job.id_of(new)
     with tempfile.TemporaryFile() as said:
         try:
             with undisturbed(), stderr_into(said), away_from_code(NO_CODE):
@@ -174,7 +164,7 @@ def join(where: Where, metadata: Mapping[str, str]) -> Connection:
                     address=place,
                     log_to_driver=where.verbose,
                     configure_logging=where.verbose,
-                    job_config=JobConfig(metadata=labels),
+                    job_config=JobConfig(metadata=dict(metadata)),
                 )
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             said.seek(0)
@@ -187,15 +177,8 @@ def join(where: Where, metadata: Mapping[str, str]) -> Connection:
             f"--address {address}: the cluster knows no tokens, and its workers would die of this one; allowed:"
             " RAY_AUTH_MODE=disabled"
         )
-    if not where.dashboard:
-        return Connection(head=head)
-    try:
-        entry = job.take_up(labels[job.ID_IN_METADATA], metadata)
-    except (ray.exceptions.RayError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise TuneAppError(f"--address {address}: cannot be joined: {reason}; allowed: --no-dashboard") from None
-    url = context.dashboard_url
-    return Connection((lambda: url) if url else None, head, entry)
+    url = context.dashboard_url if where.dashboard else None
+    return Connection((lambda: url) if url else None, head)
 
 
 def why_not_joined(error: Exception) -> str:

@@ -13,8 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 from tune_app.errors import TuneAppError
-from tune_app.tuning import job, no_agent
-from tune_app.tuning.job import Job
+from tune_app.tuning import no_agent
 from tune_app.tuning.process import away_from_code, variables
 from tune_app.tuning.reaper import marked, reaper
 from tune_app.tuning.resources import available_cpus
@@ -34,11 +33,11 @@ LONGEST_TEMPORARY = 29
 
 
 @contextmanager
-def local_cluster(metadata: Mapping[str, str], dashboard_host: str | None, verbose: bool) -> Iterator[Job | None]:
+def local_cluster(metadata: Mapping[str, str], dashboard_host: str | None, verbose: bool) -> Iterator[None]:
     """Be connected to a Ray that is reachable from this machine alone; its dashboard, if any, comes up meanwhile.
 
     metadata: shown beside the search's job in the dashboard. dashboard_host: None for no dashboard. verbose: with
-    Ray's own words. Yields the job, None without a dashboard. Raises `TuneAppError` where Ray does not come up.
+    Ray's own words. Raises `TuneAppError` where Ray does not come up.
     """
     import ray
 
@@ -47,21 +46,20 @@ def local_cluster(metadata: Mapping[str, str], dashboard_host: str | None, verbo
         look_again()
         try:
             with undisturbed(), marked(temporary):
-                entry = start(temporary, metadata, dashboard_host, verbose)
-            yield entry
+                start(temporary, metadata, dashboard_host, verbose)
+            yield
         finally:
             with undisturbed():
                 ray.shutdown()
 
 
-def start(temporary: Path, metadata: Mapping[str, str], dashboard_host: str | None, verbose: bool) -> Job | None:
+def start(temporary: Path, metadata: Mapping[str, str], dashboard_host: str | None, verbose: bool) -> None:
     """Start Ray with its files in `temporary`; all else is as `local_cluster` says."""
     import ray
     from ray.job_config import JobConfig
 
     nothing = temporary / "empty"
     nothing.mkdir()
-    entry = Job(job.id_of(metadata["job_name"]), own=True) if dashboard_host else None
     with only_here_and_what_is_used(dashboard_host is not None, verbose), away_from_code(nothing):
         try:
             ray.init(
@@ -72,14 +70,11 @@ def start(temporary: Path, metadata: Mapping[str, str], dashboard_host: str | No
                 object_store_memory=OBJECT_STORE_BYTES,
                 log_to_driver=verbose,
                 configure_logging=verbose,
-                job_config=JobConfig(metadata={**metadata, **({job.ID_IN_METADATA: entry.id} if entry else {})}),
+                job_config=JobConfig(metadata=dict(metadata)),
                 _temp_dir=str(temporary),
             )
         except Exception as error:  # Ray raises nothing more special
             raise TuneAppError(why_not_started(error, temporary)) from None
-    if entry:
-        job.enter(entry, metadata)
-    return entry
 
 
 def dashboard_address() -> str | None:

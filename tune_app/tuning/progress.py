@@ -11,7 +11,8 @@ from rich.text import Text
 
 from tune_app.experiment.history import COMPLETED, FAILED, PENDING, RUNNING, STOPPED, History, Trial
 from tune_app.output.terminal import can_draw, console
-from tune_app.output.view import config_words, duration
+from tune_app.output.view import duration
+from tune_app.tutorial.levels import config_words
 from tune_app.tutorial.metric import Metric
 
 SECONDS_BETWEEN_REFRESHES = 0.25

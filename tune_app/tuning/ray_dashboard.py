@@ -2,13 +2,10 @@
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import History
-from tune_app.tuning import job
 from tune_app.tuning.cluster import Connection
-from tune_app.tuning.job import Job
 from tune_app.tuning.signals import interruptible
 from tune_app.tuning.tokens import authenticates, token_file
 from tune_app.tutorial.metric import Metric
@@ -24,10 +21,10 @@ class RayDashboard:
     def __init__(
         self, connection: Connection, experiment: str, metric: Metric, announce: Callable[[str], None]
     ) -> None:
-        self.ask, self.job, self.announce = connection.dashboard, connection.job, announce
+        self.ask, self.announce = connection.dashboard, announce
         self.address: str | None = None
         self.began = time.monotonic()
-        self.metrics, self.best = None, ""
+        self.metrics = None
         if self.ask:
             from tune_app.tuning.metrics import Metrics  # imports what only a dashboard needs
 
@@ -39,21 +36,6 @@ class RayDashboard:
         self.look()
         if self.metrics:
             self.metrics.update(history, last)
-        if self.job:
-            self.tell(self.job, history, last)
-
-    def tell(self, entry: Job, history: History, last: bool) -> None:
-        """Show in the job what is the best so far, and how the search ended, if Ray's store answers."""
-        from ray.exceptions import RpcError
-
-        with suppress(RpcError):
-            metric, found = history.metric, history.best
-            best = f"{metric.value(found):.4f} (trial {found['trial']})" if found else ""
-            if best != self.best:
-                job.label(entry, {f"best_{metric.name}": best})
-                self.best = best
-            if last and history.end:
-                job.end(entry, history.end["reason"])
 
     def look(self) -> None:
         """Announce the address if it is new, or why there will be none."""

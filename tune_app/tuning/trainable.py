@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -11,7 +12,7 @@ import ray
 
 from tune_app.errors import TuneAppError
 from tune_app.machine import cpu_model, peak_memory, seconds_running
-from tune_app.tutorial.levels import Config
+from tune_app.tutorial.levels import Config, config_words
 
 if TYPE_CHECKING:  # torch takes a second to import, and only workers need it
     from tune_app.tutorial.mnist import Mnist
@@ -24,6 +25,8 @@ class Work(TypedDict):
     `data` and `state` refer to the object store: a `Mnist`, and the training state at result `after` (None: begin).
     """
 
+    trial: int
+    metric: str
     config: Config
     seed: int
     max_epochs: float
@@ -71,7 +74,7 @@ class TutorialTrial:
 
         torch.set_num_threads(work["threads"])
         self.device = torch.device("cuda" if work["gpu"] else "cpu")
-        self.work: Work | None = work
+        self.work, self.begun = work, False
 
     def begin(self, work: Work) -> None:
         """Build the model, from scratch or from a state."""
@@ -97,14 +100,19 @@ class TutorialTrial:
 
         begun = time.perf_counter()
         waited = begun - self.waiting_since
-        if self.work is not None:
+        if not self.begun:
             self.begin(self.work)
-            self.work = None
+            self.begun = True
         started = time.perf_counter()
         result = next(self.results)
         self.waiting_since = time.perf_counter()
+        values = asdict(result)
+        words = f"trial {self.work['trial']}, epoch {result.epoch:g}: {values[self.work['metric']]:.4f}"
+        print(
+            f"{words}; {config_words(self.work['config'])}", file=sys.stderr, flush=True
+        )  # its log, in the dashboard
         return Report(
-            **asdict(result),
+            **values,
             diverged=result.diverged,
             parameters=self.parameters,
             start_seconds=started - begun,

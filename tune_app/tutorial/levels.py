@@ -120,3 +120,14 @@ def complete(config: Mapping[str, object]) -> Config:
         raise TuneAppError(f"level '{level.name}' has no {unknown[0]!r}, {allowed}")
     numbers = {**level.defaults, **{k: v for k, v in config.items() if k != "level"}}
     return {"level": level.name} | {name: HYPERPARAMETERS[name].check(v) for name, v in numbers.items()}
+
+
+def config_words(config: Config) -> str:
+    """A config in one line: cnn, lr 0.1, bs 64, momentum 0.9; a weight decay of 0 and a width of 1 go unsaid."""
+    unsaid = {"weight_decay": 0, "width": 1}
+    numbers = (
+        f"{name} {value:.4g}"
+        for name, value in config.items()
+        if isinstance(value, (int, float)) and unsaid.get(name) != value
+    )
+    return ", ".join([str(config["level"]), *numbers])

@@ -32,7 +32,8 @@ from tune_app.output.report.elements import (
     table,
 )
 from tune_app.output.summary import seconds
-from tune_app.output.view import comparison, config_words, counts, duration
+from tune_app.output.view import comparison, counts, duration
+from tune_app.tutorial.levels import config_words
 from tune_app.tutorial.metric import METRICS
 
 SHOWN_OPEN = 10
