@@ -68,12 +68,18 @@ def test_every_command_has_help_with_an_example() -> None:
             assert isinstance(option, click.Argument) or option.help, (name, option.name)
 
 
-def test_the_options_of_search_are_those_of_the_settings_and_no_others() -> None:
+def test_each_setting_is_an_option_of_search_and_a_row_of_the_docs() -> None:
     from tune_app.experiment.settings import Settings
 
-    options = {p.name for p in COMMANDS["search"].params}
-    assert set(Settings.model_fields) - {"early_stopping"} <= options
-    assert "no_early_stopping" in options
+    options = {p.name: p for p in COMMANDS["search"].params if isinstance(p, click.Option)}
+    rows = []
+    for name, field in Settings.model_fields.items():
+        assert field.description
+        assert options[name].help == f"{field.description[0].upper()}{field.description[1:]}."
+        default = "" if field.default is None else f"{str(field.default).lower()} "
+        rows.append(f"| `{name}` | {default}| {field.description} |")
+    docs = (Path(__file__).parents[2] / "docs" / "spaces.md").read_text()
+    assert "\n".join(["| key | default | meaning |", "|--|--|--|", *rows, "\n"]) in docs
 
 
 @pytest.mark.parametrize(

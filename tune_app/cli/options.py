@@ -4,9 +4,13 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
+from pydantic import BeforeValidator
+from pydantic.fields import FieldInfo
+
+from tune_app.experiment.settings import Settings
 
 from tune_app.typed_path import typed_path
 
@@ -126,40 +130,25 @@ WHERE = (
 
 
 def settings_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that override a file's `search`; the command receives those that were given as `settings`."""
-
-    names: list[str] = []
+    """An option for each setting, made from its field; the command receives those that were given as `settings`."""
 
     @functools.wraps(command)
-    def with_settings(*, no_early_stopping: bool, **given: Any) -> None:
-        settings = {name: given.pop(name) for name in names}
-        settings = {name: value for name, value in settings.items() if value is not None}
-        if no_early_stopping:
-            settings["early_stopping"] = False
-        command(settings=settings, **given)
+    def with_settings(**given: Any) -> None:
+        settings = {name: given.pop(name) for name in Settings.model_fields}
+        command(settings={name: value for name, value in settings.items() if value is not None}, **given)
 
-    for option in reversed(SETTINGS):
-        with_settings = option(with_settings)
-    parameters: list[click.Option] = with_settings.__click_params__[-len(SETTINGS) :]  # type: ignore[attr-defined]
-    names += [str(p.name) for p in parameters if p.name != "no_early_stopping"]
-    return with_settings
+    made: Callable[..., None] = with_settings
+    for name, field in reversed(Settings.model_fields.items()):
+        made = setting_option(name, field)(made)
+    return made
 
 
-SETTINGS = (
-    click.option("--num-samples", type=int, help="Number of trials."),
-    click.option("--sampler", help="How configs are proposed: random or tpe."),
-    click.option("--max-epochs", type=int, help="Epochs of a trial that is never stopped."),
-    click.option("--results-per-epoch", type=int, help="How often an epoch is validated."),
-    click.option("--grace-period", type=float, help="Epochs before a trial may be stopped."),
-    click.option("--reduction-factor", type=float, help="One in so many trials passes a rung."),
-    click.option("--no-early-stopping", is_flag=True, help="Train every trial to the end."),
-    click.option("--metric", help="What is optimized: valid_accuracy or valid_loss."),
-    click.option("--target", type=float, help="End when the metric is this good."),
-    click.option("--seed", type=int, help="The same seed proposes the same configs."),
-    click.option("--time-budget", help="End after so long: 90, 90s, 10m or 2h."),
-    click.option("--max-concurrent-trials", type=int, help="At most so many trials at a time."),
-    click.option("--max-failures", type=int, help="How often a trial that lost its worker is tried again."),
-    click.option("--trial-timeout", help="A trial without a result for so long hangs, and is tried again."),
-    click.option("--cpus-per-trial", type=float, help="CPUs that each trial holds."),
-    click.option("--gpus-per-trial", help="GPUs that each trial holds; fractions share one.  [default: auto]"),
-)
+def setting_option(name: str, field: FieldInfo) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The option of a setting: a switch, a number, or a text, such as the 90s of a duration, to be checked."""
+    option, text = name.replace("_", "-"), str(field.description)
+    words = f"{text[0].upper()}{text[1:]}."
+    if field.annotation is bool:
+        return click.option(f"--{option}/--no-{option}", default=None, help=words)
+    is_text = any(isinstance(part, BeforeValidator) for part in field.metadata)
+    kinds = () if is_text else (field.annotation, *get_args(field.annotation))
+    return click.option(f"--{option}", type=next((kind for kind in (int, float) if kind in kinds), str), help=words)

@@ -42,27 +42,46 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True)
 
     num_samples: int = Field(24, ge=1, le=1_000_000, description="number of trials; a grid has its own")
-    sampler: Literal["random", "tpe"] = Field("tpe", description="how configs are proposed")
+    sampler: Literal["random", "tpe"] = Field(
+        "tpe",
+        description="how configs are proposed: random, or tpe, which learns from the trials before (Optuna's)",
+    )
     max_epochs: int = Field(5, ge=1, le=10_000, description="epochs of a trial that is never stopped")
-    results_per_epoch: int = Field(4, ge=1, le=1000, description="how often an epoch is validated")
+    results_per_epoch: int = Field(
+        4, ge=1, le=1000, description="how often an epoch is validated, and a trial may be stopped or resumed"
+    )
     grace_period: float = Field(1, gt=0, description="epochs before a trial may be stopped: the first rung")
-    reduction_factor: float = Field(3, gt=1, le=1000, description="one in so many trials passes a rung")
+    reduction_factor: float = Field(
+        3, gt=1, le=1000, description="one in so many trials passes a rung; the next rung is so many times higher"
+    )
     early_stopping: bool = Field(True, description="stop hopeless trials (ASHA)")
-    metric: Literal["valid_accuracy", "valid_loss"] = Field("valid_accuracy", description="what is optimized")
+    metric: Literal["valid_accuracy", "valid_loss"] = Field(
+        "valid_accuracy", description="what is optimized: valid_accuracy, or valid_loss"
+    )
     target: float | None = Field(None, description="end the search when the metric is this good")
-    seed: int = Field(0, ge=0, lt=2**32, description="the same seed proposes the same configs")
+    seed: int = Field(
+        0,
+        ge=0,
+        lt=2**32,
+        description="the same seed proposes the same configs (with tpe: if trials end in the same order)",
+    )
     time_budget: Annotated[float | None, BeforeValidator(seconds)] = Field(
-        None, gt=0, description="end the search after so many seconds (or 90s, 10m, 2h)"
+        None, gt=0, description="end the search after so many seconds, or 90s, 10m, 2h"
     )
     max_concurrent_trials: int | None = Field(None, ge=1, description="at most so many trials at a time")
-    max_failures: int = Field(2, ge=0, le=100, description="how often a trial that lost its worker is tried again")
-    trial_timeout: Annotated[float | None, BeforeValidator(seconds)] = Field(
-        None, gt=0, description="a trial without a result for so long has lost its worker (or 90s, 10m, 2h)"
+    max_failures: int = Field(
+        2, ge=0, le=100, description="how often a trial that lost its worker is tried again, from its last result"
     )
-    cpus_per_trial: float = Field(1, gt=0, description="CPUs that each trial holds")
+    trial_timeout: Annotated[float | None, BeforeValidator(seconds)] = Field(
+        None,
+        gt=0,
+        description="a trial hangs after so many seconds (or 90s, 10m, 2h) without a result: a new worker tries it",
+    )
+    cpus_per_trial: float = Field(1, gt=0, description="CPUs that each trial holds, and its threads")
     gpus_per_trial: Annotated[Literal["auto"] | Annotated[float, Field(ge=0)], BeforeValidator(number_or_auto)] = (
         Field(
-            AUTO, description="GPUs that each trial holds; auto: as many trials share each as fit, 0 without GPUs"
+            AUTO,
+            description="GPUs that each trial holds, or a part of one; auto: as many trials share each as fit",
         )
     )
 
