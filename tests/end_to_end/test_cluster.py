@@ -235,9 +235,9 @@ def test_what_another_ray_or_uv_would_give_its_workers_does_not_reach_those_of_o
     monkeypatch.setenv("RAY_RUNTIME_ENV_HOOK", "hook.hook")
     job = {"runtime_env": {"env_vars": {"FROM": "job"}}, "metadata": {"job_submission_id": "other"}}
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps(job))
-    done = tune_app(
-        tmp_path, "search", "space.yaml", "--name", "x", "--data", small_data, "--no-dashboard", timeout=60
-    )
+    there = ("--experiments-dir", tmp_path / "experiments")
+    arguments = ("search", "space.yaml", "--name", "x", "--data", small_data, "--no-dashboard", *there)
+    done = tune_app(tmp_path, *arguments, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("2 trials: 2 completed, ")
 

@@ -11,7 +11,6 @@ from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
 from tune_app.experiment.settings import Settings
-
 from tune_app.typed_path import typed_path
 
 if TYPE_CHECKING:

@@ -21,6 +21,8 @@ from tune_app.errors import TuneAppError
 from tune_app.typed_path import typed_path
 
 SCHEME = "s3://"
+IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Which variable Ray sets in the process of a job."""
 URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_=+-][A-Za-z0-9._=+-]*)*")
 ENDPOINT = re.compile(r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9.:\[\]_-]+)/?")
 PROXY = re.compile(
@@ -145,7 +147,11 @@ def place(experiments_dir: str | Path | Bucket) -> Path | Bucket:
     given = re.sub(r"^s3:/(?!/)", SCHEME, str(experiments_dir))  # a Path drops the second slash
     if given.lower().startswith(SCHEME):
         return Bucket.at(given)
-    return typed_path(experiments_dir, f"a folder, or {SCHEME}BUCKET/FOLDER")
+    path = typed_path(experiments_dir, f"a folder, or {SCHEME}BUCKET/FOLDER")
+    if IN_A_JOB in os.environ and not path.is_absolute():
+        allowed = f"{SCHEME}BUCKET/FOLDER, or an absolute path"
+        raise TuneAppError(f"--experiments-dir {path}: Ray removes the folder of a job; allowed: {allowed}")
+    return path
 
 
 def endpoint() -> str | None:
