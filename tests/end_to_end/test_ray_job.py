@@ -39,11 +39,18 @@ def ray_job(cluster: Nodes, what: str, *arguments: object, **env: str) -> subpro
 
 
 def submit(cluster: Nodes, *arguments: object, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """Submit a search as docs/cluster.md has it."""
+    """Submit a search as docs/cluster.md has it; a cluster that has just come up is waited for."""
     folder = tune_app(cluster.folder, "package").stdout.strip()
     runtime_env = {"py_modules": [folder], "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "60"}}
     search = ("--", "python", "-m", "tune_app", "search", *arguments, "--address", "auto")
-    return ray_job(cluster, "submit", *options, "--runtime-env-json", json.dumps(runtime_env), *search)
+    done: list[subprocess.CompletedProcess[str]] = []
+
+    def taken() -> bool:
+        done.append(ray_job(cluster, "submit", *options, "--runtime-env-json", json.dumps(runtime_env), *search))
+        return "No available agent" not in done[-1].stderr
+
+    wait_for(taken, "there is an agent that takes a job", 120)
+    return done[-1]
 
 
 def job_of(cluster: Nodes, name: str, token: str = "") -> dict[str, Any]:
@@ -86,9 +93,7 @@ def test_a_job_keeps_its_experiments_elsewhere_and_ends_cleanly_when_it_is_stopp
     with nodes(tmp_path, "--num-cpus", 1) as cluster:
         refused = submit(cluster, "long.yaml", "--name", "x", options=there)
         assert refused.returncode != 0
-        assert (
-            "Error: --experiments-dir experiments: Ray removes the folder of a job with the job;" in refused.stdout
-        )
+        assert "Error: --experiments-dir experiments: Ray removes the folder of a job;" in refused.stdout
         sent = submit(
             cluster, "long.yaml", "--name", "x", "--experiments-dir", found, options=(*there, "--no-wait")
         )
