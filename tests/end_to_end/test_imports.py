@@ -8,7 +8,7 @@ import pytest
 # A worker imports torch when it starts, so its module does not, for the driver's sake.
 FORBIDDEN = {
     "tune_app": {"ray", "torch", "optuna", "pydantic", "numpy"},
-    "tune_app.cli": {"ray", "torch", "optuna", "pydantic", "numpy", "rich", "yaml"},
+    "tune_app.cli": {"ray", "torch", "optuna", "numpy", "rich", "yaml"},
     "tune_app.tutorial.levels": {"ray", "torch", "optuna", "numpy", "pydantic"},
     "tune_app.tutorial.training": {"ray", "optuna", "tune_app.experiment", "tune_app.tuning", "tune_app.output"},
     "tune_app.tutorial.exported": {"ray", "torch", "optuna", "tune_app.experiment", "tune_app.tuning"},
