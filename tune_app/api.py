@@ -128,7 +128,11 @@ def confirm(
 def as_typed(experiments_dir: str | Path | Bucket) -> Iterator[Path | Bucket]:
     """The folder by its whole path: Ray starts in another folder. Errors name it as it was typed."""
     typed = place(experiments_dir)
-    whole = typed.absolute() if isinstance(typed, Path) else typed
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        raise TuneAppError("the current directory is gone, allowed: another one (cd)") from None
+    whole = here / typed if isinstance(typed, Path) else typed
     try:
         yield whole
     except TuneAppError as error:

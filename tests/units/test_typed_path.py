@@ -205,3 +205,17 @@ def test_a_search_has_whole_paths_and_its_errors_say_what_was_typed(run: Run, gi
         assert folder.is_absolute()
         assert folder.resolve() == Path(os.path.expanduser(given)).resolve()  # noqa: PTH111
         raise TuneAppError(f"{folder / 'x'}: broken")
+
+
+@pytest.mark.parametrize("given", ["experiments", "/tmp/experiments-of-nobody"])
+def test_a_current_directory_that_is_gone_is_one_line(tmp_path: Path, given: str) -> None:
+    command = [sys.executable, "-m", "tune_app", "search", "quick", "--experiments-dir", given]
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = ["sh", "-c", f'rmdir "{gone}" && exec "$@"', "sh", *command]
+    done = subprocess.run(script, cwd=gone, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "Error: the current directory is gone, allowed: another one (cd)\n",
+    )
+    assert not Path(given).exists()
