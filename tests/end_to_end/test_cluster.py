@@ -135,20 +135,6 @@ def test_why_ray_does_not_join_is_one_line(call: Callable[[], object], line: str
     assert why_not_joined(error.value) == line
 
 
-def test_a_search_on_a_cluster_is_planned_there(tmp_path: Path, small_data: Path, address: str) -> None:
-    (tmp_path / "space.yaml").write_text(SPACE)
-    options = ("space.yaml", "--data", small_data, "--address", address, "--max-concurrent-trials", 1)
-    done = tune_app(tmp_path, "plan", *options)
-    assert done.returncode == 0, done.stderr
-    head, *_, time, epochs, memory, disk, following = done.stdout.splitlines()
-    assert head.startswith("space: 2 trials of up to 1 epochs, 1 at once; measured in ")
-    assert time.startswith("wall time  ")
-    assert epochs.startswith("epochs     ")
-    assert "Ray" not in memory  # its memory is that of the cluster, whoever uses it
-    assert disk.endswith(" MB")
-    assert following == "Search it, with the same options: tune-app search space.yaml"
-
-
 @pytest.mark.parametrize("wrong", ["127.0.0.1:1", "nonsense", "ray://127.0.0.1:1", "127.0.0.1:99999", "auto"])
 def test_an_address_where_nobody_answers_is_one_line_and_leaves_nothing(
     tmp_path: Path, small_data: Path, wrong: str

@@ -369,8 +369,8 @@ def test_images_sorted_by_label_are_refused_before_anything_starts(
     x, y = small.train.x[small.train.y < classes], small.train.y[small.train.y < classes]
     order = np.argsort(y, kind="stable")
     data = idx_folder(tmp_path / "sorted", x[order], y[order])
-    options = ["--quiet"] if command == "search" else []
-    done = tune_app(tmp_path, command, "quick", "--data", data, "--no-dashboard", *options)
+    options = ["--quiet", "--no-dashboard"] if command == "search" else []
+    done = tune_app(tmp_path, command, "quick", "--data", data, *options)
     assert done.returncode == 1
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()

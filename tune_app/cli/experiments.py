@@ -59,7 +59,6 @@ def status(name: str | None, trial: int | None, experiments_dir: "Path | Bucket"
     from tune_app.experiment.confirmation import load_confirmation
     from tune_app.experiment.history import load_experiment
     from tune_app.output.confirmation import print_confirmation
-    from tune_app.output.plan import comparison, comparison_words
     from tune_app.output.summary import summary, trial_detail
     from tune_app.output.terminal import print_renderable
     from tune_app.output.view import status_view, trial_view
@@ -72,12 +71,9 @@ def status(name: str | None, trial: int | None, experiments_dir: "Path | Bucket"
         else:
             print_renderable(trial_view(experiment, one))
     elif as_json:
-        print_json({**summary(experiment), "plan": comparison(experiment)})
+        print_json(summary(experiment))
     else:
         print_renderable(status_view(experiment))
-        planned = comparison_words(experiment)
-        if planned:
-            click.echo(planned)
         if confirmation := load_confirmation(experiment):
             print_confirmation(confirmation)
 

@@ -1,43 +1,40 @@
 """tune-app plan."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import asdict
 
 import click
 
-from tune_app.cli.options import as_json, experiments_dir, print_json, settings_options, where_options
-
-if TYPE_CHECKING:
-    from tune_app.experiment.bucket import Bucket
-    from tune_app.tuning.cluster import Where
+from tune_app.cli.options import as_json, print_json, settings_options
 
 
 @click.command()
 @click.argument("space", default="tutorial")
 @settings_options
-@where_options
-@experiments_dir
+@click.option("--data", help="As for tune-app search.  [default: MNIST in the package]")
 @as_json
-def plan(
-    space: str, settings: dict[str, object], where: "Where", experiments_dir: "Path | Bucket", as_json: bool
-) -> None:
-    """Say what a search of SPACE would need, from training for some seconds on the machines that it would have.
+def plan(space: str, settings: dict[str, object], data: str | None, as_json: bool) -> None:
+    """Say what a search of SPACE would need: trials at each rung, epochs and time.
 
-    How many trials would reach each rung, how long it would take, memory and disk. tune-app status says
-    afterwards how wrong that was.
+    The search is gone through with made-up results, and a few batches of each level are trained on this machine.
 
     Example: tune-app plan cnn --num-samples 8
     """
     from tune_app.experiment.space import load_space
-    from tune_app.experiment.spec import beside
     from tune_app.output.plan import plan_view
     from tune_app.output.terminal import print_renderable
-    from tune_app.tuning import calibration
+    from tune_app.tuning.driver import check_classes
+    from tune_app.tuning.plan import plan as planned
+    from tune_app.tuning.resources import share_of_cpus
+    from tune_app.tuning.signals import terminable
+    from tune_app.tutorial import mnist
 
     source = load_space(space, settings)
-    folder = experiments_dir if isinstance(experiments_dir, Path) else beside(experiments_dir)
-    made = calibration.plan(source, folder, where, lambda text: click.echo(text, err=True))
+    at_once = share_of_cpus(source.settings).at_once
+    images = mnist.load(data)
+    check_classes(images, data, lambda text: click.echo(text, err=True))
+    with terminable():
+        made = planned(source, images, at_once)
     if as_json:
-        print_json(made.model_dump())
+        print_json(asdict(made))
     else:
         print_renderable(plan_view(made, source.settings, space))

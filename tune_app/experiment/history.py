@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from tune_app.errors import TuneAppError, choices
 from tune_app.experiment import mirror
 from tune_app.experiment.bucket import Bucket, place
-from tune_app.experiment.plan import Plan
 from tune_app.experiment.record import Entry, is_held, read_entries
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import NAME, Paths, Spec, paths
@@ -85,8 +84,6 @@ class History:
     """By trial that was ever best: the number k of its result that was so last."""
     searches: list[Entry] = field(default_factory=list)
     """Starts, ends and extensions of searching."""
-    plan: Plan | None = None
-    """What the search was expected to need, if that was planned before."""
     tested: Entry | None = None
     """What a confirmation's winner was worth on the test images."""
     spans: list[list[float]] = field(default_factory=list)
@@ -120,8 +117,8 @@ class History:
                 trial = self.trials[entry["trial"]]
                 trial.state, trial.reason, trial.traceback = entry["state"], entry["reason"], entry["traceback"]
                 trial.ended_at = entry["time"]
-            case "planned":
-                self.plan = Plan.model_validate(entry["plan"])
+            case "planned":  # by a version before this one
+                pass
             case "tested":
                 self.tested = entry
             case "search":

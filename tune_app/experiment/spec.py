@@ -85,6 +85,12 @@ class Spec(BaseModel):
         """The meaning of `space`."""
         return check_space(self.space, f"experiment {self.name}")
 
+    @property
+    def num_trials(self) -> int:
+        """How many trials there will be, at most."""
+        space = self.search_space()
+        return sum(1 for _ in space.grid()) if space.is_grid else self.settings.num_samples
+
     @cached_property
     def measuring_seeds(self) -> list[int]:
         """In a confirmation, the seeds that measure the winner."""

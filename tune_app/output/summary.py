@@ -6,10 +6,13 @@ from typing import Any
 from tune_app.errors import TuneAppError
 from tune_app.experiment.bucket import Bucket
 from tune_app.experiment.confirmation import Confirmation, confirming, load_confirmation
-from tune_app.experiment.history import Experiment, Trial, experiment_names, load_experiment
+from tune_app.experiment.history import Experiment, History, Trial, experiment_names, load_experiment
 from tune_app.experiment.record import Entry
 from tune_app.tutorial.levels import TUTORIAL_CONFIG
 from tune_app.tutorial.metric import values_of
+
+FEWEST_TO_JUDGE_BY = 3
+"""Trials that have ended, before what is left is estimated."""
 
 
 def summary(experiment: Experiment) -> dict[str, Any]:
@@ -21,6 +24,7 @@ def summary(experiment: Experiment) -> dict[str, Any]:
         "state": experiment.state,
         "reason": history.end["reason"] if history.end and not experiment.held else None,
         "seconds": seconds(experiment),
+        "seconds_left": seconds_left(history, history.spec.num_trials) if experiment.held else None,
         "metric": history.spec.settings.metric,
         "best": None if best is None else best_result(experiment, best),
         "baseline": baseline(experiment),
@@ -103,6 +107,15 @@ def baseline(experiment: Experiment) -> dict[str, Any] | None:
 def seconds(experiment: Experiment) -> float:
     """How long it was searched for, without the time between an interruption and its resumption."""
     return sum(max(0.0, end - begin) for begin, end in experiment.history.spans)
+
+
+def seconds_left(history: History, num_trials: int) -> float | None:
+    """How long the trials that have not ended may take, if they take as those that have; None before three have."""
+    ended = sum(trial.ended for trial in history.trials)
+    if ended < FEWEST_TO_JUDGE_BY:
+        return None
+    so_far = sum(max(0.0, end - begin) for begin, end in history.spans)
+    return so_far / ended * max(0, num_trials - ended)
 
 
 def trial_detail(experiment: Experiment, trial: Trial) -> dict[str, Any]:

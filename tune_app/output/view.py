@@ -9,7 +9,7 @@ from rich.text import Text
 
 from tune_app.experiment.history import COMPLETED, FAILED, INTERRUPTED, RUNNING, STOPPED, Experiment, Trial
 from tune_app.experiment.record import Entry
-from tune_app.output.summary import baseline, seconds
+from tune_app.output.summary import baseline, seconds, seconds_left
 from tune_app.tutorial.levels import config_words
 from tune_app.tutorial.metric import METRICS
 
@@ -116,6 +116,11 @@ def status_view(experiment: Experiment) -> RenderableType:
     if end and experiment.state != RUNNING and end["reason"] != "completed":
         head += f" ({end['reason']})"
     lines = [head, f"{counts(experiment)}; {duration(seconds(experiment))}"]
+    if (
+        experiment.held
+        and (left := seconds_left(experiment.history, experiment.history.spec.num_trials)) is not None
+    ):
+        lines[-1] += f", about {duration(left)} left"
     if best:
         lines.append(f"* best: {value_words(experiment, best)} of trial {best['trial']}")
     parts: list[RenderableType] = [Text("\n".join(lines)), table]

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import FAILED, FINISHED, Experiment, History, load_experiment
 from tune_app.experiment.mirror import refuse_existing_copy
-from tune_app.experiment.plan import read_plan
 from tune_app.experiment.record import refuse_existing
 from tune_app.experiment.settings import Settings, check_settings
 from tune_app.experiment.space import SpaceSource
@@ -20,7 +19,7 @@ from tune_app.tuning.cluster import Where, cluster, import_ray, watched
 from tune_app.tuning.mirroring import mirrored
 from tune_app.tuning.process import one_at_a_time
 from tune_app.tuning.ray_dashboard import RayDashboard
-from tune_app.tuning.resources import Share, share_of_cpus, wait_for_resources
+from tune_app.tuning.resources import share_of_cpus, wait_for_resources
 from tune_app.tuning.search import Search
 from tune_app.tuning.signals import interruptible, terminable
 from tune_app.tutorial.levels import TUTORIAL_CONFIG, Config
@@ -227,18 +226,6 @@ def check_batches(source: SpaceSource, spec: Spec) -> int:
     return int(largest)
 
 
-def note_plan(search: Search, each: Share) -> None:
-    """Write down what was planned for a search that begins, with the same images and as many trials at once.
-
-    `tune-app plan` knows of no enqueued configs.
-    """
-    plan = read_plan(search.paths.root.parent, search.spec.digest)
-    at_once = min(each.at_once, search.num_trials)
-    begins = len(search.history.searches) == 1 and not search.spec.enqueued
-    if begins and plan and (plan.data, plan.at_once) == (search.spec.data.digest, at_once):
-        search.write("planned", plan=plan.model_dump())
-
-
 def search_on_cluster(
     make_search: Callable[[], Search],
     spec: Spec,
@@ -273,7 +260,6 @@ def search_on_cluster(
                     return "time budget" if time.monotonic() > deadline else None
 
                 search.begin()
-                note_plan(search, each)
 
                 def shown() -> None:
                     show(search.history, search.num_trials)

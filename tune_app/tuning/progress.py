@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tune_app.experiment.history import COMPLETED, FAILED, PENDING, RUNNING, STOPPED, History, Trial
+from tune_app.output.summary import seconds_left
 from tune_app.output.terminal import can_draw, console
 from tune_app.output.view import duration
 from tune_app.tutorial.levels import config_words
@@ -71,7 +72,10 @@ class Progress:
         head = f"{len(history.trials) - len(running)} of {num_trials} trials: {counts}"
         if history.best:
             head += f" | best {metric.words} {metric.value(history.best):.4f} (trial {history.best['trial']})"
-        return Group(rows, Text(f"{head} | {duration(time.monotonic() - self.began)}"))
+        head += f" | {duration(time.monotonic() - self.began)}"
+        if left := seconds_left(history, num_trials):
+            head += f", about {duration(left)} left"
+        return Group(rows, Text(head))
 
 
 def all_ended(history: History, num_trials: int) -> bool:

@@ -1,0 +1,67 @@
+"""A search without Ray, one trial after the other."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.made_up import result_of, spec_of
+from tune_app.experiment.history import load_experiment
+from tune_app.experiment.spec import Paths, paths
+from tune_app.tuning.in_process import run_in_process
+from tune_app.tuning.search import Attempt, Search
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Paths:
+    return paths(tmp_path, "x")
+
+
+def begun(at: Paths, **settings: Any) -> Search:
+    search = Search.create(spec_of("x", **settings), at) if not at.record.exists() else Search.resume(at)
+    search.begin()
+    return search
+
+
+def by_number(attempt: Attempt) -> Iterator[Mapping[str, Any]]:
+    """The later, the worse; trial 2 raises, trial 3 diverges."""
+    number = attempt.trial.number
+    if number == 2:
+        raise ValueError("broken")
+    for k in range(attempt.after + 1, int(attempt.epochs) + 1):
+        yield result_of(k, 0.9 - number / 100, diverged=number == 3)
+
+
+def test_every_trial_ends_as_it_would_in_a_worker(at: Paths) -> None:
+    search = begun(at, num_samples=6, max_epochs=3, space={"level": "linear", "lr": {"loguniform": [0.1, 1]}})
+    assert run_in_process(search, by_number) is None
+    search.end("completed")
+    search.close()
+    experiment = load_experiment("x", at.root.parent)
+    assert experiment.state == "finished"
+    states = [trial.state for trial in experiment.history.trials]
+    assert states == ["completed", "stopped", "failed", "failed", "stopped", "stopped"]
+    assert experiment.trial(2).reason == "error: ValueError: broken"
+    assert str(experiment.trial(3).reason).startswith("diverged")
+    assert experiment.history.best and experiment.history.best["trial"] == 0
+
+
+def test_a_reason_ends_it_and_a_resumption_goes_on_from_the_last_result(at: Paths) -> None:
+    search = begun(at, num_samples=2, max_epochs=3, early_stopping=False)
+    assert run_in_process(search, by_number, lambda: "stop" if search.history.results >= 2 else None) == "stop"
+    search.end("interrupted")
+    search.close()
+    resumed = begun(at)
+    seen: list[int] = []
+
+    def train(attempt: Attempt) -> Iterator[Mapping[str, Any]]:
+        seen.append(attempt.after)
+        yield from by_number(attempt)
+
+    assert run_in_process(resumed, train) is None
+    resumed.end("completed")
+    resumed.close()
+    assert seen == [2, 0]
+    history = load_experiment("x", at.root.parent).history
+    assert [[result["k"] for result in trial.results] for trial in history.trials] == [[1, 2, 3]] * 2
