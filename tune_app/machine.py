@@ -1,9 +1,7 @@
-"""The machine as a training finds it: what its numbers depend on besides config and data, and what it takes."""
+"""The machine as a training finds it: what its numbers depend on besides config and data."""
 
 import os
 import platform
-import resource
-import sys
 import time
 from functools import cache
 from importlib.metadata import version
@@ -51,9 +49,3 @@ def umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def peak_memory() -> int:
-    """The most bytes of memory that this process has held at a time."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import ray
 
 from tune_app.errors import TuneAppError
-from tune_app.machine import cpu_model, peak_memory, seconds_running
+from tune_app.machine import cpu_model, seconds_running
 from tune_app.tutorial.levels import Config, config_words
 
 if TYPE_CHECKING:  # torch takes a second to import, and only workers need it
@@ -117,7 +117,6 @@ class TutorialTrial:
             parameters=self.parameters,
             start_seconds=started - begun,
             wait_seconds=waited,
-            memory=peak_memory(),
             state=training.state(self.lesson),
         )
 
