@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tune_app.errors import TuneAppError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from tune_app.api import Where, confirm, extend, load_experiment, load_space, resume, search

@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tune_app.errors import TuneAppError
 from tune_app.experiment.bucket import Bucket, place
@@ -16,6 +17,10 @@ from tune_app.experiment.history import Experiment, experiment_names, load_exper
 from tune_app.experiment.space import load_space
 from tune_app.experiment.spec import Paths, paths
 from tune_app.tuning.cluster import Where
+from tune_app.typed_path import current_directory
+
+if TYPE_CHECKING:
+    from tune_app.tuning.progress import Progress, Silence
 
 __all__ = ["Where", "confirm", "extend", "load_experiment", "load_space", "resume", "search"]
 HERE = Where()
@@ -43,11 +48,10 @@ def search(
     Raises `TuneAppError` for whatever the command explains in one line.
     """
     from tune_app.tuning import driver
-    from tune_app.tuning.progress import progress
 
-    source = load_space(space, settings)
     sources = [enqueue] if isinstance(enqueue, str | Path) else enqueue
-    with as_typed(experiments_dir) as folder, progress(quiet) as shown:
+    with alone(experiments_dir, quiet) as (folder, shown):
+        source = load_space(space, settings)
         enqueued = enqueued_configs(sources, source.space, folder)
         new = newly_named(folder, source.name) if name is None else nullcontext(paths(folder, name))
         if resume and name in experiment_names(folder):
@@ -71,9 +75,8 @@ def resume(
     Raises `TuneAppError` where it is being searched, is finished, or began with other data or versions.
     """
     from tune_app.tuning import driver
-    from tune_app.tuning.progress import progress
 
-    with as_typed(experiments_dir) as folder, progress(quiet) as shown:
+    with alone(experiments_dir, quiet) as (folder, shown):
         experiment = load_experiment(name, folder)
         return driver.resume(experiment, where, shown.announce, shown.show)
 
@@ -92,9 +95,8 @@ def extend(
     Raises `TuneAppError` where the budget is not larger, and where `resume` does.
     """
     from tune_app.tuning import driver
-    from tune_app.tuning.progress import progress
 
-    with as_typed(experiments_dir) as folder, progress(quiet) as shown:
+    with alone(experiments_dir, quiet) as (folder, shown):
         experiment = load_experiment(name, folder)
         return driver.extend(experiment, budget, where, shown.announce, shown.show)
 
@@ -117,27 +119,33 @@ def confirm(
     versions.
     """
     from tune_app.tuning import confirmation
-    from tune_app.tuning.progress import progress
 
-    with as_typed(experiments_dir) as folder, progress(quiet) as shown:
+    with alone(experiments_dir, quiet) as (folder, shown):
         experiment = load_experiment(name, folder)
         return confirmation.confirm(experiment, top, seeds, again, where, shown.announce, shown.show)
 
 
 @contextmanager
-def as_typed(experiments_dir: str | Path | Bucket) -> Iterator[Path | Bucket]:
-    """The folder by its whole path: Ray starts in another folder. Errors name it as it was typed."""
-    typed = place(experiments_dir)
-    try:
-        here = Path.cwd()
-    except FileNotFoundError:
-        raise TuneAppError("the current directory is gone, allowed: another one (cd)") from None
-    whole = here / typed if isinstance(typed, Path) else typed
-    try:
-        yield whole
-    except TuneAppError as error:
-        error.args = (str(error).replace(str(whole), str(typed)),)
-        raise
+def alone(
+    experiments_dir: str | Path | Bucket, quiet: bool
+) -> Iterator[tuple[Path | Bucket, "Progress | Silence"]]:
+    """The folder by its whole path, and what shows the progress, while no other thread of this process searches.
+
+    Ray starts in another folder and takes the whole process there, so paths are looked at when it is one's turn.
+    Errors name the folder as it was typed.
+    """
+    from tune_app.tuning.process import one_at_a_time
+    from tune_app.tuning.progress import progress
+
+    with progress(quiet) as shown, one_at_a_time(shown.announce):
+        typed = place(experiments_dir)
+        whole = current_directory() / typed if isinstance(typed, Path) else typed
+        try:
+            yield whole, shown
+        except TuneAppError as error:
+            named = rf"(?<!\S){re.escape(str(whole))}(?=[/:;, ]|$)"
+            error.args = (re.sub(named, lambda _: str(typed), str(error)),)
+            raise
 
 
 @contextmanager

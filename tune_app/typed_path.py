@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tune_app.errors import TuneAppError
 
-ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[/\\]+")
+ELSEWHERE = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*:[/\\]+|(s3|gs|az|hdfs|file|https?):)", re.IGNORECASE)
 """How a URL and a path of Windows begin; also a URL that was a Path, which drops the second slash."""
 
 
@@ -22,3 +22,11 @@ def typed_path(given: str | os.PathLike[str], allowed: str = "a path") -> Path:
     if path.startswith("~"):
         raise TuneAppError(f"{text}: is nobody's home, allowed: {allowed}; ./{text} is a file of that name")
     return Path(path)
+
+
+def current_directory() -> Path:
+    """The current directory; `TuneAppError` where it is gone."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise TuneAppError("the current directory is gone, allowed: another one (cd)") from None

@@ -128,6 +128,40 @@ def test_of_two_searches_in_one_process_the_second_waits_for_the_first(tmp_path:
     assert done.stderr.count("Another search is running in this process") == 1
 
 
+LATER = """
+import json, sys, threading, time
+from pathlib import Path
+from tune_app import Where, search
+from tune_app.tuning import process
+
+states, here = {}, Path.cwd()
+
+def one(name):
+    history = search("space.yaml", name=name, where=Where(data="images.parquet"), quiet=True).history
+    states[name] = [trial.state for trial in history.trials], history.spec.data.source
+
+first = threading.Thread(target=one, args=("a",))
+first.start()
+while first.is_alive() and Path.cwd() == here:  # until Ray starts
+    time.sleep(0.001)
+assert Path.cwd() != here
+one("b")
+first.join()
+print(json.dumps(states))
+"""
+
+
+def test_a_search_that_is_called_while_another_starts_ray_finds_its_files_where_they_are(
+    tmp_path: Path, small_data: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    (tmp_path / "images.parquet").symlink_to(small_data)
+    done = run_python(tmp_path, LATER)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {name: [["completed"], "images.parquet"] for name in ("a", "b")}
+    assert {path.name for path in (tmp_path / "experiments").iterdir()} == {"a", "b"}
+
+
 BEFORE_AND_AFTER = """
 import json, logging, os, sys
 
@@ -253,7 +287,7 @@ def test_where_others_hold_the_memory_the_search_stops_after_the_first_lost_work
     done = tune_app(tmp_path, *arguments, command=full)
     assert done.returncode == 1
     assert done.stdout.startswith(
-        "The search was stopped: the workers of the first trials were all lost in the same way.\n"
+        "The search was stopped: the workers of all trials so far were killed for want of memory.\n"
     )
     assert "Trial 0: its worker was killed because the machine's memory ran out\n" in done.stdout
     history = load_experiment("x", tmp_path / "experiments").history

@@ -56,7 +56,7 @@ def test_a_driver_killed_again_and_again_finds_what_an_uninterrupted_one_finds(
     assert outcome(tmp_path, "killed") == outcome(tmp_path, "whole")
 
 
-def test_a_search_goes_on_from_another_folder_with_the_images_that_were_named_relatively(
+def test_a_search_goes_on_from_another_folder_where_the_images_are_named_from_there(
     tmp_path: Path, small_data: Path
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
@@ -67,10 +67,12 @@ def test_a_search_goes_on_from_another_folder_with_the_images_that_were_named_re
     done = tune_app(tmp_path, "search", "~/space.yaml", *arguments)  # the home is tmp_path
     assert done.returncode == 0, done.stderr
     again = ("extend", "x", "--num-samples", 2, "--experiments-dir=../mine", "--no-dashboard")
-    done = tune_app(tmp_path / "elsewhere", *again)
+    refused = tune_app(tmp_path / "elsewhere", *again)
+    assert refused.stderr.startswith("Error: images.parquet: no such data; allowed: ")
+    done = tune_app(tmp_path / "elsewhere", *again, "--data", "../images.parquet")
     assert done.returncode == 0, done.stderr
     experiment = load_experiment("x", tmp_path / "mine")
-    assert experiment.history.spec.data.source == str(tmp_path / "images.parquet")
+    assert experiment.history.spec.data.source == "images.parquet"
     assert (experiment.state, len(experiment.history.trials)) == ("finished", 2)
     assert not (tmp_path / "~").exists()
 

@@ -197,6 +197,21 @@ def test_a_confirmation_measures_the_loss_and_exports_the_median(at: Paths, expe
     )
 
 
+def test_the_run_that_was_tested_is_exported_also_where_it_is_not_the_median_of_now(
+    at: Paths, experiment: Experiment
+) -> None:
+    confirmation = load_confirmation(experiment)
+    assert confirmation
+    other = next(run for run in confirmation.findings.measured.runs if run is not confirmation.exported)
+    record = at.confirmation(1).record  # versions before this one took the median of the accuracies
+    entries = [{**e, "trial": other.number} if e["kind"] == "tested" else e for e in read_entries(record)]
+    record.write_bytes(b"".join(map(encode, entries)))
+    found = load_confirmation(load_experiment("ml", at.root.parent))
+    assert found and found.exported and found.exported.number == other.number
+    manifest = export_best(load_experiment("ml", at.root.parent), at.root.parent / "best")
+    assert manifest["metrics"]["valid_loss"] == other.results[-1]["valid_loss"]
+
+
 def test_of_an_even_number_of_seeds_the_worse_of_two_is_exported(experiment: Experiment) -> None:
     from tune_app.experiment.confirmation import Measured
 
@@ -215,6 +230,11 @@ def test_json_for_programs_names_the_metric(at: Paths) -> None:
     ]
     (listed,) = json.loads(CliRunner().invoke(main, ["list", "--json"]).stdout)
     assert (listed["metric"], listed["best"]) == ("valid_loss", 0.3)
+
+
+def test_an_interval_ends_where_no_value_can_lie() -> None:
+    assert METRICS["valid_loss"].bounded((-0.05, 0.15)) == (0, 0.15)
+    assert METRICS["valid_accuracy"].bounded((0.9, 1.1)) == (0.9, 1)
 
 
 @pytest.mark.parametrize(("name", "better", "worse"), [("valid_accuracy", 0.9, 0.8), ("valid_loss", 0.8, 0.9)])

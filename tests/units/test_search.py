@@ -17,7 +17,7 @@ from tune_app.experiment.history import load_experiment, replay
 from tune_app.experiment.record import RecordWriter, read_entries
 from tune_app.experiment.spec import Paths, paths
 from tune_app.experiment.states import read_state
-from tune_app.tuning.search import Search
+from tune_app.tuning.search import OUT_OF_MEMORY, Search
 from tune_app.tuning.stopwatch import Stopwatch
 
 
@@ -609,22 +609,25 @@ def test_trials_that_diverge_or_lose_their_workers_alike_are_not_hopeless(search
     assert not search.hopeless
 
 
-def lose(search: Search, *numbers: int, reason: str = "its worker was killed because memory ran out") -> None:
+def lose(search: Search, *numbers: int, reason: str = OUT_OF_MEMORY) -> None:
     for number in numbers:
         search.lost(number, reason, "text")
         search.waiting.clear()  # tried again at once
 
 
-@pytest.mark.parametrize("reason", ["its worker was killed because memory ran out", "no result for 5 s"])
-def test_three_workers_of_two_trials_that_were_lost_alike_are_hopeless(search: Search, reason: str) -> None:
+def test_three_workers_of_two_trials_that_were_killed_for_want_of_memory_are_hopeless(search: Search) -> None:
     first, second = ask_and_start(search), ask_and_start(search)
-    lose(search, first, second, reason=reason)
+    lose(search, first, second)
     assert not search.hopeless
-    lose(search, first, reason=reason)
+    lose(search, first)
     assert search.hopeless
+    lose(search, second, reason="its worker died")
+    assert search.hopeless, "nothing takes that back"
 
 
-def test_lost_workers_are_not_hopeless_while_a_trial_has_lost_none_or_has_a_result(search: Search) -> None:
+def test_workers_without_memory_are_not_hopeless_while_a_trial_has_lost_none_or_has_a_result(
+    search: Search,
+) -> None:
     first, second = ask_and_start(search), ask_and_start(search)
     lose(search, first, first, first)
     assert not search.hopeless, "the other may be slow, on a machine that is not full"
@@ -633,10 +636,10 @@ def test_lost_workers_are_not_hopeless_while_a_trial_has_lost_none_or_has_a_resu
     assert not search.hopeless
 
 
-def test_workers_that_were_lost_in_two_ways_are_not_hopeless(search: Search) -> None:
+@pytest.mark.parametrize("reason", ["its worker died", "no result for 5 s"])
+def test_workers_that_were_lost_otherwise_are_not_hopeless(search: Search, reason: str) -> None:
     first, second = ask_and_start(search), ask_and_start(search)
-    lose(search, first, first)
-    lose(search, second, second, reason="no result for 5 s")
+    lose(search, first, second, first, reason=reason)
     assert not search.hopeless
 
 

@@ -19,6 +19,7 @@ from tune_app.cli.search import extend, resume, search
 from tune_app.cli.train import train
 from tune_app.cli.validate import validate
 from tune_app.errors import TuneAppError
+from tune_app.typed_path import current_directory
 
 INTERRUPTED = 130
 
@@ -30,6 +31,7 @@ class Commands(click.Group):
         """Run the command."""
         prepare_streams()
         try:
+            current_directory()
             return super().invoke(ctx)
         except TuneAppError as error:
             raise click.ClickException(str(error)) from None
@@ -46,7 +48,9 @@ def prepare_streams() -> None:
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: PTH123, SIM115
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

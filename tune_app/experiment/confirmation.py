@@ -115,8 +115,7 @@ class Measured:
         """An interval within the metric's bounds, None below two seeds."""
         if len(self.values) < 2:
             return None
-        low, high = interval(self.values)
-        return max(self.metric.low, low), min(self.metric.high, high)
+        return self.metric.bounded(interval(self.values))
 
     @property
     def median(self) -> Trial | None:
@@ -223,6 +222,12 @@ class Confirmation:
         return None if i is None else self.findings.candidates[i]
 
     @property
+    def exported(self) -> Trial | None:
+        """The run whose weights are exported: the one that was tested, or else the median."""
+        tested = self.tested
+        return self.findings.history.trials[tested["trial"]] if tested else self.findings.measured.median
+
+    @property
     def tested(self) -> Entry | None:
         """The entry that tells of the test images, if they were read."""
         return self.experiment.history.tested
@@ -240,7 +245,8 @@ class Confirmation:
         found = {METRICS["valid_accuracy"]: (tested["correct"] / n, proportion_interval(tested["correct"], n))}
         if "loss" in tested and n > 1:
             interval = student_interval(tested["loss"], tested["loss_deviation"], n, next_one=False)
-            found[METRICS["valid_loss"]] = tested["loss"], interval
+            loss = METRICS["valid_loss"]
+            found[loss] = tested["loss"], loss.bounded(interval)
         return dict(sorted(found.items(), key=lambda item: item[0] != self.of.history.metric))
 
     @property

@@ -100,7 +100,7 @@ def plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, Mapping):
-        return {key: plain(one) for key, one in value.items()}
+        return {key.tolist() if hasattr(key, "tolist") else key: plain(one) for key, one in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         return [plain(one) for one in value]
     return value

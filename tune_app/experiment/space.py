@@ -101,7 +101,10 @@ def load_space(
     Raises `TuneAppError` that names file, key, value and what is allowed; of a dict it says "dict".
     """
     if isinstance(space, Mapping):
-        name, file, content = "space", "dict", plain(space)
+        try:
+            name, file, content = "space", "dict", plain(space)
+        except RecursionError:
+            raise TuneAppError("dict: nested too deeply") from None
     else:
         path = find(str(space))
         name, file, content = path.stem, str(path), read_yaml(path)

@@ -16,13 +16,12 @@ from tune_app.experiment.bucket import Bucket, server
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace, check_space
 from tune_app.tutorial.levels import Config
-from tune_app.typed_path import ELSEWHERE, typed_path
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class DataSource(BaseModel):
-    """Which images a search trained on. `source`: see `lasting`; none is the package's MNIST."""
+    """Which images a search trained on. `source`: as it was given; none is the package's MNIST."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -30,15 +29,6 @@ class DataSource(BaseModel):
     digest: str
     train: int
     valid: int
-
-
-def lasting(source: str | Path | None) -> str | None:
-    """A source of images as it is recorded: a path that leads there from any folder, a URL, or tutorial."""
-    if source is None:
-        return None
-    if source == "tutorial" or ELSEWHERE.match(str(source)):
-        return str(source)
-    return str(typed_path(source).absolute())
 
 
 class Candidate(BaseModel):

@@ -42,9 +42,9 @@ def winner(experiment: Experiment) -> Winner:
     Raises `TuneAppError` where there is no result yet, or the weights are damaged.
     """
     confirmation = load_confirmation(experiment)
-    median = confirmation.findings.measured.median if confirmation and confirmation.finished else None
-    if confirmation and confirmation.winner and median:
-        kept, result, number = confirmation.experiment, median.results[-1], confirmation.winner.trial
+    run = confirmation.exported if confirmation and confirmation.finished else None
+    if confirmation and confirmation.winner and run:
+        kept, result, number = confirmation.experiment, run.results[-1], confirmation.winner.trial
         found = confirmed_metrics(confirmation)
     else:
         best = experiment.history.best

@@ -53,7 +53,7 @@ def outcome(experiment: Experiment) -> str:
                 "target": "The target is reached.",
                 "error": "The search was stopped: the first trials all failed with the same error."
                 if history.count(FAILED)
-                else "The search was stopped: the workers of the first trials were all lost in the same way.",
+                else "The search was stopped: the workers of all trials so far were killed for want of memory.",
             }.get(end["reason"], f"The search was {end['reason']}.")
         )
     lines.append(f"{counts(experiment)}; {duration(seconds(experiment))}")

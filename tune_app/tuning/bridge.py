@@ -25,7 +25,7 @@ from tune_app.tuning.controller import Controller, TuneAttempt
 from tune_app.tuning.reaper import in_use
 from tune_app.tuning.resources import Share, cluster_nodes
 from tune_app.tuning.scheduler import Decision
-from tune_app.tuning.search import Attempt, Search
+from tune_app.tuning.search import OUT_OF_MEMORY, Attempt, Search
 from tune_app.tuning.trainable import TutorialTrial, Work
 from tune_app.tuning.watchdog import Watchdog
 from tune_app.tutorial.mnist import Mnist
@@ -141,8 +141,8 @@ class RecordingCallback(Callback):
         elif RAISED.search(text):
             self.search.failed(trial_number(trial), text)
         else:
-            memory = "its worker was killed because the machine's memory ran out"
-            self.search.lost(trial_number(trial), memory if MEMORY.search(text) else "its worker died", text)
+            reason = OUT_OF_MEMORY if MEMORY.search(text) else "its worker died"
+            self.search.lost(trial_number(trial), reason, text)
 
     def end_hanging(self, live: Iterable[TuneTrial]) -> None:
         """End the workers of trials that have been silent for too long: Tune then reports them as failed."""

@@ -48,15 +48,15 @@ NO_NODE = (
 
 def import_ray() -> None:
     """Import Ray, which takes most of a second, with our environment variables set: it reads some only then."""
-    if home_token() is None:
-        os.environ["HOME"] = "/"  # Ray asks for one even to be imported; where nobody has one, containers say this
-    with variables(unset(ENVIRONMENT)):
+    with variables(wanted()):
         import ray.tune  # noqa: F401
 
 
-def unset(values: Mapping[str, str]) -> dict[str, str]:
-    """Those of the environment variables that a person has not set."""
-    return {name: value for name, value in values.items() if name not in os.environ}
+def wanted() -> dict[str, str]:
+    """The environment variables that Ray is to find, without those that a person has set."""
+    found = {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
+    # Ray asks for a home even to be imported; where nobody has one, containers say that it is /.
+    return found if home_token() else {**found, "HOME": "/"}
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def cluster(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]:
             yield Connection()
             return
         try:
-            with variables(unset(ENVIRONMENT)), connected(where, metadata) as connection:
+            with variables(wanted()), connected(where, metadata) as connection:
                 yield connection
         finally:
             look_again()

@@ -23,7 +23,7 @@ from tune_app.experiment.confirmation import (
 )
 from tune_app.experiment.history import Experiment, Trial
 from tune_app.experiment.race import ROUNDS
-from tune_app.experiment.spec import Candidate, Confirming, Spec, lasting, searched_here
+from tune_app.experiment.spec import Candidate, Confirming, Spec, searched_here
 from tune_app.experiment.states import digest, read_state
 from tune_app.machine import versions
 from tune_app.tuning.cluster import Where
@@ -184,7 +184,7 @@ def confirm(
 
         def make() -> Search:
             search = ConfirmationSearch.resume(at) if at.record.exists() else ConfirmationSearch.create(spec, at)
-            search.source = lasting(source)
+            search.source = None if source is None else str(source)
             return search
 
         runs = search_on_cluster(make, spec, at, data, where, announce, show)

@@ -13,11 +13,10 @@ from tune_app.experiment.mirror import refuse_existing_copy
 from tune_app.experiment.record import refuse_existing
 from tune_app.experiment.settings import Settings, check_settings
 from tune_app.experiment.space import SpaceSource
-from tune_app.experiment.spec import DataSource, Paths, Spec, lasting, searched_here
+from tune_app.experiment.spec import DataSource, Paths, Spec, searched_here
 from tune_app.machine import versions
 from tune_app.tuning.cluster import Where, cluster, import_ray, watched
 from tune_app.tuning.mirroring import mirrored
-from tune_app.tuning.process import one_at_a_time
 from tune_app.tuning.ray_dashboard import RayDashboard
 from tune_app.tuning.resources import share_of_cpus, wait_for_resources
 from tune_app.tuning.search import Search
@@ -56,7 +55,10 @@ def run(
         data = load_data_and_ray(where.data, source.settings, where)
         check_classes(data, where.data, announce)
         images = DataSource(
-            source=lasting(where.data), digest=data.digest(), train=len(data.train.x), valid=len(data.valid.x)
+            source=None if where.data is None else str(where.data),
+            digest=data.digest(),
+            train=len(data.train.x),
+            valid=len(data.valid.x),
         )
         spec = Spec(
             name=paths.root.name,
@@ -238,7 +240,7 @@ def search_on_cluster(
     """Start or join Ray and run what there is to do until all is done or a reason to end comes up."""
     title, again = called(spec, at)
     labels = {"job_name": title, "space_digest": spec.digest}
-    with one_at_a_time(announce), mirrored(at, announce) as copying, cluster(where, labels) as connection:
+    with mirrored(at, announce) as copying, cluster(where, labels) as connection:
         from tune_app.tuning.bridge import run_trials
 
         dashboard = RayDashboard(connection, title, METRICS[spec.settings.metric], announce)

@@ -27,13 +27,17 @@ def one_at_a_time(announce: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def variables(values: Mapping[str, str]) -> Iterator[None]:
-    """Within the block, Ray finds these environment variables; after it, all of Ray's are what they were before."""
-    before = {name: value for name, value in os.environ.items() if name.startswith(OF_RAY)}
+    """Within the block, Ray finds these environment variables; after it, they and all of Ray's are as before."""
+
+    def ours() -> dict[str, str]:
+        return {name: value for name, value in os.environ.items() if name.startswith(OF_RAY) or name in values}
+
+    before = ours()
     os.environ.update(values)
     try:
         yield
     finally:
-        for name in [name for name in os.environ if name.startswith(OF_RAY)]:
+        for name in ours():
             del os.environ[name]
         os.environ.update(before)
 
@@ -45,6 +49,11 @@ def away_from_code(folder: Path) -> Iterator[None]:
     Ray lets its workers import from the current directory and from the folder of the running script, before all
     else: a torch.py that lies there would run in each of them. A PYTHONPATH keeps its meaning.
     """
+    try:
+        os.chdir(Path.cwd())
+    except OSError:  # there is no way back there, and none for workers: sudo in a closed folder
+        yield
+        return
     path = os.environ.get("PYTHONPATH")
     argv, sys.argv = sys.argv, [""]
     if path:

@@ -195,7 +195,7 @@ def gpu_memory(nodes: Sequence[str], seconds: float, announce: Callable[[str], N
     if left:
         longest = max(seconds, SECONDS_TO_LOOK)
         announce(f"Waiting up to {longest:g} s for GPUs that others may hold.")
-        left = pending(len(looks), SECONDS_TO_LOOK)
+        left = pending(len(looks), SECONDS_TO_LOOK - SECONDS_UNTOLD)
     if len(left) == len(looks):
         left = pending(1, max(0, seconds - SECONDS_TO_LOOK))
     for one in left:

@@ -51,7 +51,8 @@ DRIVERS_TASKS = ("decide", "write", "tune")
 """What the driver does between two results; tune: waiting in Ray Tune for the next."""
 
 SAME_FAILURES = 3
-"""So many that are alike, while no trial has a result, end the search: errors of trials, or lost workers."""
+"""So many that are alike, while no trial has a result, end the search: errors, or workers without memory."""
+OUT_OF_MEMORY = "its worker was killed because the machine's memory ran out"
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ class Search:
         self.broken: TuneAppError | None = None
         self.hopeless = False
         """Whether the first trials all failed alike: so would the others."""
+        self.killed: list[int] = []
+        """The trials whose workers were killed for want of memory, each as often as that happened here."""
         self.states = States(paths)
         self.sampler = Sampler(self.spec.search_space(), self.spec.settings, self.spec.enqueued)
         for trial in history.trials:
@@ -274,7 +277,9 @@ class Search:
     def lost(self, number: int, reason: str, traceback: str) -> None:
         """A trial's worker died or hung: it is the next to be tried again, but not for ever."""
         self.write("lost", trial=number, reason=reason, traceback=traceback)
-        self.hopeless = self.all_lost_alike()
+        if reason == OUT_OF_MEMORY:
+            self.killed.append(number)
+            self.hopeless = self.hopeless or self.no_memory()
         if not self.end_if_lost_too_often(number):
             self.waiting.insert(0, number)
 
@@ -301,15 +306,12 @@ class Search:
         nothing = not any(trial.results for trial in self.history.trials)
         return nothing and len(ended) >= SAME_FAILURES and len(kinds) == 1 and kinds.pop().startswith("error: ")
 
-    def all_lost_alike(self) -> bool:
-        """Whether each trial so far, of two if there are two, came to nothing but one way to lose its workers."""
-        trials = self.history.trials
-        return (
-            len(trials) >= min(2, self.num_trials)
-            and sum(trial.losses for trial in trials) >= SAME_FAILURES
-            and all(trial.losses and not trial.results for trial in trials)
-            and len({trial.last_loss["reason"] for trial in trials}) == 1
-        )
+    def no_memory(self) -> bool:
+        """Whether memory is what every open trial wants, of two or more, and none has a result."""
+        killed, trials = set(self.killed), self.history.trials
+        if any(trial.results for trial in trials) or len(self.killed) < SAME_FAILURES or len(killed) < 2:
+            return False
+        return all(trial.ended or trial.number in killed for trial in trials)
 
     def ended(self, number: int, state: str, reason: str, traceback: str | None = None) -> None:
         """Write the end of a trial."""

@@ -16,16 +16,17 @@ SECONDS_TO_ANSWER = 5
 
 def authenticates() -> bool:
     """Whether Ray uses a token in this process."""
-    return os.environ.get("RAY_AUTH_MODE") == "token"
+    return os.environ.get("RAY_AUTH_MODE", "").lower() == "token"
 
 
 def for_own_ray(folder: Path) -> dict[str, str]:
     """The environment variables by which a Ray that is started here asks for a token, of which there is none yet.
 
     It is the person's own token, where there is one that nobody else can read, or a new one in `folder`: another
-    user of this machine must not be able to run programs by this Ray. A RAY_AUTH_MODE that is set decides itself.
+    user of this machine must not be able to run programs by this Ray. RAY_AUTH_MODE, RAY_AUTH_TOKEN and
+    RAY_AUTH_TOKEN_PATH are taken as they are.
     """
-    if os.environ.get("RAY_AUTH_MODE", "token") != "token":
+    if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
         return {}
     if any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")) or is_private(home_token()):
         return {"RAY_AUTH_MODE": "token"}
@@ -44,11 +45,12 @@ def home_token() -> Path | None:
 
 
 def is_private(token: Path | None) -> bool:
-    """Whether a file is there that nobody but its owner can read."""
+    """Whether a file is there that this user alone can read."""
     try:
-        return token is not None and token.stat().st_mode & 0o077 == 0
+        found = token.stat() if token else None
     except OSError:
         return False
+    return found is not None and found.st_uid == os.geteuid() and found.st_mode & 0o077 == 0
 
 
 def token_file() -> str:

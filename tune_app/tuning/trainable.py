@@ -74,7 +74,8 @@ class TutorialTrial:
 
         torch.set_num_threads(work["threads"])
         self.device = torch.device("cuda" if work["gpu"] else "cpu")
-        self.work, self.begun = work, False
+        self.work: Work | None = work
+        self.name, self.metric, self.config = f"trial {work['trial']}", work["metric"], config_words(work["config"])
 
     def begin(self, work: Work) -> None:
         """Build the model, from scratch or from a state."""
@@ -100,17 +101,15 @@ class TutorialTrial:
 
         begun = time.perf_counter()
         waited = begun - self.waiting_since
-        if not self.begun:
+        if self.work is not None:
             self.begin(self.work)
-            self.begun = True
+            self.work = None
         started = time.perf_counter()
         result = next(self.results)
         self.waiting_since = time.perf_counter()
         values = asdict(result)
-        words = f"trial {self.work['trial']}, epoch {result.epoch:g}: {values[self.work['metric']]:.4f}"
-        print(
-            f"{words}; {config_words(self.work['config'])}", file=sys.stderr, flush=True
-        )  # its log, in the dashboard
+        said = f"{self.name}, epoch {result.epoch:g}: {values[self.metric]:.4f}; {self.config}"
+        print(said, file=sys.stderr, flush=True)  # this worker's log, which its page in the dashboard shows
         return Report(
             **values,
             diverged=result.diverged,

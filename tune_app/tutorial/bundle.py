@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tune_app.errors import TuneAppError
+from tune_app.tutorial.metric import METRICS
 
 CONFIG, CONFIG_JSON, WEIGHTS = "config.yaml", "config.json", "weights.safetensors"
 SCRIPT, CARD, MANIFEST = "train.py", "README.md", "manifest.json"
@@ -44,7 +45,8 @@ class Recorded(BaseModel):
     @property
     def values(self) -> list[float]:
         """The metric at each result."""
-        return self.valid_accuracies if self.metric == "valid_accuracy" else self.valid_losses
+        found: list[float] = getattr(self, METRICS[self.metric].plural)
+        return found
 
 
 class Manifest(Recorded):

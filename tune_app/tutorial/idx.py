@@ -38,7 +38,7 @@ def data_in(folder: Path) -> Path:
             raise TuneAppError(f"{folder}: has {' and '.join(map(str, found))}; allowed: one of them")
         if found:
             return found[0]
-    for pattern in ("*", "raw/*", "*/raw/*"):
+    for pattern in ("*", "*/*", "*/raw/*"):
         for path in sorted(folder.glob(pattern)):
             if kind := other_kind(path.name):
                 raise TuneAppError(f"{folder}: has {path.relative_to(folder)}, {kind}; allowed: {FORMATS}")

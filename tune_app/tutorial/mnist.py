@@ -153,7 +153,12 @@ def file_readers(path: Path) -> Readers:
             from tune_app.tutorial.download import from_tutorial
 
             read = partial(from_tutorial, path, str(path))
-            return read, lambda: original_test() if read() else None
+
+            def test() -> Split:
+                read()  # it must be the original, whose test images are the package's
+                return original_test()
+
+            return read, test
     return partial(load_parquet, path), lambda: read_splits(path, ["test"]).get("test")
 
 
@@ -221,6 +226,9 @@ def read_splits(path: Path, names: Sequence[str]) -> dict[str, Split]:
         raise TuneAppError(
             f"{path}: not a Parquet file with columns split, image ({IMAGE} bytes) and label: {reason}"
         ) from None
+    for name in names:
+        if len(spelled := sorted(set(NAMES_OF[name]) & set(pa.compute.unique(split).to_pylist()))) > 1:
+            raise TuneAppError(f"{path}: has splits {' and '.join(spelled)}; allowed: one of them")
     return {name: checked(x[rows], y[rows], f"{path}, split {name}") for name, rows in chosen.items() if rows.any()}
 
 

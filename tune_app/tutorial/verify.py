@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,13 +25,6 @@ from tune_app.tutorial.exported import Exported, differences, exported_from
 from tune_app.tutorial.metric import Metric
 from tune_app.tutorial.script import train_script
 
-TOLERANCE = {"valid_accuracy": 0.02, "valid_loss": 0.06}
-"""How far the last value may be off where the numbers cannot be the same and no interval is known.
-
-The accuracy of the tutorial's CNN on two threads instead of one was up to 0.005 off in four epochs of three seeds,
-and another seed changes it by 0.022 in the median. Its loss differed three times as much: after two epochs by 0.008
-on two threads, and between seeds by 0.084 in the median of ten pairs; the accuracy by 0.003 and by 0.028.
-"""
 CONSTANTS = ("seed", "epochs", "results_per_epoch", "threads")
 """What a script has as constants besides the config."""
 RESULT = re.compile(
@@ -135,12 +129,10 @@ def run_script(bundle: Bundle, images: mnist.Mnist) -> Iterator[tuple[float, dic
         script.write_text(bundle.script, encoding="utf-8")
         write_parquet(images, data)
         command = [sys.executable, "-sP", str(script), "--data", str(data)]
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(search_path())}
-        pipe = subprocess.PIPE
-        with (
-            errors.open("w") as stderr,
-            subprocess.Popen(command, cwd=folder, env=env, stdout=pipe, stderr=stderr, text=True) as process,
-        ):
+        env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        env["PYTHONPATH"] = os.pathsep.join(search_path())
+        run = partial(subprocess.Popen, command, cwd=folder, env=env, stdin=subprocess.DEVNULL, text=True)
+        with errors.open("w") as stderr, run(stdout=subprocess.PIPE, stderr=stderr) as process:
             try:
                 for line in process.stdout or ():
                     if result := RESULT.fullmatch(line):
@@ -180,6 +172,6 @@ def verification(bundle: Bundle, images: mnist.Mnist, found: list[float]) -> Ver
     """Compare with what is recorded."""
     recorded, metric = bundle.manifest.values, bundle.exported.metric
     interval = bundle.manifest.metrics.get(f"{metric.name}_interval")
-    last, off = recorded[-1] if recorded else 0.0, TOLERANCE[metric.name]
+    last, off = recorded[-1] if recorded else 0.0, metric.tolerance
     low, high = interval if isinstance(interval, list) else (last - off, last + off)
     return Verification(metric, recorded, found, differences(bundle.exported, images), (low, high))
