@@ -176,15 +176,19 @@ def test_a_command_without_its_streams_does_its_work(search: Search, tmp_path: P
     assert (tmp_path / "codes").read_text().split() == ["0", "0", "0", "0", "0", "1"]
 
 
-def test_the_descriptors_of_closed_streams_are_no_files_that_are_opened_later(tmp_path: Path) -> None:
+def test_the_descriptors_of_closed_streams_are_no_files_that_are_opened_later_here_and_in_children(
+    tmp_path: Path,
+) -> None:
     program = (
-        "import os; from tune_app.cli import prepare_streams; prepare_streams();"
-        "print(*(os.path.realpath(f'/proc/self/fd/{n}') for n in range(3)), file=open('opened', 'w'))"
+        "import os, subprocess; from tune_app.cli import prepare_streams; prepare_streams();"
+        "print(*(os.path.realpath(f'/proc/self/fd/{n}') for n in range(3)), file=open('opened', 'w'));"
+        "subprocess.run(['sh', '-c', 'readlink /proc/self/fd/0 /proc/self/fd/2 > child'])"
     )
     subprocess.run(
         ["bash", "-c", f'{sys.executable} -c "{program}" <&- >&- 2>&-'], cwd=tmp_path, check=True, timeout=60
     )
     assert (tmp_path / "opened").read_text().split() == ["/dev/null"] * 3
+    assert (tmp_path / "child").read_text().split() == ["/dev/null"] * 2
 
 
 @pytest.mark.parametrize("command", COMMANDS[:-1])
