@@ -287,3 +287,27 @@ def test_an_experiment_that_is_being_confirmed_is_not_removed(at: Paths) -> None
     search.close()
     remove_experiment("x", at.root.parent)
     assert not at.root.exists()
+
+
+def test_a_run_of_a_round_after_a_config_was_out_counts_for_nothing(at: Paths) -> None:
+    search = begin(at, top=2, seeds=2)
+    better, worse = search.findings.candidates
+
+    def value(config: dict[str, Any], seed: int) -> float:
+        return (0.95 if config == better.config else 0.80) + seed % 100 / 100_000
+
+    play(search, value, most=5)  # all of two rounds, and the better's third
+    last, fourth = search.next_attempt(), search.next_attempt()  # the worse's third, and somebody's fourth
+    early = search.next_attempt()
+    assert {fourth.trial.seed, early.trial.seed} == {Seeds.of(search.spec).rounds[3]}
+    for attempt in (last, fourth, early):
+        search.started(attempt.trial.number, WORKER)
+        for k in range(1, int(attempt.epochs) + 1):
+            result = result_of(k, value(attempt.trial.config, attempt.trial.seed) - 0.1 * (attempt is not last))
+            search.report(attempt.trial.number, result, search.judge(attempt.trial.number, result))
+    findings = search.findings
+    assert [standing.state for standing in findings.standings] == ["tie", "out"]
+    counted = [run.results[-1]["valid_accuracy"] for run in list(findings.runs[1].values())[:3]]
+    assert len(findings.runs[1]) == 4 and worse.config == findings.runs[1][3].config
+    assert findings.mean(1) == pytest.approx(np.mean(counted))
+    search.close()

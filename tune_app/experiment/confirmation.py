@@ -157,16 +157,14 @@ class Findings:
         return min(tie, key=lambda i: cost(self.candidates[i]))
 
     def mean(self, i: int) -> float | None:
-        """The mean of a candidate over the rounds that it was in; of the winner, as measured.
+        """The mean of a candidate over the rounds that counted; of the winner, as measured.
 
         A failed run counts as guessing in a round.
         """
         if i == self.winner:
             return self.measured.mean
-        ended = [run for run in self.runs[i].values() if run.ended]
-        if not ended:
-            return None
-        return float(np.mean([value_at_end(run, self.history.metric) for run in ended]))
+        counted = [self.runs[i][number] for number in range(len(self.standings[i].errors))]
+        return float(np.mean([value_at_end(run, self.history.metric) for run in counted])) if counted else None
 
     def seconds(self, i: int) -> float | None:
         """How long one run of a candidate trains and validates, in the mean; None before one has ended."""
