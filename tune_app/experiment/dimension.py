@@ -44,8 +44,8 @@ class Dimension:
     name: str
     domain: str
     values: tuple[Value, ...] = ()
-    low: float = math.nan
-    high: float = math.nan
+    low: float = -math.inf
+    high: float = math.inf
     when: tuple[tuple[str, tuple[Value, ...]], ...] = ()
 
     @property
