@@ -42,7 +42,7 @@ def train(lr: float, mnist: Any) -> Any:
     """The training that all programs share: valid accuracies, one an epoch."""
     import torch
 
-    from tune_app.tutorial import training
+    from tune_app.task import training
 
     torch.set_num_threads(1)
     config = {"level": "linear", "lr": lr, "bs": BS}
@@ -64,7 +64,7 @@ def our_command(n: int, folder: Path) -> list[str]:
 
 def our_epochs(folder: Path) -> dict[str, float]:
     """Epochs that our search trained, and the seconds that its workers spent on them."""
-    from tune_app.experiment.history import load_experiment
+    from tune_app.storage.load import load_experiment
 
     trials = load_experiment("x", folder / "experiments").history.trials
     seconds = sum(r["train_seconds"] + r["valid_seconds"] for trial in trials for r in trial.results)
@@ -76,14 +76,14 @@ def ray_as_documented(n: int, folder: Path) -> dict[str, float]:
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
 
-    from tune_app.tutorial import mnist
+    from tune_app.task.tutorial import sources
 
     def trainable(config: dict[str, float], data: Any) -> None:
         for accuracy in train(config["lr"], data):
             tune.report({"valid_accuracy": accuracy})
 
     tuner = tune.Tuner(
-        tune.with_parameters(trainable, data=mnist.load()),
+        tune.with_parameters(trainable, data=sources.load()),
         param_space={"lr": tune.grid_search(learning_rates(n))},
         tune_config=tune.TuneConfig(
             metric="valid_accuracy",
@@ -129,9 +129,9 @@ def optuna_worker(folder: Path) -> None:
     import optuna
     from optuna.trial import TrialState
 
-    from tune_app.tutorial import mnist
+    from tune_app.task.tutorial import sources
 
-    data = mnist.load()
+    data = sources.load()
     study = optuna_study(folder)
 
     def objective(trial: optuna.Trial) -> float:
@@ -263,13 +263,13 @@ def cluster(trials: int, rounds: int) -> None:
 @click.option("--trials", type=int, default=10_000, show_default=True)
 def scale(trials: int) -> None:
     """A search of very many trials that train nothing: does its cost stay bounded?"""
+    from tune_app import driver
     from tune_app.experiment.history import History
     from tune_app.experiment.space import load_space
-    from tune_app.experiment.spec import paths
-    from tune_app.tuning import driver
+    from tune_app.storage.location import paths
 
     driver.import_ray()
-    from tune_app.tuning import controller
+    from tune_app.trials import controller
 
     controller.TutorialTrial = Trivial  # type: ignore[assignment,attr-defined,misc]
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
@@ -342,9 +342,9 @@ def resident_kb() -> float:
 
 def tpe_seconds(most: int) -> Iterator[tuple[int, float]]:
     """Seconds that TPE takes to ask, after so many trials with made-up values."""
+    from tune_app.engine.sampler import Sampler
     from tune_app.experiment.history import COMPLETED, Trial
     from tune_app.experiment.space import load_space
-    from tune_app.tuning.sampler import Sampler
 
     source = load_space("tutorial")
     sampler = Sampler(source.space, source.settings)

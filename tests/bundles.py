@@ -9,15 +9,17 @@ import torch
 from click.testing import CliRunner, Result
 
 from tests.made_up import WORKER, ask_and_start, spec_of
+from tune_app.bundle.export import export_best
+from tune_app.bundle.manifest import FILES, MANIFEST, digest, sealed
 from tune_app.cli import main
-from tune_app.experiment.history import load_experiment
-from tune_app.experiment.spec import DataSource, paths
+from tune_app.engine.search import Search
+from tune_app.experiment.spec import DataSource
 from tune_app.machine import cpu_model
-from tune_app.output.export import export_best
-from tune_app.tuning.search import Search
-from tune_app.tutorial import mnist, training
-from tune_app.tutorial.bundle import FILES, MANIFEST, digest, sealed
-from tune_app.tutorial.levels import LEVELS, Config, complete
+from tune_app.storage.load import load_experiment
+from tune_app.storage.location import paths
+from tune_app.task import training
+from tune_app.task.levels import LEVELS, Config, complete
+from tune_app.task.tutorial import sources
 
 WORKER_HERE = {**WORKER, "cpu": cpu_model()}
 
@@ -37,7 +39,7 @@ def make_bundle(
     metric: str = "valid_accuracy",
 ) -> Path:
     """Search one config on the images of `data` (None: MNIST) and export it; the bundle's folder."""
-    images = mnist.load(str(data) if data else None)
+    images = sources.load(str(data) if data else None)
     settings = {"max_epochs": epochs, "results_per_epoch": results_per_epoch, "num_samples": 1, "metric": metric}
     spec = spec_of("made", dict(config), **settings)
     source = DataSource(

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from tune_app.engine.search import Search
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import load_space
-from tune_app.experiment.spec import DataSource, Spec, paths
+from tune_app.experiment.spec import DataSource, Spec
 from tune_app.machine import versions
-from tune_app.tuning.search import Search
+from tune_app.storage.location import paths
 
 WORKER = {"node": "here", "pid": 1, "cpu": "a CPU", "threads": 1, "device": "cpu", "start_seconds": 2.0}
 SCRIPT = "<script>window.hacked = 1</script>"

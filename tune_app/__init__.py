@@ -9,8 +9,9 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from tune_app.errors import TuneAppError
+from tune_app.version import VERSION
 
-__version__ = "0.2.0"
+__version__ = VERSION
 
 if TYPE_CHECKING:
     from tune_app.api import Where, confirm, extend, load_experiment, load_space, resume, search

@@ -9,18 +9,20 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tune_app.cluster.connect import Where
+from tune_app.enqueue import enqueued_configs
 from tune_app.errors import TuneAppError
-from tune_app.experiment.bucket import Bucket, place
-from tune_app.experiment.confirmation import Confirmation
-from tune_app.experiment.enqueue import enqueued_configs
-from tune_app.experiment.history import Experiment, experiment_names, load_experiment
+from tune_app.experiment.findings import Confirmation
+from tune_app.experiment.history import Experiment
 from tune_app.experiment.space import load_space
-from tune_app.experiment.spec import Paths, paths
-from tune_app.tuning.cluster import Where
+from tune_app.experiment.spec import Paths
+from tune_app.storage.bucket import Bucket
+from tune_app.storage.load import experiment_names, load_experiment
+from tune_app.storage.location import folder_or_bucket, paths
 from tune_app.typed_path import current_directory
 
 if TYPE_CHECKING:
-    from tune_app.tuning.progress import Progress, Silence
+    from tune_app.output.progress import Progress, Silence
 
 __all__ = ["Where", "confirm", "extend", "load_experiment", "load_space", "resume", "search"]
 HERE = Where()
@@ -47,7 +49,7 @@ def search(
 
     Raises `TuneAppError` for whatever the command explains in one line.
     """
-    from tune_app.tuning import driver
+    from tune_app import driver
 
     sources = [enqueue] if isinstance(enqueue, str | Path) else enqueue
     with alone(experiments_dir, quiet) as (folder, shown):
@@ -74,7 +76,7 @@ def resume(
 
     Raises `TuneAppError` where it is being searched, is finished, or began with other data or versions.
     """
-    from tune_app.tuning import driver
+    from tune_app import driver
 
     with alone(experiments_dir, quiet) as (folder, shown):
         experiment = load_experiment(name, folder)
@@ -94,7 +96,7 @@ def extend(
 
     Raises `TuneAppError` where the budget is not larger, and where `resume` does.
     """
-    from tune_app.tuning import driver
+    from tune_app import driver
 
     with alone(experiments_dir, quiet) as (folder, shown):
         experiment = load_experiment(name, folder)
@@ -118,7 +120,7 @@ def confirm(
     Raises `TuneAppError` where the search is going on or has no result, and where it began with other data or
     versions.
     """
-    from tune_app.tuning import confirmation
+    from tune_app import confirmation
 
     with alone(experiments_dir, quiet) as (folder, shown):
         experiment = load_experiment(name, folder)
@@ -134,11 +136,11 @@ def alone(
     Ray starts in another folder and takes the whole process there, so paths are looked at when it is one's turn.
     Errors name the folder as it was typed.
     """
-    from tune_app.tuning.process import one_at_a_time
-    from tune_app.tuning.progress import progress
+    from tune_app.cluster.process import one_at_a_time
+    from tune_app.output.progress import progress
 
     with progress(quiet) as shown, one_at_a_time(shown.announce):
-        typed = place(experiments_dir)
+        typed = folder_or_bucket(experiments_dir)
         whole = current_directory() / typed if isinstance(typed, Path) else typed
         try:
             yield whole, shown

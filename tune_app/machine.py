@@ -7,7 +7,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from tune_app import __version__
+from tune_app.version import VERSION
 
 LOADED = time.monotonic()
 PACKAGES = ("torch", "ray", "optuna", "numpy")
@@ -15,7 +15,7 @@ PACKAGES = ("torch", "ray", "optuna", "numpy")
 
 def versions() -> dict[str, str]:
     """Python's version and those of the packages that decide what is computed."""
-    ours = {"python": platform.python_version(), "tune_app": __version__}
+    ours = {"python": platform.python_version(), "tune_app": VERSION}
     return ours | {name: installed(name) for name in PACKAGES}
 
 

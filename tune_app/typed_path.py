@@ -30,3 +30,8 @@ def current_directory() -> Path:
         return Path.cwd()
     except FileNotFoundError:
         raise TuneAppError("the current directory is gone, allowed: another one (cd)") from None
+
+
+def cache_folder() -> Path:
+    """Where checked downloads stay: $XDG_CACHE_HOME/tune_app or ~/.cache/tune_app."""
+    return typed_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "tune_app"

@@ -16,8 +16,9 @@ import ray
 from tests import made_up
 from tests.end_to_end.whole_search import search_all
 from tests.made_up import Worker, result_of, spec_of
-from tune_app.tuning import controller, resources
-from tune_app.tuning.cluster import Where, cluster
+from tune_app.cluster import resources
+from tune_app.cluster.connect import Where, cluster
+from tune_app.trials import controller
 
 WORKERS = 4
 

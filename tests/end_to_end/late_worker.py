@@ -19,8 +19,9 @@ import ray
 from tests import made_up
 from tests.end_to_end.whole_search import search_all
 from tests.made_up import Worker, result_of, spec_of
-from tune_app.tuning import controller, local_cluster
-from tune_app.tuning.cluster import Where, cluster
+from tune_app.cluster import local
+from tune_app.cluster.connect import Where, cluster
+from tune_app.trials import controller
 
 TRIALS = 12
 
@@ -49,7 +50,7 @@ def main(folder: Path) -> None:
     os.environ["MEETING"] = str(folder)
     ray.cloudpickle.register_pickle_by_value(made_up)  # workers do not import from here
     spec = spec_of("late", num_samples=TRIALS, max_epochs=1, max_concurrent_trials=2)
-    two = patch.object(local_cluster, "available_cpus", lambda: 2)
+    two = patch.object(local, "available_cpus", lambda: 2)
     with two, patch.object(controller, "TutorialTrial", Late), cluster(Where(), {}):
         _, trials = search_all(spec, folder)
     trained = Counter(attempt["pid"] for trial in trials for attempt in trial.attempts)

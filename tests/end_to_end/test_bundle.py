@@ -10,9 +10,9 @@ import pytest
 
 from tests.bundles import make_bundle
 from tests.end_to_end.conftest import environment, tune_app
-from tune_app.tutorial import mnist
-from tune_app.tutorial.bundle import read_bundle
-from tune_app.tutorial.levels import complete
+from tune_app.bundle.manifest import read_bundle
+from tune_app.task.levels import complete
+from tune_app.task.tutorial import sources
 
 ROOT = Path(__file__).parent.parent.parent
 NEEDED = ("torch", "numpy", "safetensors", "pyarrow")
@@ -25,7 +25,7 @@ def best(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_exported_weights_tell_the_validation_images_as_well_as_exported(best: Path) -> None:
-    valid = mnist.load().valid
+    valid = sources.load().valid
     np.save(best.parent / "valid.npy", valid.x)
     done = tune_app(best.parent, "predict", "best", "valid.npy", "--json")
     assert done.returncode == 0, done.stderr
@@ -53,7 +53,7 @@ def test_train_py_needs_four_packages_and_nothing_of_tune_app(best: Path, tmp_pa
     assert unknown.returncode == 1
     (tmp_path / "train.py").write_bytes((best / "train.py").read_bytes())
     done = subprocess.run(
-        [python, "-I", "train.py", "--data", str(mnist.SHIPPED)],
+        [python, "-I", "train.py", "--data", str(sources.SHIPPED)],
         cwd=tmp_path,
         env=environment(tmp_path),
         capture_output=True,

@@ -29,8 +29,8 @@ from tests.end_to_end.conftest import (
     wait_for,
 )
 from tests.end_to_end.test_search import LONG
-from tune_app.experiment.history import load_experiment
-from tune_app.tuning.cluster import NO_NODE, why_not_joined
+from tune_app.cluster.connect import NO_NODE, why_not_joined
+from tune_app.storage.load import load_experiment
 
 SPACE = "space: {level: linear}\nsearch: {num_samples: 2, max_epochs: 1}"
 HEAD = """

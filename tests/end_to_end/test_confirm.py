@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import SHIPPED
 from tests.end_to_end.conftest import Running, tune_app, wait_for
 from tune_app.experiment.record import read_entries
-from tune_app.tutorial import mnist
+from tune_app.task.tutorial import sources
 
 SPACE = """
 space: {level: {choice: [linear, cnn]}, lr: {loguniform: [0.05, 0.5]}, bs: 32}
@@ -109,10 +109,10 @@ def test_the_answer_says_what_the_winner_is_worth_on_images_that_no_search_saw(f
     # The weights that were tested are kept, and come out the same when they are tried again.
     from safetensors.numpy import load_file
 
-    from tune_app.tutorial.training import evaluate
+    from tune_app.task.training import evaluate
 
     (state,) = (folder / "experiments" / "x" / "confirmation-1" / "states").iterdir()
-    images = mnist.load_test(str(folder / "data.parquet"))
+    images = sources.load_test(str(folder / "data.parquet"))
     assert images is not None
     assert evaluate(winner["config"], load_file(state), images)[1].mean() == test["accuracy"]
 

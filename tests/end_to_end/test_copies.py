@@ -13,11 +13,16 @@ from click.testing import CliRunner
 from tests.conftest import AWS
 from tests.made_up import ask_and_start, give, give_one, spec_of
 from tune_app.cli import main
+from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
-from tune_app.experiment import mirror
-from tune_app.experiment.bucket import Bucket, place
-from tune_app.experiment.history import load_experiment, replay
-from tune_app.experiment.mirror import (
+from tune_app.experiment.history import replay
+from tune_app.experiment.spec import Paths
+from tune_app.storage import hold, mirror, mirroring
+from tune_app.storage.bucket import Bucket
+from tune_app.storage.hold import TakenOver, alone_here, take
+from tune_app.storage.load import load_experiment
+from tune_app.storage.location import folder_or_bucket, paths
+from tune_app.storage.mirror import (
     Holder,
     Manifest,
     Segment,
@@ -27,11 +32,7 @@ from tune_app.experiment.mirror import (
     names,
     write_manifest,
 )
-from tune_app.experiment.spec import Paths, paths
-from tune_app.tuning import hold, mirroring
-from tune_app.tuning.hold import TakenOver, alone_here, take
-from tune_app.tuning.mirroring import Copying, Mirror, mirrored, needed
-from tune_app.tuning.search import Search
+from tune_app.storage.mirroring import Copying, Mirror, mirrored, needed
 
 OTHER = Holder(id="0" * 16, host="elsewhere", pid=7)
 
@@ -305,8 +306,8 @@ def test_a_url_with_a_password_or_that_is_none_is_refused_in_one_line_that_does_
 
 
 def test_a_path_is_the_url_that_it_was_made_of(tmp_path: Path) -> None:
-    assert place(Path("s3://bucket/x")) == place("s3://bucket/x/") == Bucket("s3://bucket/x")
-    assert place(str(tmp_path)) == tmp_path
+    assert folder_or_bucket(Path("s3://bucket/x")) == folder_or_bucket("s3://bucket/x/") == Bucket("s3://bucket/x")
+    assert folder_or_bucket(str(tmp_path)) == tmp_path
 
 
 def test_commands_read_what_lies_in_a_bucket(

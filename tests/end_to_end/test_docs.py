@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import environment
+from tune_app.bundle.manifest import FILES, MANIFEST
 from tune_app.cli import main
-from tune_app.experiment.history import load_experiment
 from tune_app.experiment.settings import Settings
-from tune_app.tutorial.bundle import FILES, MANIFEST
-from tune_app.tutorial.levels import HYPERPARAMETERS, LEVELS
+from tune_app.storage.load import load_experiment
+from tune_app.task.levels import HYPERPARAMETERS, LEVELS
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

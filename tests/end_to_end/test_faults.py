@@ -33,8 +33,8 @@ from tests.end_to_end.conftest import (
 )
 from tests.end_to_end.invariants import check
 from tests.end_to_end.test_cluster import HEAD
-from tune_app.experiment.history import load_experiment
 from tune_app.experiment.record import Entry, encode, read_entries
+from tune_app.storage.load import load_experiment
 
 SLOW = "space: {level: cnn, bs: 2, lr: 0.01}\nsearch: {num_samples: 2, max_epochs: 2, results_per_epoch: 4}"
 SEARCH = ("search", "space.yaml", "--name", "x", "--no-dashboard", "--data")
@@ -129,7 +129,7 @@ def gpu_address(tmp_path: Path) -> Iterator[str]:
 
 USABLE = """
 from tune_app.cli import main
-from tune_app.tuning import resources
+from tune_app.cluster import resources
 
 resources.cuda_memory = lambda: 5e9  # as if torch could use it when one looks, and no longer in a trial
 main()
@@ -178,7 +178,7 @@ sys.stdin.read()
 """
 HASTY_LOOK = """
 from tune_app.cli import main
-from tune_app.tuning import resources
+from tune_app.cluster import resources
 
 resources.SECONDS_UNTOLD, resources.SECONDS_TO_LOOK = 1.0, 2.0
 main()
@@ -418,7 +418,7 @@ def test_a_worker_that_gets_no_more_memory_fails_its_trial_and_the_search_goes_o
 BACK = """
 import sys, time
 from tune_app.cli import main
-from tune_app.tuning import search
+from tune_app.engine import search
 
 real, written = time.time, 0
 

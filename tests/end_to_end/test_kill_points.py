@@ -23,7 +23,7 @@ import os, signal, sys
 from tune_app.cli import main
 from tune_app.experiment.record import RecordWriter, encode
 from tune_app.experiment.states import States
-from tune_app.tuning.search import Search
+from tune_app.engine.search import Search
 
 point, left = sys.argv[1], int(sys.argv[2])
 sys.argv = ["tune-app", *sys.argv[3:]]

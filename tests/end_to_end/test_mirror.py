@@ -18,17 +18,17 @@ from tests.conftest import AWS, running_s3_server
 from tests.end_to_end.conftest import COMMAND, Running, alive, descendants, tune_app, wait_for
 from tests.end_to_end.invariants import check, outcome
 from tests.made_up import ask_and_start, give, spec_of
+from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
-from tune_app.experiment import mirror
-from tune_app.experiment.bucket import Bucket
-from tune_app.experiment.history import Experiment, load_experiment
-from tune_app.experiment.mirror import (
+from tune_app.experiment.history import Experiment
+from tune_app.storage import mirror, mirroring
+from tune_app.storage.bucket import Bucket
+from tune_app.storage.load import load_experiment
+from tune_app.storage.location import paths
+from tune_app.storage.mirror import (
     read_manifest,
 )
-from tune_app.experiment.spec import paths
-from tune_app.tuning import mirroring
-from tune_app.tuning.mirroring import Mirror, mirrored
-from tune_app.tuning.search import Search
+from tune_app.storage.mirroring import Mirror, mirrored
 
 HASTY = [sys.executable, "-m", "tests.end_to_end.hasty"]
 SECONDS_ALIVE = 12

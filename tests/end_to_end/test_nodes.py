@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.end_to_end.conftest import Running, needs_mounts, tune_app, wait_for
 from tests.end_to_end.invariants import check
 from tests.end_to_end.nodes import kill_node, nodes
-from tune_app.experiment.history import load_experiment
+from tune_app.storage.load import load_experiment
 
 LONG = """
 space: {level: cnn, bs: 2, lr: 0.01}

@@ -23,12 +23,13 @@ from click.testing import CliRunner
 
 from tests.made_up import ask_and_start, give, give_one, spec_of
 from tune_app.cli import main
-from tune_app.experiment.history import Experiment, load_experiment
+from tune_app.engine.search import Search
+from tune_app.experiment.history import Experiment
 from tune_app.experiment.record import read_entries
-from tune_app.experiment.spec import paths
 from tune_app.output import dashboard
 from tune_app.output.dashboard import Dashboard, dashboard_of, study_of
-from tune_app.tuning.search import Search
+from tune_app.storage.load import load_experiment
+from tune_app.storage.location import paths
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what Optuna says of plots, as where it is served
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.end_to_end.conftest import COMMAND, Running, environment, left_in, temporary, tune_app
 from tests.end_to_end.test_cluster import HEAD
-from tune_app.experiment.history import load_experiment
+from tune_app.storage.load import load_experiment
 
 INSTALLED = [str(Path(sys.executable).with_name("tune-app"))]
 """The command as a person has it: unlike `python -m`, it does not import from where one types."""
@@ -78,7 +78,7 @@ import sys
 
 here = sys.path.pop(0)  # this process has imported what it needs before it looks there
 import torch
-import tune_app.tuning.bridge
+import tune_app.trials.bridge
 from tune_app import search
 
 sys.path.insert(0, here)
@@ -132,7 +132,7 @@ LATER = """
 import json, sys, threading, time
 from pathlib import Path
 from tune_app import Where, search
-from tune_app.tuning import process
+from tune_app.cluster import process
 
 states, here = {}, Path.cwd()
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from tune_app.engine.asha import decide
 from tune_app.experiment.settings import Settings
-from tune_app.tuning.scheduler import decide
 
 
 @pytest.mark.parametrize("metric", ["valid_accuracy", "valid_loss"])

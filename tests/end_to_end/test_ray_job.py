@@ -12,8 +12,8 @@ from tests.conftest import AWS
 from tests.end_to_end.conftest import needs_mounts, tune_app, wait_for
 from tests.end_to_end.invariants import check
 from tests.end_to_end.nodes import Nodes, nodes, python_without
-from tune_app.experiment.bucket import Bucket
-from tune_app.experiment.history import load_experiment
+from tune_app.storage.bucket import Bucket
+from tune_app.storage.load import load_experiment
 
 SPACE = """
 space: {level: {choice: [linear, cnn]}, lr: {loguniform: [0.01, 0.2]}, bs: 64}

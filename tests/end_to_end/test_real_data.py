@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import SHIPPED
 from tests.end_to_end.conftest import Running, tune_app, wait_for
-from tune_app.experiment.history import load_experiment
+from tune_app.storage.load import load_experiment
 
 CNN = """
 space:

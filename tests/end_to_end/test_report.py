@@ -9,10 +9,10 @@ import pytest
 from tests.end_to_end.browser import Page, browse, needs_browser
 from tests.end_to_end.conftest import Running, tune_app
 from tests.made_up import tutorial_search
-from tune_app.experiment.history import load_experiment
 from tune_app.experiment.record import read_entries
 from tune_app.output.report.page import report_html
 from tune_app.output.times import TRAINING, accounts, unexplained_share
+from tune_app.storage.load import load_experiment
 
 BROKEN_LINKS = """[...document.querySelectorAll('a')].filter(
     a => !(a.getAttribute('href').startsWith('#') && document.getElementById(a.hash.slice(1)))).length"""

@@ -11,9 +11,9 @@ import pytest
 from tests.end_to_end.conftest import Running, alive, descendants, tune_app, wait_for
 from tests.end_to_end.invariants import check, outcome
 from tests.made_up import spec_of
-from tune_app.experiment.history import load_experiment
-from tune_app.experiment.spec import paths
-from tune_app.tuning.search import Search
+from tune_app.engine.search import Search
+from tune_app.storage.load import load_experiment
+from tune_app.storage.location import paths
 
 SPACE = """
 space:

@@ -26,12 +26,12 @@ from tests.end_to_end.conftest import (
     wait_for,
 )
 from tests.units.test_idx import idx_bytes
-from tune_app.experiment.history import load_experiment
+from tune_app.bundle.manifest import FILES, MANIFEST
 from tune_app.experiment.record import read_entries
-from tune_app.tutorial.bundle import FILES, MANIFEST
-from tune_app.tutorial.idx import IMAGES, LABELS
-from tune_app.tutorial.levels import TUTORIAL_CONFIG
-from tune_app.tutorial.mnist import Mnist
+from tune_app.storage.load import load_experiment
+from tune_app.task.levels import TUTORIAL_CONFIG
+from tune_app.task.tutorial.idx import IMAGES, LABELS
+from tune_app.task.tutorial.mnist import Mnist
 
 SPACE = """
 space:
@@ -189,13 +189,14 @@ def test_the_exported_weights_have_the_recorded_accuracy(folder: Path, small_dat
     import safetensors.torch
     import torch
 
-    from tune_app.tutorial import mnist, training
+    from tune_app.task import training
+    from tune_app.task.tutorial import sources
 
     done = tune_app(folder, "export", "x", "-o", "weights")
     assert done.returncode == 0, done.stderr
     manifest = json.loads((folder / "weights" / "manifest.json").read_text())
     weights = safetensors.torch.load_file(folder / "weights" / "weights.safetensors")
-    lesson = training.prepare(manifest["config"], mnist.load(str(small_data)), 0, torch.device("cpu"))
+    lesson = training.prepare(manifest["config"], sources.load(str(small_data)), 0, torch.device("cpu"))
     with torch.no_grad():
         for name, parameter in lesson.parameters.items():
             parameter.copy_(weights[name])
@@ -386,7 +387,7 @@ def test_images_sorted_by_label_are_refused_before_anything_starts(
 BEGAN_BEFORE = """
 import sys
 from tune_app import Where, extend, search
-from tune_app.tuning import driver
+from tune_app import driver
 
 check, driver.check_classes = driver.check_classes, lambda *_: None  # as it once was
 search("quick", name="x", settings={"num_samples": 1, "max_epochs": 1}, where=Where(data=sys.argv[1]), quiet=True)

@@ -8,8 +8,8 @@ import pytest
 
 from tests.end_to_end.conftest import tune_app
 from tests.made_up import ask_and_start, give, spec_of, tutorial_search
-from tune_app.experiment.spec import paths
-from tune_app.tuning.search import Search
+from tune_app.engine.search import Search
+from tune_app.storage.location import paths
 
 
 def quickest(folder: Path, *arguments: str) -> float:

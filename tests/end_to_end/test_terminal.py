@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import COMMAND, alive, descendants, environment, left_in, temporary, wait_for
-from tune_app.experiment.history import load_experiment
+from tune_app.storage.load import load_experiment
 
 LONG = "space: {level: cnn, bs: 2, lr: 0.01}\nsearch: {num_samples: 3, max_epochs: 50, results_per_epoch: 20}"
 

@@ -9,10 +9,10 @@ import torch
 from safetensors.numpy import load_file
 
 from tests.bundles import config_of
-from tune_app.tutorial import training
-from tune_app.tutorial.levels import LEVELS, Config
-from tune_app.tutorial.mnist import Mnist
-from tune_app.tutorial.script import train_script
+from tune_app.bundle.script import train_script
+from tune_app.task import training
+from tune_app.task.levels import LEVELS, Config
+from tune_app.task.tutorial.mnist import Mnist
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -54,7 +54,7 @@ def test_the_files_that_a_script_is_made_of_run_where_they_are(
         "width": 1,
     }  # those of pieces/found.py
     config = {"level": level} | {name: found[name] for name in LEVELS[level].defaults}
-    command = [sys.executable, "-m", f"tune_app.tutorial.plain.{level}", "--data", str(small_data)]
+    command = [sys.executable, "-m", f"tune_app.task.tutorial.plain.{level}", "--data", str(small_data)]
     there = subprocess.run(command, capture_output=True, text=True, check=True)
     assert there.stdout == run_script(tmp_path, train_script(config, 0, 2.0, 4, 1), small_data).stdout
     assert there.stdout.count("\n") == 8

@@ -12,10 +12,11 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.bundles import config_of, make_bundle, reseal, run
+from tune_app.bundle import verify
+from tune_app.bundle.manifest import SCRIPT, read_bundle
+from tune_app.bundle.verify import run_script, runnable
 from tune_app.errors import TuneAppError
-from tune_app.tutorial import mnist, verify
-from tune_app.tutorial.bundle import SCRIPT, read_bundle
-from tune_app.tutorial.verify import run_script, runnable
+from tune_app.task.tutorial import sources
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -49,9 +50,9 @@ def test_verify_finds_the_recorded_floats_again(bundle: Path) -> None:
 def test_data_given_by_name_are_used_and_others_are_refused(bundle: Path, tmp_path: Path, small_data: Path) -> None:
     shutil.copy(small_data, "same.parquet")
     assert run("verify", bundle, "--data", "same.parquet").exit_code == 0
-    done = run("verify", bundle, "--data", mnist.SHIPPED)
+    done = run("verify", bundle, "--data", sources.SHIPPED)
     assert (done.exit_code, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"Error: {mnist.SHIPPED}: not the images of the search: their digest is ")
+    assert done.stderr.startswith(f"Error: {sources.SHIPPED}: not the images of the search: their digest is ")
     assert read_bundle(bundle).data_digest in done.stderr
 
 
@@ -85,7 +86,7 @@ def test_on_another_processor_the_last_accuracy_may_be_a_little_off(bundle: Path
 def test_what_is_run_is_the_checked_text_and_not_the_file(bundle: Path, small_data: Path) -> None:
     checked = runnable(bundle)
     (bundle / SCRIPT).write_text('open("owned", "w").write("")\n')
-    found = [result["valid_accuracy"] for _, result in run_script(checked, mnist.load(str(small_data)))]
+    found = [result["valid_accuracy"] for _, result in run_script(checked, sources.load(str(small_data)))]
     assert found == checked.manifest.valid_accuracies
     assert not Path("owned").exists()
 
@@ -123,7 +124,7 @@ def test_a_script_that_ends_badly_is_one_line(bundle: Path, small_data: Path) ->
     checked = runnable(bundle)
     broken = verify.Bundle(checked.folder, checked.manifest, checked.exported, "raise ValueError('no memory')")
     with pytest.raises(TuneAppError, match=r"^best/train.py: exit code 1: ValueError: no memory$"):
-        list(run_script(broken, mnist.load(str(small_data))))
+        list(run_script(broken, sources.load(str(small_data))))
 
 
 def test_a_script_sees_no_test_images(bundle: Path, small_data: Path) -> None:
@@ -134,7 +135,7 @@ def test_a_script_sees_no_test_images(bundle: Path, small_data: Path) -> None:
         "    print('epoch 1 valid accuracy', len(name), 'valid loss 0')"
     )
     spy = verify.Bundle(checked.folder, checked.manifest, checked.exported, program)
-    lengths = [result["valid_accuracy"] for _, result in run_script(spy, mnist.load(str(small_data)))]
+    lengths = [result["valid_accuracy"] for _, result in run_script(spy, sources.load(str(small_data)))]
     assert lengths == [len("train"), len("valid")]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tune_app.errors import TuneAppError
-from tune_app.experiment.bucket import Bucket
+from tune_app.storage.bucket import Bucket
 
 PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
 VARIABLES = (*PROXIES, "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
@@ -174,7 +174,7 @@ def test_what_is_no_proxy_and_no_certificate_is_one_line_without_a_password(
 def test_no_proxy_may_name_amazons_server_of_a_region(
     monkeypatch: pytest.MonkeyPatch, region: str, by_proxy: bool
 ) -> None:
-    from tune_app.experiment import bucket
+    from tune_app.storage import bucket
 
     ways: list[object] = []
     monkeypatch.setattr(bucket, "filesystem", lambda *way: ways.append(way))

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
-from tune_app.experiment.history import Trial, load_experiment
-from tune_app.experiment.spec import Spec, paths
-from tune_app.tuning import bridge, resources
-from tune_app.tuning.resources import Share
-from tune_app.tuning.search import Search
-from tune_app.tutorial import mnist
+from tune_app.cluster import resources
+from tune_app.cluster.resources import Share
+from tune_app.engine.search import Search
+from tune_app.experiment.history import Trial
+from tune_app.experiment.spec import Spec
+from tune_app.storage.load import load_experiment
+from tune_app.storage.location import paths
+from tune_app.task.tutorial import sources
+from tune_app.trials import bridge
 
 
 def search_all(spec: Spec, folder: Path) -> tuple[Share, list[Trial]]:
@@ -15,7 +18,7 @@ def search_all(spec: Spec, folder: Path) -> tuple[Share, list[Trial]]:
     share = resources.wait_for_resources(0, spec.settings, print)
     search = Search.create(spec, paths(folder / "experiments", spec.name))
     search.begin()
-    bridge.run_trials(search, mnist.load(), share, lambda: None, lambda: None)
+    bridge.run_trials(search, sources.load(), share, lambda: None, lambda: None)
     search.end("completed")
     search.close()
     return share, load_experiment(spec.name, folder / "experiments").history.trials

@@ -15,10 +15,10 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from tests.simulations.curves import PER_EPOCH, Curve, read_curves, seed_differences
+from tune_app.engine.asha import decide
 from tune_app.experiment.race import ROUNDS, race
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.statistics import mean_interval
-from tune_app.tuning.scheduler import decide
 
 RUNS, TOP, SEEDS, TRIALS = 2000, 5, 10, 32
 RIGHT = 0.005

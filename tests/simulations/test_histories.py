@@ -36,12 +36,13 @@ from numpy.typing import NDArray
 
 from tests.end_to_end.invariants import check_decisions
 from tests.made_up import WORKER, spec_of
+from tune_app.engine.search import Search
 from tune_app.experiment import record as record_module
-from tune_app.experiment.history import History, load_experiment
+from tune_app.experiment.history import History
 from tune_app.experiment.record import Entry
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import Paths, Spec
-from tune_app.tuning.search import Search
+from tune_app.storage.load import load_experiment
 
 SPACES: list[dict[str, Any]] = [
     {"level": "linear", "lr": {"loguniform": [0.01, 1]}},

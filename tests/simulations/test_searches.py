@@ -9,12 +9,13 @@ import pytest
 
 from tests.made_up import WORKER, result_of
 from tests.simulations.curves import Curve, nearest
+from tune_app.engine.search import Attempt, Search
 from tune_app.experiment.history import STOPPED, History
 from tune_app.experiment.space import load_space
-from tune_app.experiment.spec import DataSource, Spec, paths
+from tune_app.experiment.spec import DataSource, Spec
 from tune_app.machine import versions
-from tune_app.tuning.search import Attempt, Search
-from tune_app.tutorial.levels import LEVELS
+from tune_app.storage.location import paths
+from tune_app.task.levels import LEVELS
 
 DATA = DataSource(source=None, digest="d", train=50_000, valid=10_000)
 PARAMETERS = {"logistic": 7_850, "cnn": 3_930}

@@ -15,12 +15,12 @@ import yaml
 import tune_app
 from tests.made_up import ask_and_start, give, spec_of
 from tune_app import Where
+from tune_app.engine.search import Search
+from tune_app.enqueue import enqueued_configs
 from tune_app.errors import TuneAppError
-from tune_app.experiment.enqueue import enqueued_configs
 from tune_app.experiment.settings import Settings, check_settings
 from tune_app.experiment.space import load_space
-from tune_app.experiment.spec import paths
-from tune_app.tuning.search import Search
+from tune_app.storage.location import paths
 
 FILE = """
 space:

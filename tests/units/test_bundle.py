@@ -11,13 +11,14 @@ from click.testing import Result
 from PIL import Image
 
 from tests.bundles import config_of, make_bundle, reseal, run
+from tune_app.bundle import verify
+from tune_app.bundle.card import model_card
+from tune_app.bundle.manifest import CONFIG, FILES, MANIFEST, SCRIPT, digest, read_bundle
+from tune_app.bundle.verify import Verification, load_data, runnable, verification
 from tune_app.errors import TuneAppError
-from tune_app.experiment.history import load_experiment
-from tune_app.output.card import model_card
-from tune_app.tutorial import mnist, verify
-from tune_app.tutorial.bundle import CONFIG, FILES, MANIFEST, SCRIPT, digest, read_bundle
-from tune_app.tutorial.metric import METRICS
-from tune_app.tutorial.verify import Verification, load_data, runnable, verification
+from tune_app.storage.load import load_experiment
+from tune_app.task.metric import METRICS
+from tune_app.task.tutorial import mnist, sources
 
 # ---- what is in it -------------------------------------------------------------------------------------
 
@@ -79,7 +80,7 @@ def test_the_card_of_mnist_itself_says_so(made: Path) -> None:
     data = experiment.history.spec.data.model_copy(update={"digest": mnist.original_digest()})
     experiment.history.spec = experiment.history.spec.model_copy(update={"data": data})
     assert "Not MNIST itself" not in model_card(experiment, read_bundle(made).model_dump())
-    assert mnist.load().digest() == mnist.original_digest()
+    assert sources.load().digest() == mnist.original_digest()
 
 
 # ---- damage --------------------------------------------------------------------------------------------
@@ -190,9 +191,9 @@ def test_the_interval_of_a_confirmation_is_what_is_allowed(bundle: Path, small_d
     metrics = json.loads((bundle / MANIFEST).read_text())["metrics"]
     reseal(bundle, metrics={**metrics, "valid_accuracy_interval": [0.2, 0.3]}, cpu="Elbrus-8C")
     *others, _ = read_bundle(bundle).valid_accuracies
-    outcome = verification(runnable(bundle), mnist.load(str(small_data)), [*others, 0.25])
+    outcome = verification(runnable(bundle), sources.load(str(small_data)), [*others, 0.25])
     assert (outcome.comes_back, outcome.allowed) == (True, (0.2, 0.3))
-    assert not verification(runnable(bundle), mnist.load(str(small_data)), [*others, 0.31]).comes_back
+    assert not verification(runnable(bundle), sources.load(str(small_data)), [*others, 0.31]).comes_back
 
 
 @pytest.mark.parametrize("found", [[], [0.5], [0.5, 0.6, 0.7]])
@@ -248,7 +249,7 @@ def test_mnist_itself_is_taken_from_the_package_wherever_the_search_had_it(
     config = yaml.safe_load((bundle / CONFIG).read_text())
     (bundle / CONFIG).write_text(yaml.safe_dump({**config, "data": "tutorial"}))
     reseal(bundle, data_digest=mnist.original_digest())
-    monkeypatch.setattr("tune_app.tutorial.download.tutorial_file", None)
+    monkeypatch.setattr("tune_app.task.tutorial.download.tutorial_file", None)
     assert load_data(runnable(bundle), None).digest() == mnist.original_digest()
 
 
@@ -257,7 +258,7 @@ def test_a_bundle_makes_nobody_download_anything(
     bundle: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     asked: list[str | None] = []
-    monkeypatch.setattr(verify.mnist, "load", asked.append)
+    monkeypatch.setattr(verify.sources, "load", asked.append)
     config = yaml.safe_load((bundle / CONFIG).read_text())
     (bundle / CONFIG).write_text(yaml.safe_dump({**config, "data": source}))
     reseal(bundle)

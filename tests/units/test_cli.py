@@ -12,10 +12,11 @@ from click.testing import CliRunner
 
 from tests.made_up import WORKER, ask_and_start, give, spec_of
 from tune_app.cli import main
-from tune_app.experiment.history import load_experiment
-from tune_app.experiment.spec import DataSource, paths
-from tune_app.tuning.search import Search
-from tune_app.tutorial.levels import LEVELS
+from tune_app.engine.search import Search
+from tune_app.experiment.spec import DataSource
+from tune_app.storage.load import load_experiment
+from tune_app.storage.location import paths
+from tune_app.task.levels import LEVELS
 
 COMMANDS = main.commands
 
@@ -235,7 +236,7 @@ def test_the_exported_threads_and_cpu_are_those_of_the_attempt_that_made_the_bes
 
 
 def test_what_an_error_says_is_shown_as_it_is(run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from tune_app.tuning.progress import progress
+    from tune_app.output.progress import progress
 
     search = Search.create(spec_of("odd"), paths(tmp_path / "experiments", "odd"))
     search.begin()
@@ -268,7 +269,7 @@ def test_a_name_is_made_from_any_file_name() -> None:
 @pytest.fixture
 def no_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no command get as far as Ray."""
-    from tune_app.tuning import driver
+    from tune_app import driver
 
     def refuse(*_: object) -> None:
         raise AssertionError("a search was about to be started")
@@ -409,9 +410,10 @@ def trained(tmp_path: Path, small_data: Path) -> Iterator[str]:
     import torch
 
     from tune_app.machine import cpu_model, versions
-    from tune_app.tutorial import mnist, training
+    from tune_app.task import training
+    from tune_app.task.tutorial import sources
 
-    images = mnist.load(str(small_data))
+    images = sources.load(str(small_data))
     spec = spec_of(
         "trained", {"level": "linear", "lr": {"loguniform": [0.01, 1]}}, max_epochs=2, results_per_epoch=2
     )

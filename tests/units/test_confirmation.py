@@ -9,25 +9,20 @@ import numpy as np
 import pytest
 
 from tests.made_up import WORKER, ask_and_start, give, result_of, spec_of
+from tune_app.cluster.connect import Where
+from tune_app.confirmation import ConfirmationSearch, confirm
+from tune_app.confirmation import spec_of as confirmation_spec
+from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
-from tune_app.experiment.confirmation import (
-    Confirmation,
-    Seeds,
-    candidates_of,
-    confirmations,
-    load_confirmation,
-)
-from tune_app.experiment.history import load_experiment
+from tune_app.experiment.findings import Confirmation, Seeds, candidates_of
 from tune_app.experiment.record import read_entries
-from tune_app.experiment.spec import Confirming, Paths, paths
+from tune_app.experiment.spec import Confirming, Paths
 from tune_app.output.confirmation import answer
-from tune_app.output.removal import remove_experiment
 from tune_app.output.summary import confirmation_summary
-from tune_app.tuning.cluster import Where
-from tune_app.tuning.confirmation import ConfirmationSearch, confirm
-from tune_app.tuning.confirmation import spec_of as confirmation_spec
-from tune_app.tuning.search import Search
-from tune_app.tutorial import mnist
+from tune_app.storage.load import confirmations, load_confirmation, load_experiment
+from tune_app.storage.location import paths
+from tune_app.storage.removal import remove_experiment
+from tune_app.task.tutorial import sources
 
 Value = Callable[[dict[str, Any], int], float | None]
 """The accuracy of a run, from config and seed; None: it diverges."""
@@ -146,7 +141,7 @@ def test_the_weights_of_the_median_seed_are_tried_on_the_test_images_and_kept(at
     assert tested is not None and median is not None
     values = sorted(run.results[-1]["valid_accuracy"] for run in confirmation.findings.measured.runs)
     assert median.results[-1]["valid_accuracy"] == values[1]  # of four the lesser of the two in the middle
-    labels = mnist.load_test().y  # type: ignore[union-attr]
+    labels = sources.load_test().y  # type: ignore[union-attr]
     assert (tested["correct"], tested["images"]) == ((labels == 7).sum(), 10_000)  # the test's weights always say 7
     assert [p.name for p in at.confirmation(1).states.iterdir()] == [
         f"{median.number:05d}-{len(median.results):06d}.safetensors"
@@ -157,9 +152,11 @@ def test_the_test_images_are_read_after_everything_else_and_once(
     at: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[int] = []
-    load = mnist.load_test
+    load = sources.load_test
     search = begin(at)
-    monkeypatch.setattr(mnist, "load_test", lambda source: reads.append(len(search.history.trials)) or load(source))
+    monkeypatch.setattr(
+        sources, "load_test", lambda source: reads.append(len(search.history.trials)) or load(source)
+    )
     play(search, most=5)
     search.end("interrupted")
     assert reads == []

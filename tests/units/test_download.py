@@ -18,9 +18,10 @@ import pytest
 from tests.units.test_idx import idx_bytes
 from tests.units.test_mnist import shipped
 from tune_app.errors import TuneAppError
-from tune_app.tutorial import download, mnist
-from tune_app.tutorial.idx import IMAGES, LABELS
-from tune_app.tutorial.mnist import Mnist, Split, load
+from tune_app.task.tutorial import download, mnist, sources
+from tune_app.task.tutorial.idx import IMAGES, LABELS
+from tune_app.task.tutorial.mnist import Mnist, Split
+from tune_app.task.tutorial.sources import load
 
 Pairs = list[tuple[np.ndarray, np.ndarray]]
 
@@ -544,8 +545,8 @@ def test_its_test_images_are_mnists(tutorial, tmp_path, monkeypatch):
     path = tmp_path / "mnist.pkl.gz"
     path.write_bytes(tutorial)
     original = Split(np.zeros((3, 784), np.uint8), np.zeros(3, np.int64))
-    monkeypatch.setattr(mnist, "original_test", lambda: original)
-    assert [mnist.load_test(str(source)) for source in (path, "tutorial")] == [original] * 2
+    monkeypatch.setattr(sources, "original_test", lambda: original)
+    assert [sources.load_test(str(source)) for source in (path, "tutorial")] == [original] * 2
 
 
 @pytest.mark.parametrize(
@@ -557,7 +558,7 @@ def test_what_is_not_the_tutorials_file_is_refused_with_its_path(tutorial, tmp_p
     line = f"{len(content)} bytes, not {len(tutorial)}: not the tutorial's file"
     assert refusal(str(path), str(path)) == line
     with pytest.raises(TuneAppError, match=line):
-        mnist.load_test(str(path))
+        sources.load_test(str(path))
 
 
 def test_another_pickle_of_the_same_size_is_not_unpickled(tutorial, tmp_path, monkeypatch):

@@ -7,16 +7,17 @@ import pytest
 import yaml
 
 from tests.made_up import WORKER, ask_and_start, give, spec_of
+from tune_app.bundle.export import export_best
+from tune_app.engine.sampler import Sampler
+from tune_app.engine.search import Search
+from tune_app.enqueue import enqueued_configs
 from tune_app.errors import TuneAppError
-from tune_app.experiment.enqueue import enqueued_configs
-from tune_app.experiment.history import COMPLETED, Trial, load_experiment
+from tune_app.experiment.history import COMPLETED, Trial
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace, check_space
-from tune_app.experiment.spec import paths
-from tune_app.output.export import export_best
-from tune_app.tuning.sampler import Sampler
-from tune_app.tuning.search import Search
-from tune_app.tutorial.levels import TUTORIAL_CONFIG, Config, complete
+from tune_app.storage.load import load_experiment
+from tune_app.storage.location import paths
+from tune_app.task.levels import TUTORIAL_CONFIG, Config, complete
 
 LEVEL_AND_LR: dict[str, Any] = {"level": {"choice": ["linear", "cnn"]}, "lr": {"loguniform": [0.01, 1]}}
 SPACE = check_space(LEVEL_AND_LR, "space.yaml")

@@ -6,13 +6,13 @@ import pytest
 import torch
 import yaml
 
+from tune_app.bundle.manifest import CONFIG as CONFIG_FILE
+from tune_app.bundle.manifest import FILES, digest, read_manifest, sealed
+from tune_app.bundle.retrain import ExportedConfig, differences, read_exported, train_exported, verdict
 from tune_app.errors import TuneAppError
 from tune_app.machine import cpu_model, versions
-from tune_app.tutorial.bundle import CONFIG as CONFIG_FILE
-from tune_app.tutorial.bundle import FILES, digest, read_manifest, sealed
-from tune_app.tutorial.exported import ExportedConfig, differences, read_exported, train_exported, verdict
-from tune_app.tutorial.levels import LEVELS, complete
-from tune_app.tutorial.mnist import Mnist, Split
+from tune_app.task.levels import LEVELS, complete
+from tune_app.task.tutorial.mnist import Mnist, Split
 
 
 @pytest.fixture(autouse=True)

@@ -9,17 +9,18 @@ from typing import Any
 import pytest
 
 from tests.made_up import ask_and_start, give, result_of, spec_of
-from tune_app import api
+from tune_app import api, driver
+from tune_app.bundle.export import trial_again
+from tune_app.engine.search import Search
+from tune_app.enqueue import enqueued_configs
 from tune_app.errors import TuneAppError
-from tune_app.experiment.enqueue import enqueued_configs
-from tune_app.experiment.history import Experiment, load_experiment, replay
+from tune_app.experiment.history import Experiment, replay
 from tune_app.experiment.record import RecordWriter
 from tune_app.experiment.space import load_space
-from tune_app.experiment.spec import Paths, paths
-from tune_app.output.export import trial_again
+from tune_app.experiment.spec import Paths
 from tune_app.output.summary import seconds
-from tune_app.tuning import driver
-from tune_app.tuning.search import Search
+from tune_app.storage.load import load_experiment
+from tune_app.storage.location import paths
 
 
 @pytest.fixture

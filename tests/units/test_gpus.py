@@ -2,10 +2,10 @@
 
 import pytest
 
+from tune_app.cluster import resources
+from tune_app.cluster.resources import HELD, NO_CUDA, Node, share, with_usable_gpus
 from tune_app.errors import TuneAppError
 from tune_app.experiment.settings import Settings
-from tune_app.tuning import resources
-from tune_app.tuning.resources import HELD, NO_CUDA, Node, share, with_usable_gpus
 
 NODES = {name: Node(cpus=8, gpus=1) for name in "ab"}
 ON_CPUS = "Ray offers 1 GPU that others hold: its trials run on CPUs."

@@ -4,11 +4,12 @@ from typing import Any
 import pytest
 
 from tests.made_up import ask_and_start, give, spec_of
+from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
-from tune_app.experiment.history import experiment_names, load_experiment, replay
+from tune_app.experiment.history import replay
 from tune_app.experiment.record import FORMAT, RecordWriter
-from tune_app.experiment.spec import paths
-from tune_app.tuning.search import Search
+from tune_app.storage.load import experiment_names, load_experiment
+from tune_app.storage.location import paths
 
 
 def created() -> dict[str, Any]:

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from tests.made_up import result_of, spec_of
-from tune_app.experiment.history import load_experiment
-from tune_app.experiment.spec import Paths, paths
-from tune_app.tuning.in_process import run_in_process
-from tune_app.tuning.search import Attempt, Search
+from tune_app.engine.in_process import run_in_process
+from tune_app.engine.search import Attempt, Search
+from tune_app.experiment.spec import Paths
+from tune_app.storage.load import load_experiment
+from tune_app.storage.location import paths
 
 
 @pytest.fixture

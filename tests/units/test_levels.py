@@ -4,9 +4,9 @@ from inspect import isfunction
 import pytest
 
 from tune_app.errors import TuneAppError
-from tune_app.tutorial import levels
-from tune_app.tutorial.levels import HYPERPARAMETERS, LEVELS, TUTORIAL_CONFIG, check_level, complete
-from tune_app.tutorial.training import FAMILIES
+from tune_app.task import levels
+from tune_app.task.levels import HYPERPARAMETERS, LEVELS, TUTORIAL_CONFIG, check_level, complete
+from tune_app.task.training import FAMILIES
 
 LOGISTIC = ["scratch", "functional", "module", "linear", "optim", "dataset", "dataloader", "validation", "fit"]
 CNN = ["cnn", "sequential", "wrapped", "accelerator"]

@@ -8,7 +8,6 @@ import inspect
 import json
 import pkgutil
 import re
-import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,17 +19,19 @@ from click.testing import CliRunner
 
 import tune_app.output
 from tests.made_up import WORKER, ask_and_start, result_of, spec_of
+from tune_app.bundle.export import export_best
 from tune_app.cli import main
-from tune_app.experiment.confirmation import Confirmation, candidates_of, load_confirmation
-from tune_app.experiment.history import Experiment, load_experiment
+from tune_app.confirmation import ConfirmationSearch
+from tune_app.confirmation import spec_of as confirmation_spec
+from tune_app.engine.search import Search
+from tune_app.experiment.findings import Confirmation, candidates_of
+from tune_app.experiment.history import Experiment
 from tune_app.experiment.record import encode, read_entries
-from tune_app.experiment.spec import Confirming, Paths, paths
-from tune_app.output.export import export_best
-from tune_app.tuning.confirmation import ConfirmationSearch
-from tune_app.tuning.confirmation import spec_of as confirmation_spec
-from tune_app.tuning.progress import Progress
-from tune_app.tuning.search import Search
-from tune_app.tutorial.metric import METRICS
+from tune_app.experiment.spec import Confirming, Paths
+from tune_app.output.progress import Progress
+from tune_app.storage.load import load_confirmation, load_experiment
+from tune_app.storage.location import paths
+from tune_app.task.metric import METRICS
 
 OTHER = "valid_accuracy"
 SPACE = {"level": "cnn", "lr": {"choice": [0.1, 0.01, 0.02, 0.03, 0.04]}}
@@ -99,7 +100,7 @@ def output_functions() -> list[Callable[..., Any]]:
         for _, function in inspect.getmembers(importlib.import_module(module.name), inspect.isfunction):
             if function.__module__ == module.name:
                 needed = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
-                hints = typing.get_type_hints(function)
+                hints = function.__annotations__
                 if len(needed) == 1 and hints[needed[0].name] in (Experiment, Confirmation):
                     found.append(function)
     return found
@@ -112,7 +113,7 @@ def test_every_output_function_does_without_the_other_metric(
     (first, *_) = inspect.signature(function).parameters
     confirmation = load_confirmation(experiment)
     assert confirmation
-    takes = typing.get_type_hints(function)[first]
+    takes = function.__annotations__[first]
     function(experiment if takes is Experiment else confirmation)
 
 
@@ -213,7 +214,7 @@ def test_the_run_that_was_tested_is_exported_also_where_it_is_not_the_median_of_
 
 
 def test_of_an_even_number_of_seeds_the_worse_of_two_is_exported(experiment: Experiment) -> None:
-    from tune_app.experiment.confirmation import Measured
+    from tune_app.experiment.findings import Measured
 
     confirmation = load_confirmation(experiment)
     assert confirmation

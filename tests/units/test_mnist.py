@@ -9,8 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tune_app.errors import TuneAppError
-from tune_app.tutorial import mnist
-from tune_app.tutorial.mnist import FORMATS, IMAGE, SHIPPED, Mnist, Split, load, load_test, scarce
+from tune_app.task.tutorial import mnist, sources
+from tune_app.task.tutorial.formats import FORMATS
+from tune_app.task.tutorial.mnist import IMAGE, Mnist, Split, scarce
+from tune_app.task.tutorial.sources import SHIPPED, load, load_test
 
 # From the design, not from the package.
 DIGESTS = {
@@ -101,7 +103,7 @@ def test_a_flipped_bit_in_the_shipped_file_is_refused_with_its_path(tmp_path: Pa
     content[1_000_000] ^= 4  # in the images of the first row group
     copy = tmp_path / "mnist.parquet"
     copy.write_bytes(content)
-    monkeypatch.setattr(mnist, "SHIPPED", copy)
+    monkeypatch.setattr(sources, "SHIPPED", copy)
     with pytest.raises(TuneAppError) as error:
         load()
     assert str(copy) in str(error.value)
@@ -115,7 +117,7 @@ def test_a_flipped_bit_anywhere_in_the_data_is_refused_or_changes_nothing(tmp_pa
     monkeypatch.setattr(mnist, "SPLIT_DIGESTS", digests)
     content = good.read_bytes()
     copy = tmp_path / "copy.parquet"
-    monkeypatch.setattr(mnist, "SHIPPED", copy)
+    monkeypatch.setattr(sources, "SHIPPED", copy)
     data_bytes = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
     refused = 0
     for position in range(4, data_bytes, max(1, data_bytes // 150)):
@@ -138,7 +140,7 @@ def test_other_images_or_labels_than_mnists_are_refused_as_the_shipped_file(
     original = load(str(path))
     digests = {"train": original.train.digests, "valid": original.valid.digests}
     monkeypatch.setattr(mnist, "SPLIT_DIGESTS", digests)
-    monkeypatch.setattr(mnist, "SHIPPED", path)
+    monkeypatch.setattr(sources, "SHIPPED", path)
     assert load().digest() == original.digest()
     kept = list(digests[name])
     kept[("images", "labels").index(what)] = "0" * 64
@@ -293,7 +295,7 @@ def test_a_parquet_file_without_rows_is_refused(tmp_path: Path):
 
 def test_more_rows_than_any_mnist_are_refused_before_they_are_read(tmp_path: Path, monkeypatch):
     path = write(tmp_path / "d.parquet")
-    monkeypatch.setattr(mnist, "MOST_IMAGES", 11)
+    monkeypatch.setattr(sources, "MOST_IMAGES", 11)
     monkeypatch.setattr(pq.ParquetFile, "read_row_groups", None)  # not even callable
     assert refusal(path) == f"{path}: 12 rows, allowed: up to 11"
 

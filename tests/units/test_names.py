@@ -12,13 +12,13 @@ from tests.made_up import ask_and_start, give, spec_of
 from tune_app import api
 from tune_app.api import newly_named
 from tune_app.cli import main
+from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
-from tune_app.experiment.bucket import Bucket
-from tune_app.experiment.history import experiment_names
-from tune_app.experiment.mirror import Holder, Manifest, refuse_existing_copy, write_manifest
 from tune_app.experiment.record import RecordWriter, refuse_existing
-from tune_app.experiment.spec import paths
-from tune_app.tuning.search import Search
+from tune_app.storage.bucket import Bucket
+from tune_app.storage.load import experiment_names
+from tune_app.storage.location import paths
+from tune_app.storage.mirror import Holder, Manifest, refuse_existing_copy, write_manifest
 
 AT_ONCE = 8
 PROGRAM = """

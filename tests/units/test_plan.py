@@ -10,9 +10,9 @@ from click.testing import CliRunner
 
 from tune_app.cli import main
 from tune_app.experiment.space import SpaceSource, load_space
-from tune_app.tuning.plan import Cost, corners, made_up_search, measured, plan, seconds_of_result
-from tune_app.tutorial.levels import complete
-from tune_app.tutorial.mnist import Mnist
+from tune_app.plan import Cost, corners, made_up_search, measured, plan, seconds_of_result
+from tune_app.task.levels import complete
+from tune_app.task.tutorial.mnist import Mnist
 
 
 def space_of(space: dict[str, Any], **search: Any) -> SpaceSource:

@@ -15,18 +15,18 @@ from PIL import Image, ImageOps
 from safetensors.numpy import load_file, save_file
 
 from tests.bundles import config_of, make_bundle, reseal
+from tune_app.bundle.images import read_images
+from tune_app.bundle.manifest import WEIGHTS, read_bundle
+from tune_app.bundle.predict import probabilities
 from tune_app.cli import main
 from tune_app.errors import TuneAppError
-from tune_app.tutorial import mnist
-from tune_app.tutorial.bundle import WEIGHTS, read_bundle
-from tune_app.tutorial.images import read_images
-from tune_app.tutorial.levels import LEVELS
-from tune_app.tutorial.predict import probabilities
+from tune_app.task.levels import LEVELS
+from tune_app.task.tutorial import mnist, sources
 
 
 @pytest.fixture(scope="module")
 def data(small_data: Path) -> mnist.Mnist:
-    return mnist.load(str(small_data))
+    return sources.load(str(small_data))
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ from typing import TextIO
 import pytest
 
 from tests.made_up import ask_and_start, give, spec_of
-from tune_app.experiment.spec import paths
+from tune_app.engine.search import Search
+from tune_app.output.progress import progress
 from tune_app.output.terminal import console
-from tune_app.tuning.progress import progress
-from tune_app.tuning.search import Search
+from tune_app.storage.location import paths
 
 LINE = "trial 0: completed, valid accuracy 0.9000 at epoch "
 VARIABLES = ("TERM", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES")
@@ -27,7 +27,7 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Search]:
     """A search with a trial that has ended after it was first shown."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("tune_app.tuning.progress.SECONDS_BETWEEN_REFRESHES", 0)
+    monkeypatch.setattr("tune_app.output.progress.SECONDS_BETWEEN_REFRESHES", 0)
     search = Search.create(spec_of("made", metric="valid_accuracy"), paths(tmp_path / "experiments", "made"))
     search.begin()
     yield search

@@ -16,16 +16,17 @@ from click.testing import CliRunner
 
 from tests.made_up import SCRIPT, WORKER, ask_and_start, give, spec_of, tutorial_search
 from tune_app.cli import main
-from tune_app.experiment.history import Experiment, load_experiment
+from tune_app.engine.search import Search
+from tune_app.experiment.history import Experiment
 from tune_app.experiment.record import FORMAT, encode
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import load_space
-from tune_app.experiment.spec import paths
 from tune_app.output.markdown import report_markdown
 from tune_app.output.repeat import repetition
 from tune_app.output.report.page import report_html
 from tune_app.output.results import write_results
-from tune_app.tuning.search import Search
+from tune_app.storage.load import load_experiment
+from tune_app.storage.location import paths
 
 
 class Reader(HTMLParser):

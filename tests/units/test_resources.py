@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tune_app.tuning.resources import available_cpus, cpu_quota
+from tune_app.cluster.resources import available_cpus, cpu_quota
 
 CPU_GROUPS = Path("/sys/fs/cgroup/cpu")
 
@@ -80,7 +80,7 @@ def group() -> Iterator[Path]:
 
 
 def test_a_process_in_a_real_group_below_one_with_a_quota_has_one_cpu(group: Path) -> None:
-    code = "from tune_app.tuning.resources import available_cpus, cpu_quota; print(cpu_quota(), available_cpus())"
+    code = "from tune_app.cluster.resources import available_cpus, cpu_quota; print(cpu_quota(), available_cpus())"
     into = f'echo $$ > {group}/cgroup.procs && exec "$@"'
     command = ["sh", "-c", into, "sh", sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -4,11 +4,11 @@ from statistics import median
 
 import pytest
 
+from tune_app.engine.sampler import Sampler
 from tune_app.experiment.history import COMPLETED, FAILED, STOPPED, Trial
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace, load_space
-from tune_app.tuning.sampler import Sampler
-from tune_app.tutorial.levels import TUTORIAL_CONFIG, Config, complete
+from tune_app.task.levels import TUTORIAL_CONFIG, Config, complete
 
 SPACE = """
 space:

@@ -1,7 +1,7 @@
 import pytest
 
+from tune_app.engine.asha import Decision, decide, reached, rungs
 from tune_app.experiment.settings import Settings
-from tune_app.tuning.scheduler import Decision, decide, reached, rungs
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,15 @@ from safetensors.numpy import load, save
 
 from tests.end_to_end.invariants import outcome
 from tests.made_up import WORKER, ask_and_start, give, give_one, result_of, spec_of
+from tune_app.engine.search import OUT_OF_MEMORY, Search
+from tune_app.engine.stopwatch import Stopwatch
 from tune_app.errors import TuneAppError
-from tune_app.experiment.history import load_experiment, replay
+from tune_app.experiment.history import replay
 from tune_app.experiment.record import RecordWriter, read_entries
-from tune_app.experiment.spec import Paths, paths
+from tune_app.experiment.spec import Paths
 from tune_app.experiment.states import read_state
-from tune_app.tuning.search import OUT_OF_MEMORY, Search
-from tune_app.tuning.stopwatch import Stopwatch
+from tune_app.storage.load import load_experiment
+from tune_app.storage.location import paths
 
 
 @pytest.fixture
@@ -72,7 +74,7 @@ def test_the_record_tells_what_the_driver_spent_its_time_on(
     search: Search, at: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr("tune_app.tuning.stopwatch.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("tune_app.engine.stopwatch.time.perf_counter", lambda: now[0])
     search.stopwatch = Stopwatch()
     ask, append = search.sampler.ask, search.record.append
     monkeypatch.setattr(search.sampler, "ask", lambda number: (now.insert(0, now[0] + 5), ask(number))[1])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tune_app.errors import TuneAppError
 from tune_app.experiment.space import SearchSpace, SpaceFile, load_space, shipped
-from tune_app.tutorial.levels import HYPERPARAMETERS, LEVELS, TUTORIAL_CONFIG
+from tune_app.task.levels import HYPERPARAMETERS, LEVELS, TUTORIAL_CONFIG
 
 FOLDER = Path(__file__).parents[2] / "search_spaces"
 

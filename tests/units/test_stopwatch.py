@@ -2,14 +2,14 @@
 
 import pytest
 
-from tune_app.tuning.stopwatch import Stopwatch
+from tune_app.engine.stopwatch import Stopwatch
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that a test sets."""
     now = [0.0]
-    monkeypatch.setattr("tune_app.tuning.stopwatch.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("tune_app.engine.stopwatch.time.perf_counter", lambda: now[0])
     return now
 
 

@@ -14,9 +14,10 @@ from click.testing import CliRunner
 from tests.made_up import SCRIPT, tutorial_search
 from tune_app.cli import main
 from tune_app.errors import TuneAppError
-from tune_app.experiment.history import Experiment, load_experiment
+from tune_app.experiment.history import Experiment
 from tune_app.experiment.table import COLUMNS, result_rows, results_table
 from tune_app.output.results import write_results
+from tune_app.storage.load import load_experiment
 
 
 @pytest.fixture

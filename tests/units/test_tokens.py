@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tune_app.tuning import tokens
+from tune_app.cluster import tokens
 
 
 @pytest.fixture

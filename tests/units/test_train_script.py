@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.bundles import config_of
-from tune_app.tutorial.levels import LEVELS, complete
-from tune_app.tutorial.script import train_script
+from tune_app.bundle.script import train_script
+from tune_app.task.levels import LEVELS, complete
 
 RUFF = [str(Path(sys.executable).parent / "ruff"), "--quiet"]
 

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 
 from tune_app.errors import TuneAppError
-from tune_app.tutorial import training
-from tune_app.tutorial.lesson import Lesson
-from tune_app.tutorial.levels import LEVELS, complete
-from tune_app.tutorial.mnist import Mnist, Split
-from tune_app.tutorial.training import Result, fit, prepare, validate
+from tune_app.task import training
+from tune_app.task.lesson import Lesson
+from tune_app.task.levels import LEVELS, complete
+from tune_app.task.training import Result, fit, prepare, validate
+from tune_app.task.tutorial.mnist import Mnist, Split
 
 CPU = torch.device("cpu")
 LOGISTIC = [name for name, level in LEVELS.items() if level.family == "logistic"]

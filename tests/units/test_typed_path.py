@@ -15,14 +15,13 @@ from click.testing import CliRunner, Result
 from tests.made_up import ask_and_start, give, spec_of
 from tune_app.api import alone
 from tune_app.cli import main
+from tune_app.engine.search import Search
+from tune_app.enqueue import read_config
 from tune_app.errors import TuneAppError
-from tune_app.experiment.bucket import place
-from tune_app.experiment.enqueue import read_config
-from tune_app.experiment.history import load_experiment
 from tune_app.experiment.space import load_space
-from tune_app.experiment.spec import paths
-from tune_app.tuning.search import Search
-from tune_app.tutorial import mnist
+from tune_app.storage.load import load_experiment
+from tune_app.storage.location import folder_or_bucket, paths
+from tune_app.task.tutorial import sources
 from tune_app.typed_path import typed_path
 
 Run = Callable[..., Result]
@@ -75,7 +74,7 @@ def test_a_tilde_is_the_home_in_the_environment_and_in_python_too(
     home = Path.home()
     monkeypatch.setenv("TUNE_APP_EXPERIMENTS_DIR", "~/exps")
     assert run("list").stdout == f"{home}/exps: no experiments yet\n"
-    assert place("~/exps") == place(Path("~/exps")) == home / "exps"
+    assert folder_or_bucket("~/exps") == folder_or_bucket(Path("~/exps")) == home / "exps"
     Path("experiments").rename(home / "exps")
     assert load_experiment("made", "~/exps").name == "made"
     (home / "s.yaml").write_text("space: {lr: 0.1}\nsearch: {}")
@@ -84,7 +83,7 @@ def test_a_tilde_is_the_home_in_the_environment_and_in_python_too(
     assert read_config(typed_path("~/c.yaml"))["level"] == "linear"
     for data in ("~/c.yaml", Path("~/c.yaml")):
         with pytest.raises(TuneAppError, match=f"^{home}/c.yaml: not a Parquet file"):
-            mnist.load(data)
+            sources.load(data)
     assert typed_path("./~/x") == Path("./~/x")
 
 
@@ -198,7 +197,7 @@ def folder_of(typed: object) -> Path:
 
 @pytest.mark.parametrize("given", ["experiments", "./experiments", ".", "~/exps", "/somewhere/else"])
 def test_a_search_has_whole_paths_and_its_errors_say_what_was_typed(run: Run, given: str) -> None:
-    typed = place(given)
+    typed = folder_or_bucket(given)
     with (
         pytest.raises(TuneAppError, match=f"^{typed}/x: broken; /mnt{folder_of(typed)}$"),
         alone(given, True) as (folder, _),

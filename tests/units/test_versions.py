@@ -13,14 +13,14 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from tests.made_up import ask_and_start, give, spec_of
-from tune_app import machine
+from tune_app import confirmation, driver, machine
+from tune_app.bundle.export import trial_again
+from tune_app.cluster.connect import Where
+from tune_app.engine import search
+from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
-from tune_app.experiment.history import load_experiment
-from tune_app.experiment.spec import paths
-from tune_app.output.export import trial_again
-from tune_app.tuning import confirmation, driver, search
-from tune_app.tuning.cluster import Where
-from tune_app.tuning.search import Search
+from tune_app.storage.load import load_experiment
+from tune_app.storage.location import paths
 
 ROOT = Path(__file__).parent.parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -6,10 +6,10 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.made_up import ask_and_start, give, spec_of
-from tune_app.experiment.history import load_experiment
-from tune_app.experiment.spec import paths
+from tune_app.engine.search import Search
 from tune_app.output.view import MOST_SHOWN, status_view
-from tune_app.tuning.search import Search
+from tune_app.storage.load import load_experiment
+from tune_app.storage.location import paths
 
 
 def shown(tmp_path: Path) -> list[str]:

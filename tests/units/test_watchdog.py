@@ -1,6 +1,6 @@
 """Silence on a clock that stands still while this process does."""
 
-from tune_app.tuning.watchdog import Watchdog
+from tune_app.trials.watchdog import Watchdog
 
 
 class Clock:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tune_app.bundle.retrain import read_exported
+from tune_app.enqueue import read_config
 from tune_app.errors import TuneAppError
-from tune_app.experiment.enqueue import read_config
 from tune_app.experiment.space import load_space
-from tune_app.tutorial.exported import read_exported
 from tune_app.yaml_file import as_yaml, read_yaml
 
 

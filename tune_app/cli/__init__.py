@@ -6,7 +6,6 @@ import sys
 
 import click
 
-from tune_app import __version__
 from tune_app.cli.bundle import predict, verify
 from tune_app.cli.confirm import confirm
 from tune_app.cli.dashboard import dashboard
@@ -20,6 +19,7 @@ from tune_app.cli.train import train
 from tune_app.cli.validate import validate
 from tune_app.errors import TuneAppError
 from tune_app.typed_path import current_directory
+from tune_app.version import VERSION
 
 INTERRUPTED = 130
 
@@ -57,7 +57,7 @@ def prepare_streams() -> None:
 
 
 @click.group("tune-app", cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__)
+@click.version_option(VERSION)
 def main() -> None:
     """Search hyperparameters of "What is torch.nn really?" on MNIST with Ray Tune.
 

@@ -24,8 +24,8 @@ def verify(folder: Path, data: str | None, as_json: bool) -> None:
 
     Example: tune-app verify best
     """
+    from tune_app.bundle.verify import load_data, run_script, runnable, verification
     from tune_app.errors import TuneAppError
-    from tune_app.tutorial.verify import load_data, run_script, runnable, verification
 
     bundle = runnable(folder)
     images = load_data(bundle, data)
@@ -72,8 +72,8 @@ def predict(folder: Path, images: tuple[Path, ...], invert: bool, as_json: bool)
     """
     import numpy as np
 
-    from tune_app.tutorial.images import dark_on_bright, read_images
-    from tune_app.tutorial.predict import most_likely, probabilities
+    from tune_app.bundle.images import dark_on_bright, read_images
+    from tune_app.bundle.predict import most_likely, probabilities
 
     read = [255 - read_images(path) if invert else read_images(path) for path in images]
     for path, batch in zip(images, read, strict=True):

@@ -8,8 +8,8 @@ import click
 from tune_app.cli.options import as_json, confirm_options, experiments_dir, print_json, quiet, where_options
 
 if TYPE_CHECKING:
-    from tune_app.experiment.bucket import Bucket
-    from tune_app.tuning.cluster import Where
+    from tune_app.cluster.connect import Where
+    from tune_app.storage.bucket import Bucket
 
 NOTHING_SUCCEEDED, NOT_COPIED, INTERRUPTED = 1, 4, 130
 

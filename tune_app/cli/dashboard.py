@@ -8,7 +8,7 @@ import click
 from tune_app.cli.options import experiments_dir
 
 if TYPE_CHECKING:
-    from tune_app.experiment.bucket import Bucket
+    from tune_app.storage.bucket import Bucket
 
 
 @click.command()
@@ -29,7 +29,7 @@ def dashboard(name: str | None, port: int, experiments_dir: "Path | Bucket") -> 
 
     Example: tune-app dashboard quick-20261124-101500
     """
-    from tune_app.experiment.history import load_experiment
     from tune_app.output.dashboard import serve
+    from tune_app.storage.load import load_experiment
 
     serve(load_experiment(name, experiments_dir), port, click.echo)

@@ -8,7 +8,7 @@ import click
 from tune_app.cli.options import PATH, as_json, experiments_dir, print_json
 
 if TYPE_CHECKING:
-    from tune_app.experiment.bucket import Bucket
+    from tune_app.storage.bucket import Bucket
 
 
 @click.command("list")
@@ -40,7 +40,7 @@ def remove(name: str, experiments_dir: "Path | Bucket") -> None:
 
     Example: tune-app remove quick-20261124-101500
     """
-    from tune_app.output.removal import remove_experiment
+    from tune_app.storage.removal import remove_experiment
 
     remove_experiment(name, experiments_dir)
     click.echo(f"removed {experiments_dir / name}")
@@ -56,12 +56,11 @@ def status(name: str | None, trial: int | None, experiments_dir: "Path | Bucket"
 
     Example: tune-app status --trial 3
     """
-    from tune_app.experiment.confirmation import load_confirmation
-    from tune_app.experiment.history import load_experiment
     from tune_app.output.confirmation import print_confirmation
     from tune_app.output.summary import summary, trial_detail
     from tune_app.output.terminal import print_renderable
     from tune_app.output.view import status_view, trial_view
+    from tune_app.storage.load import load_confirmation, load_experiment
 
     experiment = load_experiment(name, experiments_dir)
     if trial is not None:
@@ -88,9 +87,9 @@ def export(name: str, output: Path | None, experiments_dir: "Path | Bucket", as_
 
     Example: tune-app export quick-20261124-101500 -o best
     """
-    from tune_app.experiment.history import load_experiment
-    from tune_app.output.export import export_best
-    from tune_app.tutorial.bundle import FILES, MANIFEST
+    from tune_app.bundle.export import export_best
+    from tune_app.bundle.manifest import FILES, MANIFEST
+    from tune_app.storage.load import load_experiment
 
     experiment = load_experiment(name, experiments_dir)
     folder = output or Path(f"{name}-best")

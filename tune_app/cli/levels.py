@@ -12,7 +12,7 @@ def levels(as_json: bool) -> None:
 
     Example: tune-app levels
     """
-    from tune_app.tutorial.levels import LEVELS
+    from tune_app.task.levels import LEVELS
 
     if as_json:
         print_json(

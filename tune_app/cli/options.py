@@ -14,7 +14,7 @@ from tune_app.experiment.settings import Settings
 from tune_app.typed_path import typed_path
 
 if TYPE_CHECKING:
-    from tune_app.experiment.bucket import Bucket
+    from tune_app.storage.bucket import Bucket
 
 
 class TypedPath(click.Path):
@@ -30,9 +30,9 @@ PATH = TypedPath(path_type=Path)
 
 def directory(given: str) -> "Path | Bucket":
     """A folder, or one in a bucket, whether it exists or not; `TuneAppError` for an s3:// URL that is none."""
-    from tune_app.experiment.bucket import place
+    from tune_app.storage.location import folder_or_bucket
 
-    found = place(given)
+    found = folder_or_bucket(given)
     if isinstance(found, Path):
         click.Path(file_okay=False).convert(found, None, None)
     return found
@@ -85,7 +85,7 @@ def where_options(command: Callable[..., None]) -> Callable[..., None]:
         verbose: bool,
         **others: Any,
     ) -> None:
-        from tune_app.tuning.cluster import Where
+        from tune_app.cluster.connect import Where
 
         if wait_for_resources and not address:
             raise click.UsageError("--wait-for-resources needs an --address: this machine gets no larger")

@@ -8,7 +8,7 @@ import click
 from tune_app.cli.options import PATH, experiments_dir
 
 if TYPE_CHECKING:
-    from tune_app.experiment.bucket import Bucket
+    from tune_app.storage.bucket import Bucket
 
 
 @click.command()
@@ -30,9 +30,9 @@ def report(name: str | None, output: Path | None, kind: str, experiments_dir: "P
 
     Example: tune-app report quick-20261124-101500
     """
-    from tune_app.experiment.history import load_experiment
     from tune_app.output.markdown import report_markdown
     from tune_app.output.whole_file import is_stream, whole_file
+    from tune_app.storage.load import load_experiment
 
     experiment = load_experiment(name, experiments_dir)
     if kind == "md":
@@ -64,9 +64,9 @@ def results(name: str, output: Path | None, experiments_dir: "Path | Bucket") ->
 
     Example: tune-app results quick-20261124-101500 -o results.csv
     """
-    from tune_app.experiment.history import load_experiment
     from tune_app.output.results import write_results
     from tune_app.output.whole_file import is_stream
+    from tune_app.storage.load import load_experiment
 
     path = output or Path(f"{name}-results.parquet")
     n = write_results(load_experiment(name, experiments_dir), path)

@@ -10,9 +10,9 @@ from tune_app.cli.options import as_json, experiments_dir, print_json, quiet, se
 from tune_app.errors import TuneAppError
 
 if TYPE_CHECKING:
-    from tune_app.experiment.bucket import Bucket
+    from tune_app.cluster.connect import Where
     from tune_app.experiment.history import Experiment
-    from tune_app.tuning.cluster import Where
+    from tune_app.storage.bucket import Bucket
 
 NOTHING_SUCCEEDED, SOME_FAILED, NOT_COPIED, INTERRUPTED = 1, 3, 4, 130
 
@@ -135,12 +135,12 @@ def extend(
 
 def finish(ctx: click.Context, experiment: "Experiment", as_json: bool) -> None:
     """Print the outcome of a search and leave with its exit code."""
-    from tune_app.experiment.confirmation import load_confirmation
+    from tune_app.driver import succeeded
     from tune_app.experiment.history import FAILED
     from tune_app.output.confirmation import print_confirmation
     from tune_app.output.summary import summary
     from tune_app.output.view import outcome
-    from tune_app.tuning.driver import succeeded
+    from tune_app.storage.load import load_confirmation
 
     confirmation = load_confirmation(experiment)
     if as_json:

@@ -9,7 +9,7 @@ import click
 from tune_app.cli.options import PATH, as_json, experiments_dir, print_json
 
 if TYPE_CHECKING:
-    from tune_app.experiment.bucket import Bucket
+    from tune_app.storage.bucket import Bucket
 
 
 @click.command()
@@ -29,22 +29,23 @@ def train(
 
     Example: tune-app train best/config.yaml
     """
-    from tune_app.tutorial import exported, mnist
+    from tune_app.bundle import retrain
+    from tune_app.task.tutorial import sources
 
     if trial is None:
-        chosen = exported.read_exported(config)
+        chosen = retrain.read_exported(config)
     else:
-        from tune_app.experiment.history import load_experiment
-        from tune_app.output.export import trial_again
+        from tune_app.bundle.export import trial_again
+        from tune_app.storage.load import load_experiment
 
-        chosen = exported.as_exported(config, *trial_again(load_experiment(str(config), experiments_dir), trial))
-    images = mnist.load(data or chosen.settings.data)
+        chosen = retrain.as_exported(config, *trial_again(load_experiment(str(config), experiments_dir), trial))
+    images = sources.load(data or chosen.settings.data)
     metric, values = chosen.metric, []
-    for result in exported.train_exported(chosen, images):
+    for result in retrain.train_exported(chosen, images):
         values.append(metric.value(asdict(result)))
         if not as_json:
             click.echo(f"epoch {result.epoch:<6g} {metric.words} {values[-1]}")
-    verdict = exported.verdict(chosen, images, values)
+    verdict = retrain.verdict(chosen, images, values)
     if as_json:
         print_json({metric.plural: values, **verdict})
         return

@@ -15,9 +15,9 @@ def validate(space: str | None, schema: bool, as_json: bool) -> None:
 
     Example: tune-app validate search_spaces/tutorial.yaml
     """
+    from tune_app.cluster.resources import share_of_cpus
+    from tune_app.engine.asha import rungs
     from tune_app.experiment.space import SpaceFile, load_space
-    from tune_app.tuning.resources import share_of_cpus
-    from tune_app.tuning.scheduler import rungs
 
     if schema:
         print_json(SpaceFile.model_json_schema())

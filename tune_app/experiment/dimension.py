@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, ValidationError
 
 from tune_app.errors import TuneAppError, choices
-from tune_app.tutorial.levels import HYPERPARAMETERS, Config, Value, check_level
+from tune_app.task.levels import HYPERPARAMETERS, Config, Value, check_level
 
 RANGES = ("uniform", "loguniform", "randint")
 DOMAINS = ("choice", "grid", *RANGES)

@@ -3,23 +3,17 @@
 The running search keeps its state in the same way, entry by entry, so what a reader sees is what it acts on.
 """
 
-import shutil
-import tempfile
-import time
-import weakref
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tune_app.errors import TuneAppError, choices
-from tune_app.experiment import mirror
-from tune_app.experiment.bucket import Bucket, place
-from tune_app.experiment.record import Entry, is_held, read_entries
+from tune_app.errors import TuneAppError
+from tune_app.experiment.record import Entry, read_entries
 from tune_app.experiment.settings import Settings
-from tune_app.experiment.spec import NAME, Paths, Spec, paths
-from tune_app.tutorial.levels import LEVELS, Config
-from tune_app.tutorial.metric import METRICS, Metric
+from tune_app.experiment.spec import Paths, Spec
+from tune_app.task.levels import LEVELS, Config
+from tune_app.task.metric import METRICS, Metric
 
 if TYPE_CHECKING:
     import pandas
@@ -255,57 +249,3 @@ class Experiment:
         from tune_app.experiment.table import notebook_html
 
         return notebook_html(self)
-
-
-def load_experiment(name: str | None = None, experiments_dir: str | Path | Bucket = "experiments") -> Experiment:
-    """Read an experiment from its record; without a name the newest.
-
-    Raises `TuneAppError` for a name that does not exist and for a damaged record.
-    """
-    folder = place(experiments_dir)
-    there = experiment_names(folder)
-    if name is None:
-        if not there:
-            raise TuneAppError(f"{folder}: no experiments yet; tune-app search makes one")
-        name = there[0]
-    at = paths(folder, name)
-    if name not in there:
-        raise TuneAppError(
-            f"{folder}: no experiment {name}, {choices(name, there)}" if there else f"{folder}: no experiments yet"
-        )
-    if at.copy is not None:
-        return downloaded(at, at.copy)
-    return Experiment(at, replay(at.record), is_held(at.record))
-
-
-def downloaded(at: Paths, copy: Bucket) -> Experiment:
-    """An experiment as a bucket has it: its record lies in a temporary folder as long as somebody reads it."""
-    folder = Path(tempfile.mkdtemp(prefix="tune-app-"))
-    try:
-        here = Paths(folder / at.root.name, copy)
-        here.root.mkdir()
-        seen = mirror.download_record(copy, here.record)
-        experiment = Experiment(here, replay(here.record), mirror.is_held(at, seen, time.time()))
-    except BaseException as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(error, TuneAppError):
-            raise TuneAppError(str(error).replace(str(folder / at.root.name), str(copy))) from None
-        raise
-    weakref.finalize(experiment, shutil.rmtree, folder, ignore_errors=True)
-    return experiment
-
-
-def experiment_names(folder: Path | Bucket) -> list[str]:
-    """The experiments in a folder or bucket, the newest first."""
-    if isinstance(folder, Bucket):
-        return mirror.names(folder)
-    records = folder.glob("*/record.jsonl")
-
-    def created(record: Path) -> float:
-        try:
-            return float(next(read_entries(record))["time"])
-        except (StopIteration, TuneAppError):
-            return record.stat().st_mtime
-
-    named = [record for record in records if NAME.fullmatch(record.parent.name)]
-    return [record.parent.name for record in sorted(named, key=created, reverse=True)]

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tune_app.errors import TuneAppError, choices
 from tune_app.experiment.dimension import RANGES, Dimension, Domain, YamlValue, check_dimension, check_value
 from tune_app.experiment.settings import Settings, check_settings, plain
-from tune_app.tutorial.levels import HYPERPARAMETERS, LEVELS, TUTORIAL_CONFIG, Config, complete
+from tune_app.task.levels import HYPERPARAMETERS, LEVELS, TUTORIAL_CONFIG, Config, complete
 from tune_app.typed_path import typed_path
 from tune_app.yaml_file import read_yaml
 

@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
 from tune_app.errors import TuneAppError
-from tune_app.experiment.bucket import Bucket, server
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace, check_space
-from tune_app.tutorial.levels import Config
+from tune_app.task.levels import Config
+
+if TYPE_CHECKING:
+    from tune_app.storage.bucket import Bucket
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -126,7 +128,7 @@ class Paths:
     """The files of one experiment; no other code spells their names."""
 
     root: Path
-    copy: Bucket | None = None
+    copy: "Bucket | None" = None
     """Where the files are copied to, or were read from, if they do not live on one machine alone."""
 
     @property
@@ -147,25 +149,3 @@ class Paths:
     def state(self, trial: int, k: int) -> Path:
         """The training state at result k of a trial: weights and momenta as safetensors."""
         return self.states / f"{trial:05d}-{k:06d}.safetensors"
-
-
-def paths(experiments_dir: Path | Bucket, name: str) -> Paths:
-    """The files of the experiment of that name on this machine."""
-    if isinstance(experiments_dir, Bucket):
-        return Paths(beside(experiments_dir) / check_name(name), experiments_dir / name)
-    return Paths(experiments_dir / check_name(name))
-
-
-def searched_here(at: Paths) -> Paths:
-    """The files of an experiment as this machine searches it, where `at` may be a copy for reading."""
-    if at.copy is None:
-        return at
-    place, _, name = at.copy.url.rpartition("/")
-    return paths(Bucket(place), name)
-
-
-def beside(bucket: Bucket) -> Path:
-    """The folder on this machine with the experiments that it searches and copies to a bucket."""
-    from tune_app.tutorial.download import cache_folder
-
-    return cache_folder().absolute() / "s3" / server() / bucket.path

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tune_app.tutorial.levels import HYPERPARAMETERS
+from tune_app.task.levels import HYPERPARAMETERS
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -4,11 +4,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tune_app.experiment.confirmation import Confirmation
+from tune_app.experiment.findings import Confirmation
 from tune_app.experiment.race import ROUNDS
 from tune_app.output.terminal import print_renderable
 from tune_app.output.view import duration
-from tune_app.tutorial.levels import config_words
+from tune_app.task.levels import config_words
 
 OUTCOMES = {
     "racing": "still in the race",

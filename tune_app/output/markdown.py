@@ -1,12 +1,12 @@
 """What a search found, as text for a pull request."""
 
-from tune_app.experiment.confirmation import load_confirmation
 from tune_app.experiment.history import Experiment
 from tune_app.output.confirmation import answer
 from tune_app.output.repeat import repetition
 from tune_app.output.summary import seconds
 from tune_app.output.view import comparison, counts, duration
-from tune_app.tutorial.levels import config_words
+from tune_app.storage.load import load_confirmation
+from tune_app.task.levels import config_words
 
 MOST_SHOWN = 10
 

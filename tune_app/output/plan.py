@@ -1,15 +1,19 @@
 """A plan for people."""
 
+from typing import TYPE_CHECKING
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from tune_app.experiment.settings import Settings
 from tune_app.output.view import duration
-from tune_app.tuning.plan import Plan
+
+if TYPE_CHECKING:
+    from tune_app.plan import Plan
 
 
-def plan_view(plan: Plan, settings: Settings, space: str) -> RenderableType:
+def plan_view(plan: "Plan", settings: Settings, space: str) -> RenderableType:
     """Trials at each rung, epochs and time, and what to do next. `space`: as it was given."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("family")

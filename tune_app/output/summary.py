@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from tune_app.errors import TuneAppError
-from tune_app.experiment.bucket import Bucket
-from tune_app.experiment.confirmation import Confirmation, confirming, load_confirmation
-from tune_app.experiment.history import Experiment, History, Trial, experiment_names, load_experiment
+from tune_app.experiment.findings import Confirmation, confirming
+from tune_app.experiment.history import Experiment, History, Trial
 from tune_app.experiment.record import Entry
-from tune_app.tutorial.levels import TUTORIAL_CONFIG
-from tune_app.tutorial.metric import values_of
+from tune_app.storage.bucket import Bucket
+from tune_app.storage.load import experiment_names, load_confirmation, load_experiment
+from tune_app.task.levels import TUTORIAL_CONFIG
+from tune_app.task.metric import values_of
 
 FEWEST_TO_JUDGE_BY = 3
 """Trials that have ended, before what is left is estimated."""

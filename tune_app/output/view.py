@@ -10,8 +10,8 @@ from rich.text import Text
 from tune_app.experiment.history import COMPLETED, FAILED, INTERRUPTED, RUNNING, STOPPED, Experiment, Trial
 from tune_app.experiment.record import Entry
 from tune_app.output.summary import baseline, seconds, seconds_left
-from tune_app.tutorial.levels import config_words
-from tune_app.tutorial.metric import METRICS
+from tune_app.task.levels import config_words
+from tune_app.task.metric import METRICS
 
 MOST_SHOWN = 200
 """Trials in a table: ten thousand take seconds to print and nobody reads them."""

@@ -2,11 +2,12 @@
 
 import plotly.graph_objects as go
 
-from tune_app.experiment.confirmation import Confirmation, load_confirmation, value_at_end
+from tune_app.experiment.findings import Confirmation, value_at_end
 from tune_app.experiment.history import FAILED, Experiment
 from tune_app.output.confirmation import OUTCOMES, answer
 from tune_app.output.report.charts import BLUE, GREY, ORANGE, styled
 from tune_app.output.report.elements import Cell, Chart, Html, Section, Table, paragraph
+from tune_app.storage.load import load_confirmation
 
 
 def confirmation(experiment: Experiment) -> Section | None:

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime
 
-from tune_app.experiment.confirmation import load_confirmation
 from tune_app.experiment.history import FAILED, Experiment, Trial
 from tune_app.output.repeat import repetition
 from tune_app.output.report.chart_sections import (
@@ -33,8 +32,9 @@ from tune_app.output.report.elements import (
 )
 from tune_app.output.summary import seconds
 from tune_app.output.view import comparison, counts, duration
-from tune_app.tutorial.levels import config_words
-from tune_app.tutorial.metric import METRICS
+from tune_app.storage.load import load_confirmation
+from tune_app.task.levels import config_words
+from tune_app.task.metric import METRICS
 
 SHOWN_OPEN = 10
 """Trials that are shown without a click."""

@@ -13,7 +13,7 @@ from optuna.trial import TrialState, create_trial
 from tune_app.experiment.distribution import distribution
 from tune_app.experiment.history import Experiment, Trial
 from tune_app.experiment.record import Entry
-from tune_app.tutorial.levels import Value
+from tune_app.task.levels import Value
 
 EPOCHS = "epochs"
 

@@ -1,0 +1,1 @@
+"""An exported folder: write it, check it, train it again, predict with it."""

@@ -1,0 +1,178 @@
+"""Export what a search found for reuse: settings, weights, a script that trains them, and how they were made."""
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from tune_app.bundle.card import model_card
+from tune_app.bundle.manifest import CARD, CONFIG, CONFIG_JSON, MANIFEST, SCRIPT, WEIGHTS, digest, sealed
+from tune_app.bundle.script import train_script
+from tune_app.errors import TuneAppError
+from tune_app.experiment.findings import Confirmation
+from tune_app.experiment.history import FAILED, Experiment, Trial
+from tune_app.machine import umask, versions
+from tune_app.storage.load import load_confirmation
+from tune_app.storage.mirror import kept_state
+from tune_app.task.metric import METRICS, values_of
+from tune_app.yaml_file import as_yaml
+
+
+@dataclass(frozen=True)
+class Winner:
+    """What is exported. `settings`: all that its training needs (see `config_of`); `weights`: a safetensors file;
+    `metrics`: see `bundle.Manifest`; `conditions`: what came out on the way, and where (see `conditions`).
+    """
+
+    trial: int
+    settings: dict[str, Any]
+    weights: bytes
+    metrics: dict[str, Any]
+    conditions: dict[str, Any]
+
+
+def winner(experiment: Experiment) -> Winner:
+    """The best result of the search; where it was confirmed, the winner's seed with the median value.
+
+    Raises `TuneAppError` where there is no result yet, or the weights are damaged.
+    """
+    confirmation = load_confirmation(experiment)
+    run = confirmation.exported if confirmation and confirmation.finished else None
+    if confirmation and confirmation.winner and run:
+        kept, result, number = confirmation.experiment, run.results[-1], confirmation.winner.trial
+        found = confirmed_metrics(confirmation)
+    else:
+        best = experiment.history.best
+        if best is None:
+            raise TuneAppError(f"experiment {experiment.name} has no result yet")
+        kept, result, number, found = experiment, best, best["trial"], {}
+    try:
+        state = load(kept_state(kept.paths, result))
+    except SafetensorError as error:
+        raise TuneAppError(
+            f"experiment {experiment.name}: the kept state is no safetensors file: {error}"
+        ) from None
+    trial = kept.trial(result["trial"])
+    return Winner(
+        trial=number,
+        settings=config_of(kept, trial, result["epoch"]),
+        weights=save({name.removeprefix("model."): w for name, w in state.items() if name.startswith("model.")}),
+        metrics={**values_of(result), "train_loss": result["train_loss"], **found},
+        conditions=conditions(kept, trial, result["epoch"]),
+    )
+
+
+def confirmed_metrics(confirmation: Confirmation) -> dict[str, Any]:
+    """What a confirmation adds to the metrics of its winner's weights; see `bundle.Manifest`."""
+    measured, name = confirmation.findings.measured, confirmation.of.history.metric.name
+    found: dict[str, float | tuple[float, float] | None] = {
+        f"{name}_interval": measured.next_interval,
+        f"mean_{name}": measured.mean,
+        f"mean_{name}_interval": measured.interval,
+    }
+    for metric, (value, interval) in confirmation.test_values.items():
+        found |= {metric.on_test: value, f"{metric.on_test}_interval": interval}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items() if value}
+
+
+def export_best(experiment: Experiment, folder: Path) -> dict[str, Any]:
+    """Make `folder`, the bundle of the experiment's winner; return its manifest.
+
+    The folder appears as a whole or not at all. Raises `TuneAppError` where there is no result yet, the
+    folder exists, or the weights are damaged.
+    """
+    if folder.exists():
+        raise TuneAppError(f"{folder}: exists already, allowed: another folder with -o")
+    found = winner(experiment)
+    about = {
+        "experiment": experiment.name,
+        "trial": found.trial,
+        **found.settings,
+        "metrics": found.metrics,
+        **found.conditions,
+        "space": experiment.history.spec.space,
+        "settings": experiment.history.spec.settings.model_dump(),
+        "written_by": f"tune_app {versions()['tune_app']}",
+    }
+    settings, metric = found.settings, experiment.history.metric
+    comment = (
+        f"# The best config of {experiment.name}: {metric.words} {metric.value(found.metrics):.4f}"
+        f" at epoch {settings['epochs']:g} (trial {found.trial}).\n# Train it again: tune-app train {CONFIG}\n"
+    )
+    script = train_script(
+        settings["config"],
+        settings["seed"],
+        settings["epochs"],
+        settings["results_per_epoch"],
+        settings["threads"],
+    )
+    files = {
+        CONFIG: (comment + as_yaml(settings)).encode(),
+        CONFIG_JSON: (json.dumps(settings, indent=2) + "\n").encode(),
+        WEIGHTS: found.weights,
+        SCRIPT: script.encode(),
+        CARD: model_card(experiment, about).encode(),
+    }
+    manifest = {**about, "files": {name: digest(content) for name, content in files.items()}}
+    write_folder(folder, {**files, MANIFEST: sealed(manifest).encode()})
+    return manifest
+
+
+def write_folder(folder: Path, files: dict[str, bytes]) -> None:
+    """Make a folder with these files, as a whole or not at all; where a link leads, if `folder` is one."""
+    try:
+        target = Path(os.path.realpath(folder))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        try:
+            for name, content in files.items():
+                (part / name).write_bytes(content)
+            part.chmod(0o777 & ~umask())  # mkdtemp made it for the owner alone
+            part.rename(target)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    except OSError as error:
+        raise TuneAppError(f"{folder}: cannot be written: {error.strerror}") from None
+
+
+def config_of(experiment: Experiment, trial: Trial, epochs: float) -> dict[str, Any]:
+    """What `tune-app train` needs to train a trial again, up to `epochs`."""
+    spec = experiment.history.spec
+    return {
+        "config": trial.config,
+        "seed": trial.seed,
+        "epochs": epochs,
+        "results_per_epoch": spec.settings.results_per_epoch,
+        "threads": max(1, int(spec.settings.cpus_per_trial)),
+        "data": spec.data.source,
+    }
+
+
+def conditions(experiment: Experiment, trial: Trial, epochs: float) -> dict[str, Any]:
+    """What came out of a trial up to `epochs`, and where: by it another training is compared."""
+    spec = experiment.history.spec
+    results = [r for r in trial.results if r["epoch"] <= epochs]
+    worker = trial.attempts[results[-1]["attempt"] if results else -1]
+    return {
+        "metric": experiment.history.metric.name,
+        **{m.plural: [m.value(r) for r in results if m.name in r] for m in METRICS.values()},
+        "data_digest": spec.data.digest,
+        "cpu": worker["cpu"],
+        "device": worker["device"],
+        "versions": spec.versions,
+    }
+
+
+def trial_again(experiment: Experiment, number: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The config of a trial and, if a worker began with it, what came out, to train it in the foreground."""
+    trial = experiment.trial(number)
+    failed = trial.state == FAILED or not trial.results
+    epochs = float(experiment.history.spec.settings.max_epochs) if failed else trial.epoch
+    config = config_of(experiment, trial, epochs)
+    return config, {**config, **conditions(experiment, trial, epochs)} if trial.attempts else None

@@ -1,0 +1,128 @@
+"""Images to classify from files: PNG, IDX as MNIST was published in, or NumPy's .npy."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from tune_app.errors import TuneAppError
+from tune_app.task.tutorial import idx
+from tune_app.task.tutorial.formats import other_kind
+from tune_app.task.tutorial.mnist import IMAGE, MOST_IMAGES
+
+SIDE = 28
+BRIGHT = 128
+"""The mean of a border of which one thinks that the image is dark on bright."""
+UNREADABLE = (
+    *(UnidentifiedImageError, OSError, SyntaxError, ValueError),
+    *(Image.DecompressionBombError, Image.DecompressionBombWarning),
+)
+"""What Pillow raises for a file that is damaged, or larger than anyone means."""
+
+
+def read_images(path: Path) -> NDArray[np.uint8]:
+    """The images of a file, (n, 784) uint8, bright on dark as in MNIST. What it holds is told by its first bytes.
+
+    Raises `TuneAppError` that names the file, what it holds and what is allowed.
+    """
+    try:
+        if not path.is_file():
+            raise TuneAppError(f"{path}: {'is no file' if path.exists() else 'no such file'}")
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError as error:
+        raise TuneAppError(f"{path}: cannot be read: {error.strerror or error}") from None
+    readers: dict[bytes, Callable[[Path], NDArray[np.uint8]]] = {
+        b"\x89PNG": read_png,
+        b"\x93NUM": read_npy,
+        b"\x00\x00\x08\x03": read_idx,
+    }
+    if start[:2] == b"\x1f\x8b":
+        images = read_idx(path)
+    elif start[:4] in readers:
+        images = readers[start[:4]](path)
+    else:
+        raise TuneAppError(f"{path}: not an image file that is known here, allowed: PNG, IDX (also .gz), .npy")
+    if not 1 <= len(images) <= MOST_IMAGES:
+        raise TuneAppError(f"{path}: {len(images)} images, allowed: 1 to {MOST_IMAGES}")
+    return images.reshape(len(images), IMAGE)
+
+
+def read_png(path: Path) -> NDArray[np.uint8]:
+    """(1, 28, 28). Colours become the grey of their brightness; what shows through a hole nobody knows."""
+    try:
+        with (
+            warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
+            Image.open(path, formats=["PNG"]) as image,
+        ):
+            check_size(path, image.height, image.width)
+            if image.mode.startswith(("I", "F")):
+                raise TuneAppError(f"{path}: 16 bits a pixel, allowed: 8")
+            if image.has_transparency_data:
+                rgba = image.convert("RGBA")
+                if rgba.getchannel("A").getextrema() != (255, 255):
+                    raise TuneAppError(f"{path}: has transparent pixels, allowed: an image on a background")
+                return np.asarray(rgba.convert("RGB").convert("L"))[None]
+            return np.asarray(image.convert("L"))[None]
+    except UNREADABLE as error:
+        raise TuneAppError(f"{path}: not a PNG file that can be read: {error}") from None
+
+
+def read_idx(path: Path) -> NDArray[np.uint8]:
+    """(n, 28, 28)."""
+    kind = other_kind(path.name)
+    if kind and "transposed" in kind:
+        raise TuneAppError(f"{path}: is {kind}; allowed: images that are upright")
+    images = idx.read(path, dimensions=3)
+    check_size(path, *images.shape[1:])
+    return images
+
+
+def read_npy(path: Path) -> NDArray[np.uint8]:
+    """(n, 28, 28) or (n, 784), or one of them; uint8 from 0 to 255, or floats from 0 to 1."""
+    try:
+        # Mapped, not read: the header of a foreign file may promise any size.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        raise TuneAppError(f"{path}: not a .npy file that can be read: {str(error).splitlines()[0]}") from None
+    if array.shape[-1:] == (IMAGE,) and array.ndim <= 2:
+        array = array.reshape(-1, SIDE, SIDE)
+    if array.ndim == 2:
+        array = array[None]
+    if array.ndim != 3:
+        raise TuneAppError(f"{path}: an array of shape {array.shape}, allowed: (n, 28, 28), (28, 28) or (n, 784)")
+    check_size(path, *array.shape[1:])
+    if array.dtype == np.uint8:
+        return np.array(array)
+    if array.dtype.kind != "f":
+        raise TuneAppError(f"{path}: values are {array.dtype}, allowed: uint8 from 0 to 255, floats from 0 to 1")
+    return from_floats(path, np.array(array, np.float64))
+
+
+def from_floats(path: Path, x: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Pixels of floats: pixel / 256 as in the tutorial's file if all of them are that, else shares of white."""
+    if x.size and not (x.min() >= 0 and x.max() <= 1):  # also false for what is no number
+        raise TuneAppError(
+            f"{path}: floats from {x.min():g} to {x.max():g}, allowed: uint8 from 0 to 255, floats from 0 to 1"
+        )
+    of_256 = x * 256
+    if x.size and x.max() < 1 and (of_256 == np.floor(of_256)).all():
+        return of_256.astype(np.uint8)
+    return np.rint(x * 255).astype(np.uint8)
+
+
+def check_size(path: Path, height: int, width: int) -> None:
+    """Raise `TuneAppError` unless an image has the size of MNIST's."""
+    if (height, width) != (SIDE, SIDE):
+        raise TuneAppError(f"{path}: images of {width}x{height} pixels, allowed: {SIDE}x{SIDE}")
+
+
+def dark_on_bright(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which of the images (n, 784) have a bright border: MNIST's is dark, the digit bright."""
+    border = np.ones((SIDE, SIDE), bool)
+    border[1:-1, 1:-1] = False
+    outside: NDArray[np.bool_] = images[:, border.ravel()].mean(axis=1) >= BRIGHT
+    return outside

@@ -1,0 +1,131 @@
+"""An exported config: read it, train it again outside Tune, and say whether it comes out the same."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tune_app.bundle.manifest import Recorded, manifest_beside
+from tune_app.errors import TuneAppError, choices
+from tune_app.machine import cpu_model, versions
+from tune_app.task.levels import Config, complete
+from tune_app.task.metric import METRICS, Metric
+from tune_app.task.tutorial import mnist
+from tune_app.yaml_file import read_yaml
+
+if TYPE_CHECKING:  # torch takes a second to import, and only training needs it
+    from tune_app.task.training import Result
+
+DECISIVE = ("python", "torch", "numpy")
+"""Versions that can change a training's numbers."""
+
+
+class ExportedConfig(BaseModel):
+    """A config.yaml as `tune-app export` writes it; all but `config` may be left out."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    config: dict[str, object]
+    seed: int = Field(0, ge=0, lt=2**32)
+    epochs: float = Field(5, gt=0, le=10_000)
+    results_per_epoch: int = Field(4, ge=1, le=1000)
+    threads: int = Field(1, ge=1, le=1024)
+    data: str | None = None
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A config to train, and what is recorded of it, if anything is."""
+
+    path: Path
+    settings: ExportedConfig
+    config: Config
+    recorded: Recorded | None
+
+    @property
+    def metric(self) -> Metric:
+        """The metric by which its training is compared."""
+        return METRICS[self.recorded.metric if self.recorded else "valid_accuracy"]
+
+
+def read_exported(path: Path) -> Exported:
+    """Read config.yaml, or one like it; a manifest beside it says what its training must give.
+
+    Raises `TuneAppError` that names the key that is wrong, and the file of the bundle that is not the exported one.
+    """
+    return exported_from(path, manifest_beside(path))
+
+
+def exported_from(path: Path, recorded: Recorded | None) -> Exported:
+    """The config in the file `path`."""
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise TuneAppError(f"{path}: is {content!r:.60}, allowed: a mapping with config, seed, epochs")
+    try:
+        settings = ExportedConfig.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"][:2]))
+        if first["type"] == "extra_forbidden":
+            raise TuneAppError(f"{path}: {key} is unknown, {choices(key, ExportedConfig.model_fields)}") from None
+        if first["type"] == "missing":
+            raise TuneAppError(f"{path}: {key} is missing") from None
+        allowed = first["msg"].removeprefix("Input should be ")
+        raise TuneAppError(f"{path}: {key} is {first['input']!r:.60}, allowed: {allowed}") from None
+    try:
+        config = complete(settings.config)
+    except TuneAppError as error:
+        raise TuneAppError(f"{path}: config: {error}") from None
+    return Exported(path, settings, config, recorded)
+
+
+def as_exported(path: Path, content: dict[str, Any], recorded: dict[str, Any] | None) -> Exported:
+    """The same of a trial whose experiment is not exported; `path` names it in messages."""
+    settings = ExportedConfig.model_validate(content)
+    found = Recorded.model_validate(recorded) if recorded else None
+    return Exported(path, settings, complete(settings.config), found)
+
+
+def train_exported(exported: Exported, images: mnist.Mnist) -> Iterator["Result"]:
+    """Train up to the exported epoch, one result after the other."""
+    import torch
+
+    from tune_app.task.training import fit, prepare
+
+    if round(exported.settings.epochs * exported.settings.results_per_epoch) < 1:
+        raise TuneAppError(f"{exported.path}: epochs is {exported.settings.epochs:g}, less than the first result")
+    torch.set_num_threads(exported.settings.threads)
+    lesson = prepare(exported.config, images, exported.settings.seed, torch.device("cpu"))
+    yield from fit(lesson, exported.settings.epochs, exported.settings.results_per_epoch)
+
+
+def differences(exported: Exported, images: mnist.Mnist) -> list[str]:
+    """What is not as it was in the search, in words; empty: the numbers must come out the same."""
+    then = exported.recorded
+    if then is None:
+        return ["there is no manifest to compare with"]
+    settings = exported.settings
+    pairs: list[tuple[str, object, object]] = [
+        ("config", then.config, exported.config),
+        ("seed", then.seed, settings.seed),
+        ("epochs", then.epochs, settings.epochs),
+        ("results_per_epoch", then.results_per_epoch, settings.results_per_epoch),
+        ("threads", then.threads, settings.threads),
+        ("CPU model", then.cpu, cpu_model()),
+        ("device", then.device, "cpu"),
+        ("data digest", then.data_digest, images.digest()),
+        *((name, then.versions.get(name), versions()[name]) for name in DECISIVE),
+    ]
+    return [f"{name}: {was} in the search, {now} now" for name, was, now in pairs if was != now]
+
+
+def verdict(exported: Exported, images: mnist.Mnist, values: list[float]) -> dict[str, Any]:
+    """Whether the values of the metric equal the search's as full floats, and what differs."""
+    recorded = exported.recorded.values if exported.recorded else []
+    return {
+        "same": bool(recorded) and values == recorded,
+        "recorded": recorded,
+        "differences": differences(exported, images),
+    }

@@ -1,0 +1,1 @@
+"""WHERE trials run: start or join a Ray, and end it."""

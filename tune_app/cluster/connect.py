@@ -1,0 +1,243 @@
+"""Connect to Ray: to a cluster that is running, or to one of our own that ends with the search."""
+
+import logging
+import os
+import re
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from tune_app.cluster.local import dashboard_address, local_cluster
+from tune_app.cluster.lookout import lookout
+from tune_app.cluster.process import away_from_code, variables
+from tune_app.cluster.signals import undisturbed
+from tune_app.cluster.tokens import (
+    LOOPBACK,
+    asks_for_token,
+    authenticates,
+    home_token,
+    knows_no_tokens,
+    look_again,
+    require_token_if_open,
+)
+from tune_app.errors import TuneAppError
+from tune_app.experiment.space import shipped
+
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_NUM_REDIS_GET_RETRIES": "3",  # once a second; that something answers is known before
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    # Ray would start a worker for each CPU and wait for all; those that trials ask for are there as soon.
+    "RAY_prestart_worker_first_driver": "0",
+}
+SECONDS_TO_ANSWER = 10
+NO_CODE = next(iter(shipped().values())).parent
+"""A folder of this installation without Python files: workers on other nodes import from there, if they have it."""
+NO_NODE = (
+    "this machine is no node of the cluster; allowed: ray start --address=HOST:PORT here first,"
+    " or ray job submit, which runs there"
+)
+
+
+def import_ray() -> None:
+    """Import Ray, which takes most of a second, with our environment variables set: it reads some only then."""
+    with variables(wanted()):
+        import ray.tune  # noqa: F401
+
+
+def wanted() -> dict[str, str]:
+    """The environment variables that Ray is to find, without those that a person has set."""
+    found = {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
+    # Ray asks for a home even to be imported; where nobody has one, containers say that it is /.
+    return found if home_token() else {**found, "HOME": "/"}
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where a search runs and where its data come from.
+
+    data: as in `sources.load`. address: a running cluster, auto or HOST:PORT; None: a Ray of our own.
+    keep_dashboard: leave the dashboard open after the search, until a signal. wait_for_resources: seconds that
+    the first trial may wait for a machine that has what it needs.
+    """
+
+    data: str | Path | None = None
+    address: str | None = None
+    dashboard: bool = False
+    keep_dashboard: bool = False
+    dashboard_host: str = LOOPBACK
+    wait_for_resources: float = 0
+    verbose: bool = False
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A connection to Ray.
+
+    dashboard: asks where it is, HOST:PORT: None while it comes up, `TuneAppError` if it does not. head: the address
+    of a cluster that was joined.
+    """
+
+    dashboard: Callable[[], str | None] | None = None
+    head: str | None = None
+
+
+@contextmanager
+def cluster(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]:
+    """A connection to a Ray cluster, or to one of our own that ends with the block.
+
+    `metadata`, job_name among them, are shown beside the job in the dashboard. A Ray that this process is connected
+    to already is used and left alone; of another, nothing stays in this process. Raises `TuneAppError` for what
+    cannot be joined, or does not start, or would be open to anyone.
+    """
+    import ray
+
+    with quiet(where.verbose):
+        if ray.is_initialized():
+            yield Connection()
+            return
+        try:
+            with variables(wanted()), connected(where, metadata) as connection:
+                yield connection
+        finally:
+            look_again()
+
+
+@contextmanager
+def quiet(verbose: bool) -> Iterator[None]:
+    """Within the block, Ray logs only if it shall."""
+    logger = logging.getLogger("ray")
+    before = logger.level
+    logger.setLevel(before if verbose else logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+@contextmanager
+def connected(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]:
+    """Join a cluster, or start one; `cluster` tells more."""
+    import ray
+
+    if where.address is not None:
+        try:
+            yield join(where, metadata)
+        finally:
+            with undisturbed():
+                ray.shutdown()
+        return
+    if where.dashboard:
+        require_own_address(where.dashboard_host)
+        require_token_if_open(where.dashboard_host)
+    dashboard_host = where.dashboard_host if where.dashboard else None
+    with local_cluster(metadata, dashboard_host, where.verbose):
+        yield Connection(dashboard_address if where.dashboard else None)
+
+
+def watched(connection: Connection, again: str, finish: Callable[[], None]) -> AbstractContextManager[None]:
+    """Within the block, this process ends with a word and `finish` if the head of a joined cluster is gone."""
+    return lookout(connection.head, again, finish) if connection.head else nullcontext()
+
+
+def join(where: Where, metadata: Mapping[str, str]) -> Connection:
+    """Connect to a running cluster. `TuneAppError` where that cannot be done."""
+    import ray
+    from ray._private.services import find_node_ids
+    from ray.job_config import JobConfig
+
+    address = str(where.address)
+    place = answering(address)
+    if not find_node_ids():  # type: ignore[no-untyped-call]  # Ray would look for one for a minute
+        raise TuneAppError(f"--address {address}: cannot be joined: {NO_NODE}")
+    with tempfile.TemporaryFile() as said:
+        try:
+            with undisturbed(), stderr_into(said), away_from_code(NO_CODE):
+                context = ray.init(
+                    address=place,
+                    log_to_driver=where.verbose,
+                    configure_logging=where.verbose,
+                    job_config=JobConfig(metadata=dict(metadata)),
+                )
+        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            said.seek(0)
+            if b"InvalidAuthToken" in said.read():
+                raise TuneAppError(asks_for_token(address)) from None
+            raise TuneAppError(f"--address {address}: {why_not_joined(error)}") from None
+    head = ray.get_runtime_context().gcs_address
+    if authenticates() and knows_no_tokens(head):
+        raise TuneAppError(
+            f"--address {address}: the cluster knows no tokens, and its workers would die of this one; allowed:"
+            " RAY_AUTH_MODE=disabled"
+        )
+    url = context.dashboard_url if where.dashboard else None
+    return Connection((lambda: url) if url else None, head)
+
+
+def why_not_joined(error: Exception) -> str:
+    """Ray's error as one line, with what is allowed."""
+    words = " ".join(str(error).split()) or repr(error)
+    found = re.findall(r"Ray: (\S+) Python: (\S+)", words)
+    if len(found) == 2:
+        cluster, here = (f"Ray {ray} and Python {python}" for ray, python in found)
+        return f"the cluster has {cluster}, this process {here}; allowed: {cluster}"
+    if "No node info found" in words:
+        return f"cannot be joined: {NO_NODE}"
+    return f"cannot be joined: {words[:300]}"
+
+
+def require_own_address(host: str) -> None:
+    """Raise `TuneAppError` where nothing can listen at `host`: the dashboard would try for a long time."""
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as listening:
+            listening.bind(place)
+    except (OSError, UnicodeError) as error:
+        raise TuneAppError(
+            f"--dashboard-host {host}: {error}; allowed: an address of this machine, 0.0.0.0 for all of them"
+        ) from None
+
+
+@contextmanager
+def stderr_into(file: IO[bytes]) -> Iterator[None]:
+    """Catch what Ray's C++ part writes to stderr: a line at each attempt to connect."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+
+
+def answering(address: str) -> str:
+    """HOST:PORT of an address where something answers; "auto" is RAY_ADDRESS, or else the cluster of this machine.
+
+    Raises `TuneAppError` where nothing answers: Ray would try for minutes.
+    """
+    from ray._private.services import canonicalize_bootstrap_address_or_die
+
+    place = address
+    if address == "auto":
+        try:
+            place = canonicalize_bootstrap_address_or_die(address)
+        except (ConnectionError, ValueError) as error:
+            raise TuneAppError(f"--address auto: {str(error).splitlines()[0]}") from None
+    said = address if place == address else f"{address}, which is {place},"
+    host, _, port = place.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536 or "/" in host:
+        raise TuneAppError(f"--address {said}: is no address, allowed: auto or HOST:PORT")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_ANSWER).close()
+    except (OSError, UnicodeError) as error:
+        at = "" if place == address else f" at {place}"
+        raise TuneAppError(f"--address {address}: no Ray cluster answers{at}: {error}") from None
+    return place

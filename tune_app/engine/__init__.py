@@ -1,0 +1,1 @@
+"""WHO decides: a search without Ray. Imports no Ray and no torch."""

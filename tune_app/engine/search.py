@@ -1,0 +1,340 @@
+"""A search without Ray: ask for trials, judge results, keep states, and write down each of these first.
+
+What Tune does is told here (by `bridge.py`), and what is decided here is written to the record before Tune
+acts on it. The order at a result: decide, keep the state, write result and decision, act.
+"""
+
+import os
+import platform
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from tune_app.engine.asha import Decision, decide
+from tune_app.engine.sampler import Sampler
+from tune_app.engine.stopwatch import Stopwatch
+from tune_app.errors import TuneAppError
+from tune_app.experiment.history import COMPLETED, FAILED, STOPPED, History, Trial, replay
+from tune_app.experiment.record import FORMAT, Entry, RecordWriter
+from tune_app.experiment.settings import Settings
+from tune_app.experiment.spec import Paths, Spec
+from tune_app.experiment.states import States, digest, read_state
+from tune_app.machine import versions
+from tune_app.task.metric import Metric
+
+MEASURED = [
+    "k",
+    "epoch",
+    "valid_accuracy",
+    "valid_loss",
+    "train_loss",
+    "images",
+    "train_seconds",
+    "valid_seconds",
+    "start_seconds",
+    "wait_seconds",
+    "parameters",
+]
+"""What the record takes over from a worker's result."""
+
+
+DRIVERS_TASKS = ("decide", "write", "tune")
+"""What the driver does between two results; tune: waiting in Ray Tune for the next."""
+
+SAME_FAILURES = 3
+"""So many that are alike, while no trial has a result, end the search: errors, or workers without memory."""
+OUT_OF_MEMORY = "its worker was killed because the machine's memory ran out"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What a worker is asked to do: a trial, up to `epochs`, from its result `after` on, whose `state` is given.
+
+    `number` differs from attempt to attempt, also where a worker dies before it has begun.
+    """
+
+    trial: Trial
+    number: int
+    epochs: float
+    after: int
+    state: dict[str, NDArray[np.generic]] | None
+
+
+class Search:
+    """One search that is going on: its history in memory and its record on disk."""
+
+    def __init__(self, record: RecordWriter, history: History, paths: Paths) -> None:
+        self.record, self.history, self.paths = record, history, paths
+        self.spec = history.spec
+        self.stopwatch = Stopwatch()
+        self.broken: TuneAppError | None = None
+        self.hopeless = False
+        """Whether the first trials all failed alike: so would the others."""
+        self.killed: list[int] = []
+        """The trials whose workers were killed for want of memory, each as often as that happened here."""
+        self.states = States(paths)
+        self.sampler = Sampler(self.spec.search_space(), self.spec.settings, self.spec.enqueued)
+        for trial in history.trials:
+            self.sampler.adopt(trial.config)
+            if trial.ended:
+                self.sampler.tell(trial)
+        self.waiting = [trial.number for trial in history.trials if not trial.ended]
+        """Trials that were begun, to go on with before any other is begun."""
+
+    @classmethod
+    def create(cls, spec: Spec, paths: Paths) -> Self:
+        """Begin an experiment; `TuneAppError` if there is one of that name."""
+        record = RecordWriter.create(paths.record)
+        now = time.time()
+        try:
+            record.append({"kind": "created", "format": FORMAT, "time": now, "spec": spec.model_dump()})
+            return cls(record, History(spec, now), paths)
+        except BaseException:
+            record.close()
+            shutil.rmtree(paths.root)
+            raise
+
+    @classmethod
+    def resume(cls, paths: Paths, extension: Mapping[str, object] | None = None) -> Self:
+        """Go on with an experiment, with other settings where it is extended.
+
+        Raises `TuneAppError` if its record is damaged or someone is searching it.
+        """
+        record = RecordWriter.open(paths.record)
+        try:
+            history = replay(paths.record)
+            if extension:
+                require_larger(history.spec, extension)
+                what = {"event": "extended", "settings": dict(extension)}
+                history.apply(record.append({"kind": "search", "time": time.time(), **what}))
+            return cls(record, history, paths)
+        except BaseException:
+            record.close()
+            raise
+
+    def write(self, kind: str, **what: Any) -> None:
+        """Write an entry, then let the history take it in."""
+        with self.writing():
+            entry = self.record.append({"kind": kind, "time": time.time(), **what})
+        self.history.apply(entry)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep the reason why nothing can be written: Tune passes on no exception but its own."""
+        try:
+            with self.stopwatch.on("write"):
+                yield
+        except TuneAppError as error:
+            self.broken = error
+            raise
+
+    def begin(self) -> None:
+        """Write that this process is searching, and the ends that were decided but not written before."""
+        others = {"versions": versions()} if versions() != self.spec.versions else {}
+        self.write("search", event="started", host=platform.node(), pid=os.getpid(), **others)
+        for number in list(self.waiting):
+            results = self.history.trials[number].results
+            if (results and self.end_if_decided(results[-1])) or self.end_if_lost_too_often(number):
+                self.waiting.remove(number)
+        for trial in self.history.trials:
+            if trial.ended:  # a process that was killed may not have come to it
+                self.states.keep_only(trial.number, (self.kept(trial.number),))
+
+    def end(self, reason: str) -> None:
+        """Write why the search ended: completed, target, time budget, interrupted or error."""
+        self.write("search", event="ended", reason=reason, **self.stopwatch.take(*DRIVERS_TASKS))
+
+    def close(self) -> None:
+        """Let go of the record."""
+        self.record.close()
+
+    @property
+    def num_trials(self) -> int:
+        """How many trials there will be, at most."""
+        return len(self.sampler.grid) or self.spec.settings.num_samples
+
+    def epochs(self, _trial: Trial) -> float:
+        """Up to which epoch a trial is trained if nothing stops it."""
+        return self.spec.settings.max_epochs
+
+    def kept(self, number: int) -> int | None:
+        """The number of the result of a trial whose state is kept after its end."""
+        result = self.history.kept(number)
+        return result["k"] if result else None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the next trial can be begun now, if there is one."""
+        return True
+
+    @property
+    def all_begun(self) -> bool:
+        """Whether there is nothing to begin or to go on with."""
+        return not self.waiting and len(self.history.trials) >= self.num_trials
+
+    def next_attempt(self) -> Attempt:
+        """What to run next: a trial that was interrupted, from its last state, or a new one."""
+        trial = self.history.trials[self.waiting.pop(0)] if self.waiting else self.ask()
+        after, state = self.last_state(trial)
+        return Attempt(trial, len(trial.attempts) + trial.losses, self.epochs(trial), after, state)
+
+    def last_state(self, trial: Trial) -> tuple[int, dict[str, NDArray[np.generic]] | None]:
+        """The last result whose state is still there as it was kept; 0 where there is none."""
+        for result in reversed(trial.results[-2:]):
+            try:
+                return result["k"], safetensors.numpy.load(read_state(self.paths, result))
+            except (TuneAppError, SafetensorError):  # lost with the power: the one before will do, or the start
+                continue
+        return 0, None
+
+    def ask(self) -> Trial:
+        """The next trial: its config is in the record before anyone trains it."""
+        number = len(self.history.trials)
+        with self.stopwatch.on("ask"):
+            config = self.sampler.ask(number)
+        seed = self.spec.trial_seed(number)
+        self.write("asked", trial=number, config=config, seed=seed, **self.stopwatch.take("ask"))
+        return self.history.trials[number]
+
+    def started(self, number: int, worker: Mapping[str, Any]) -> None:
+        """A worker has begun with a trial."""
+        self.write("started", trial=number, attempt=len(self.history.trials[number].attempts), **worker)
+
+    def judge(self, number: int, result: Mapping[str, Any]) -> Decision:
+        """Whether the trial goes on after this result. Changes nothing."""
+        if result["diverged"]:
+            return Decision(stop=True)
+        trial = self.history.trials[number]
+        if result["k"] <= len(trial.results):  # computed again from an earlier state: it has been judged
+            return Decision(stop=False)
+        return self.decide(trial, result)
+
+    def decide(self, trial: Trial, result: Mapping[str, Any]) -> Decision:
+        """ASHA's decision at a new result."""
+        settings = self.spec.settings
+        return decide(settings, result["epoch"], result[settings.metric], self.history.rungs.get(trial.family, {}))
+
+    def report(self, number: int, result: Mapping[str, Any], decision: Decision) -> None:
+        """Keep the state and write the result with what was decided; write the end if it is one."""
+        if result["diverged"]:
+            self.ended(number, FAILED, f"diverged: a loss was not finite at epoch {result['epoch']:g}")
+            return
+        trial = self.history.trials[number]
+        if result["k"] <= len(trial.results):
+            self.keep_again(trial.results[result["k"] - 1], result)
+            return
+        state = safetensors.numpy.save(result["state"])
+        with self.writing():
+            self.states.put(number, result["k"], state)
+        self.write(
+            "result",
+            trial=number,
+            attempt=len(trial.attempts) - 1,
+            **{name: result[name] for name in MEASURED},
+            state=digest(state),
+            decision="stop" if decision.stop else "continue",
+            rung=decision.rung,
+            cutoff=decision.cutoff,
+            compared=decision.compared,
+            **self.stopwatch.take(*DRIVERS_TASKS),
+        )
+        with self.writing():
+            self.states.keep_only(number, (result["k"], result["k"] - 1, self.kept(number)))
+        self.end_if_decided(trial.results[-1])
+
+    def keep_again(self, recorded: Entry, result: Mapping[str, Any]) -> None:
+        """Replace a lost state that is needed by the same one, computed again."""
+        number, k = recorded["trial"], recorded["k"]
+        last = len(self.history.trials[number].results)
+        needed = (last, last - 1, self.kept(number))
+        state = safetensors.numpy.save(result["state"])
+        with self.writing():
+            if k in needed and digest(state) == recorded["state"]:
+                self.states.put(number, k, state)
+            self.states.keep_only(number, needed)  # a process that was killed may not have come to it
+
+    def end_if_decided(self, result: Entry) -> bool:
+        """Write the end of a trial whose last result decided it."""
+        if result["decision"] == "continue":
+            return False
+        epochs = self.epochs(self.history.trials[result["trial"]])
+        if result["epoch"] >= epochs:
+            at_most = epochs == self.spec.settings.max_epochs
+            self.ended(result["trial"], COMPLETED, "reached max_epochs" if at_most else f"reached epoch {epochs:g}")
+        else:
+            self.ended(result["trial"], STOPPED, why(self.history.metric, result))
+        return True
+
+    def lost(self, number: int, reason: str, traceback: str) -> None:
+        """A trial's worker died or hung: it is the next to be tried again, but not for ever."""
+        self.write("lost", trial=number, reason=reason, traceback=traceback)
+        if reason == OUT_OF_MEMORY:
+            self.killed.append(number)
+            self.hopeless = self.hopeless or self.no_memory()
+        if not self.end_if_lost_too_often(number):
+            self.waiting.insert(0, number)
+
+    def end_if_lost_too_often(self, number: int) -> bool:
+        """Write the end of a trial that lost its worker too often."""
+        trial = self.history.trials[number]
+        if trial.losses <= self.spec.settings.max_failures:
+            return False
+        times = "" if trial.losses == 1 else f" {trial.losses} times, the last time"
+        last = trial.last_loss
+        self.ended(number, FAILED, f"lost{times}: {last['reason']}", last["traceback"])
+        return True
+
+    def failed(self, number: int, traceback: str) -> None:
+        """A trial ended with an exception."""
+        lines = [line.strip() for line in traceback.strip().splitlines() if line.strip()]
+        self.ended(number, FAILED, f"error: {lines[-1] if lines else 'unknown'}"[:300], traceback)
+        self.hopeless = self.all_failed_alike()
+
+    def all_failed_alike(self) -> bool:
+        """Whether the same error, but for numbers in it, is all that came out of the first trials."""
+        ended = [trial for trial in self.history.trials if trial.ended]
+        kinds = {re.sub(r"0x[0-9a-f]+|\d+", "#", str(trial.reason)) for trial in ended}
+        nothing = not any(trial.results for trial in self.history.trials)
+        return nothing and len(ended) >= SAME_FAILURES and len(kinds) == 1 and kinds.pop().startswith("error: ")
+
+    def no_memory(self) -> bool:
+        """Whether memory is what every open trial wants, of two or more, and none has a result."""
+        killed, trials = set(self.killed), self.history.trials
+        if any(trial.results for trial in trials) or len(self.killed) < SAME_FAILURES or len(killed) < 2:
+            return False
+        return all(trial.ended or trial.number in killed for trial in trials)
+
+    def ended(self, number: int, state: str, reason: str, traceback: str | None = None) -> None:
+        """Write the end of a trial."""
+        self.write("ended", trial=number, state=state, reason=reason, traceback=traceback)
+        self.sampler.tell(self.history.trials[number])
+        with self.writing():
+            self.states.keep_only(number, (self.kept(number),))
+
+
+def require_larger(spec: Spec, extension: Mapping[str, object]) -> None:
+    """Raise `TuneAppError` where another process has extended a search further in the meantime."""
+    extended = Settings(**{**spec.settings.model_dump(), **extension})
+    if extended.num_samples < spec.settings.num_samples:
+        raise TuneAppError(
+            f"{spec.name}: has been extended to {spec.settings.num_samples} trials by another process"
+        )
+
+
+def why(metric: Metric, result: Entry) -> str:
+    """A stop in words: "epoch 0.75: 0.912 below the cutoff 0.934 of 11 trials at this rung"."""
+    side = "below" if metric.mode == "max" else "above"
+    trials = "1 trial" if result["compared"] == 1 else f"{result['compared']} trials"
+    return (
+        f"epoch {result['epoch']:g}: {metric.value(result):.4g} {side} the cutoff {result['cutoff']:.4g}"
+        f" of {trials} at this rung"
+    )

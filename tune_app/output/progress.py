@@ -1,0 +1,115 @@
+"""What a person sees while a search runs: a live table on a terminal, a line for each ended trial elsewhere."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from tune_app.experiment.history import COMPLETED, FAILED, PENDING, RUNNING, STOPPED, History, Trial
+from tune_app.output.summary import seconds_left
+from tune_app.output.terminal import can_draw, console
+from tune_app.output.view import duration
+from tune_app.task.levels import config_words
+from tune_app.task.metric import Metric
+
+SECONDS_BETWEEN_REFRESHES = 0.25
+BEST_SHOWN = 5
+
+
+class Progress:
+    """Shows the history of a search, refreshed a few times a second by the search itself."""
+
+    def __init__(self, out: Console, live: Live | None) -> None:
+        self.out, self.live = out, live
+        self.began = time.monotonic()
+        self.refreshed = 0.0
+        self.told: set[int] = set()
+
+    def announce(self, text: str) -> None:
+        """Print a line."""
+        self.out.print(text, soft_wrap=True)
+
+    def show(self, history: History, num_trials: int) -> None:
+        """Show what happened."""
+        now = time.monotonic()
+        if now - self.refreshed < SECONDS_BETWEEN_REFRESHES and not all_ended(history, num_trials):
+            return
+        if not self.refreshed:  # what had ended before a resumption was told then
+            self.told = {trial.number for trial in history.trials if trial.ended}
+        self.refreshed = now
+        if self.live:
+            self.live.update(self.table(history, num_trials), refresh=True)
+        else:
+            self.tell_ended(history)
+
+    def tell_ended(self, history: History) -> None:
+        """A line for each trial that has ended since the last time."""
+        for trial in history.trials:
+            if trial.ended and trial.number not in self.told:
+                self.told.add(trial.number)
+                how = words(trial, history.metric)
+                self.announce(f"trial {trial.number}: {trial.state}, {how}; {config_words(trial.config)}")
+
+    def table(self, history: History, num_trials: int) -> RenderableType:
+        """The counts, the running trials and the best ones."""
+        rows = Table(box=None, padding=(0, 2, 0, 0))
+        metric = history.metric
+        for column in ("trial", "epoch", metric.words):
+            rows.add_column(column, justify="right")
+        rows.add_column("state")
+        rows.add_column("config", no_wrap=True)
+        running = [trial for trial in history.trials if trial.state in (PENDING, RUNNING)]
+        best = [trial for trial in history.ranked() if trial.ended][:BEST_SHOWN]
+        for trial in [*best, *running]:
+            value = f"{metric.value(trial.results[-1]):.4f}" if trial.results else ""
+            state = "starting" if trial.state == PENDING else trial.state
+            rows.add_row(str(trial.number), f"{trial.epoch:g}", value, state, config_words(trial.config))
+        counts = ", ".join(f"{history.count(s)} {s}" for s in (COMPLETED, STOPPED, FAILED))
+        head = f"{len(history.trials) - len(running)} of {num_trials} trials: {counts}"
+        if history.best:
+            head += f" | best {metric.words} {metric.value(history.best):.4f} (trial {history.best['trial']})"
+        head += f" | {duration(time.monotonic() - self.began)}"
+        if left := seconds_left(history, num_trials):
+            head += f", about {duration(left)} left"
+        return Group(rows, Text(head))
+
+
+def all_ended(history: History, num_trials: int) -> bool:
+    """Whether this is the last state that there will be."""
+    return len(history.trials) == num_trials and all(trial.ended for trial in history.trials)
+
+
+def words(trial: Trial, metric: Metric) -> str:
+    """How a trial ended."""
+    if trial.state == COMPLETED:
+        return f"{metric.words} {metric.value(trial.results[-1]):.4f} at epoch {trial.epoch:g}"
+    return str(trial.reason)
+
+
+class Silence:
+    """Shows nothing."""
+
+    def announce(self, text: str) -> None:
+        """Say nothing."""
+
+    def show(self, history: History, num_trials: int) -> None:
+        """Show nothing."""
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Progress | Silence]:
+    """What fits where the output goes: stderr, so that stdout holds the outcome alone."""
+    if quiet:
+        yield Silence()
+        return
+    out = console(stderr=True)
+    if not can_draw(out):
+        shown = Progress(out, None)
+        yield shown
+        return
+    with Live(console=out, auto_refresh=False, transient=True) as live:
+        yield Progress(out, live)

@@ -1,0 +1,207 @@
+"""A plan: how many trials would reach each rung, and how long that would take.
+
+The search itself runs, in this process, with trials that train nothing: ASHA compares ranks alone, so each trial
+has a random quality. What its results would take is measured, one training at a time on this machine, at each
+corner of the space: every level with its least and largest batch size and width.
+"""
+
+import random
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice, product
+from math import ceil
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tune_app.driver import check_batches
+from tune_app.engine.asha import rungs
+from tune_app.engine.in_process import Train, run_in_process
+from tune_app.engine.search import Attempt, Search
+from tune_app.experiment.history import COMPLETED, History
+from tune_app.experiment.settings import Settings
+from tune_app.experiment.space import SpaceSource
+from tune_app.experiment.spec import DataSource, Paths, Spec
+from tune_app.task.levels import LEVELS, Config
+from tune_app.task.metric import METRICS
+
+if TYPE_CHECKING:
+    from tune_app.task.tutorial.mnist import Mnist
+
+SAFE_LR = 0.01
+"""Nothing diverges with it; the learning rate changes no cost."""
+RESULTS_PER_EPOCH = 20
+"""Of a measurement: so few images are enough."""
+TRIALS, MOST_SEARCHES = 200, 10
+"""How many trials are made up in all, and the most searches that they make up."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """The mean number of trials of a family that reach an epoch; the last of a family is its end."""
+
+    family: str
+    epoch: float
+    trials: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The means of some made-up searches.
+
+    seconds: those of all results, shared by `at_once` workers that never wait. measured_seconds: of measuring.
+    """
+
+    name: str
+    trials: int
+    at_once: int
+    rungs: tuple[Rung, ...]
+    epochs: float
+    seconds: float
+    measured_seconds: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of training on an image, and of a validation, at one corner of the space."""
+
+    config: Config
+    image: float
+    validation: float
+
+
+def plan(source: SpaceSource, data: "Mnist", at_once: int) -> Plan:
+    """Plan the search of a space on these images, `at_once` trials at a time.
+
+    Raises `TuneAppError` for batches that the search would refuse.
+    """
+    settings = source.settings
+    number = max(1, min(MOST_SEARCHES, TRIALS // source.num_trials))
+    searches = [made_up_search(source, data, i) for i in range(number)]
+    began = time.monotonic()
+    costs = [measured(config, data, settings) for config in corners(searches)]
+    measured_seconds = time.monotonic() - began
+    images = len(data.train.x) / settings.results_per_epoch
+    workers = min(at_once, source.num_trials)
+
+    def seconds(history: History) -> float:
+        return sum(
+            trial.epoch * settings.results_per_epoch * seconds_of_result(trial.config, costs, images)
+            for trial in history.trials
+        )
+
+    return Plan(
+        name=source.name,
+        trials=source.num_trials,
+        at_once=workers,
+        rungs=tuple(mean_rungs(searches, settings)),
+        epochs=mean(sum(trial.epoch for trial in history.trials) for history in searches),
+        seconds=mean(map(seconds, searches)) / workers,
+        measured_seconds=measured_seconds,
+    )
+
+
+def made_up_search(source: SpaceSource, data: "Mnist", number: int) -> History:
+    """The history of a whole search whose trials train nothing; `number` tells one from another."""
+    images = DataSource(source=None, digest=data.digest(), train=len(data.train.x), valid=len(data.valid.x))
+    endless = {"target": None, "time_budget": None}
+    settings = source.settings.model_copy(update=endless)
+    spec = Spec(name="made-up", space=source.content, settings=settings, data=images, versions={})
+    check_batches(source, spec)
+    with tempfile.TemporaryDirectory(prefix="tune-") as folder:
+        with closing(Search.create(spec, Paths(Path(folder, spec.name)))) as search:
+            search.begin()
+            run_in_process(search, made_up(settings, number))
+        return search.history
+
+
+def made_up(settings: Settings, number: int) -> Train:
+    """Train nothing: a trial has results only where it is judged, and each is as good as its random quality."""
+    per_epoch, last = settings.results_per_epoch, settings.max_epochs * settings.results_per_epoch
+    judged = sorted({min(last, ceil(rung * per_epoch - 1e-9)) for rung in rungs(settings)} | {last})
+    nothing = dict.fromkeys(("images", "train_seconds", "valid_seconds", "start_seconds", "wait_seconds"), 0)
+
+    def train(attempt: Attempt) -> Iterator[Mapping[str, Any]]:
+        quality = random.Random(f"{settings.seed}/{number}/{attempt.trial.number}").random()
+        values = dict.fromkeys((*METRICS, "train_loss"), quality)
+        for k, at in enumerate(judged, 1):
+            yield {
+                **nothing,
+                **values,
+                "k": k,
+                "epoch": at / per_epoch,
+                "parameters": 1,
+                "diverged": False,
+                "state": {},
+            }
+
+    return train
+
+
+def mean_rungs(searches: Sequence[History], settings: Settings) -> Iterator[Rung]:
+    """The mean numbers of trials at each rung and at the end, by family, without those that nobody reaches."""
+    for family in dict.fromkeys(level.family for level in LEVELS.values()):
+        of_family = [[trial for trial in history.trials if trial.family == family] for history in searches]
+        ends = [sum(trial.state == COMPLETED for trial in trials) for trials in of_family]
+        for rung in rungs(settings):
+            if reached := sum(len(history.rungs[family].get(rung, ())) for history in searches):
+                yield Rung(family, rung, reached / len(searches))
+        if any(ends):
+            yield Rung(family, float(settings.max_epochs), mean(ends))
+
+
+def corners(searches: Iterable[History]) -> list[Config]:
+    """The configs to measure: of each level among the trials', the extremes of bs and width."""
+    by_level: dict[str, list[Config]] = defaultdict(list)
+    for history in searches:
+        for trial in history.trials:
+            by_level[str(trial.config["level"])].append(trial.config)
+    found: list[Config] = []
+    for level in (name for name in LEVELS if name in by_level):
+        drawn = by_level[level]
+        sizes = [int(config["bs"]) for config in drawn]
+        widths = [width_of(config) for config in drawn]
+        # The one with most momentum: the momentum's buffers cost time.
+        like = max(drawn, key=lambda config: float(config.get("momentum", 0)))
+        for bs, width in product({min(sizes), max(sizes)}, {min(widths), max(widths)}):
+            found.append({**like, "lr": SAFE_LR, "bs": bs, **({"width": width} if "width" in like else {})})
+    return found
+
+
+def width_of(config: Config) -> int:
+    """The width of a config; logistic regression has none."""
+    return int(config.get("width", 1))
+
+
+def measured(config: Config, data: "Mnist", settings: Settings) -> Cost:
+    """Train a part of an epoch on the CPU, with a trial's threads. Its first result warms up and does not count."""
+    import torch
+
+    from tune_app.task.training import fit, prepare
+
+    torch.set_num_threads(max(1, int(settings.cpus_per_trial)))
+    lesson = prepare(config, data, 0, torch.device("cpu"))
+    _, result = islice(fit(lesson, 1, max(2, min(RESULTS_PER_EPOCH, len(lesson.train_dl)))), 2)
+    return Cost(config, result.train_seconds / result.images, result.valid_seconds)
+
+
+def seconds_of_result(config: Config, costs: Sequence[Cost], images: float) -> float:
+    """Seconds of training on so many images and of a validation, between the corners of the config's level.
+
+    Linear in the number of batches, 1/bs, which is exact, since a batch has a cost of its own; and in the width.
+    """
+    at_width: dict[int, list[tuple[float, float]]] = defaultdict(list)
+    for cost in costs:
+        if cost.config["level"] == config["level"]:
+            seconds = images * cost.image + cost.validation
+            at_width[width_of(cost.config)].append((1 / int(cost.config["bs"]), seconds))
+    widths = sorted(at_width)
+    lines = (zip(*sorted(at_width[width]), strict=True) for width in widths)
+    values = [float(np.interp(1 / int(config["bs"]), x, y)) for x, y in lines]
+    return float(np.interp(width_of(config), widths, values))

@@ -1,0 +1,1 @@
+"""WHERE an experiment lies: folders, and buckets with copies. Imports no Ray and no torch."""

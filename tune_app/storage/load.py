@@ -1,0 +1,87 @@
+"""Read experiments and their confirmations, from a folder or a bucket. Nothing is created or changed there."""
+
+import shutil
+import tempfile
+import time
+import weakref
+from pathlib import Path
+
+from tune_app.errors import TuneAppError, choices
+from tune_app.experiment.findings import Confirmation
+from tune_app.experiment.history import Experiment, replay
+from tune_app.experiment.record import is_held, read_entries
+from tune_app.experiment.spec import NAME, Paths
+from tune_app.storage import mirror
+from tune_app.storage.bucket import Bucket
+from tune_app.storage.location import folder_or_bucket, paths
+
+
+def load_experiment(name: str | None = None, experiments_dir: str | Path | Bucket = "experiments") -> Experiment:
+    """Read an experiment from its record; without a name the newest.
+
+    Raises `TuneAppError` for a name that does not exist and for a damaged record.
+    """
+    folder = folder_or_bucket(experiments_dir)
+    there = experiment_names(folder)
+    if name is None:
+        if not there:
+            raise TuneAppError(f"{folder}: no experiments yet; tune-app search makes one")
+        name = there[0]
+    at = paths(folder, name)
+    if name not in there:
+        raise TuneAppError(
+            f"{folder}: no experiment {name}, {choices(name, there)}" if there else f"{folder}: no experiments yet"
+        )
+    if at.copy is not None:
+        return downloaded(at, at.copy)
+    return Experiment(at, replay(at.record), is_held(at.record))
+
+
+def downloaded(at: Paths, copy: Bucket) -> Experiment:
+    """An experiment as a bucket has it: its record lies in a temporary folder as long as somebody reads it."""
+    folder = Path(tempfile.mkdtemp(prefix="tune-app-"))
+    try:
+        here = Paths(folder / at.root.name, copy)
+        here.root.mkdir()
+        seen = mirror.download_record(copy, here.record)
+        experiment = Experiment(here, replay(here.record), mirror.is_held(at, seen, time.time()))
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, TuneAppError):
+            raise TuneAppError(str(error).replace(str(folder / at.root.name), str(copy))) from None
+        raise
+    weakref.finalize(experiment, shutil.rmtree, folder, ignore_errors=True)
+    return experiment
+
+
+def experiment_names(folder: Path | Bucket) -> list[str]:
+    """The experiments in a folder or bucket, the newest first."""
+    if isinstance(folder, Bucket):
+        return mirror.names(folder)
+    records = folder.glob("*/record.jsonl")
+
+    def created(record: Path) -> float:
+        try:
+            return float(next(read_entries(record))["time"])
+        except (StopIteration, TuneAppError):
+            return record.stat().st_mtime
+
+    named = [record for record in records if NAME.fullmatch(record.parent.name)]
+    return [record.parent.name for record in sorted(named, key=created, reverse=True)]
+
+
+def confirmations(experiment: Experiment) -> list[int]:
+    """The numbers of the confirmations of an experiment."""
+    names = experiment_names(experiment.paths.copy or experiment.paths.root)
+    numbers = (name.removeprefix("confirmation-") for name in names)
+    return sorted(int(number) for number in numbers if number.isdecimal())
+
+
+def load_confirmation(experiment: Experiment) -> Confirmation | None:
+    """The newest confirmation of an experiment, None where there is none; `TuneAppError` if one is damaged."""
+    place = experiment.paths.copy or experiment.paths.root
+    kept = [load_experiment(f"confirmation-{number}", place) for number in confirmations(experiment)]
+    if not kept:
+        return None
+    read = sum(one.history.tested is not None for one in kept)
+    return Confirmation(experiment, kept[-1], read)

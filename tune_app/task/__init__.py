@@ -1,0 +1,1 @@
+"""WHAT is trained, in plain PyTorch. Knows of no search."""

@@ -1,0 +1,112 @@
+"""MNIST as uint8 NumPy arrays, and what can be said of them.
+
+The images for training and validation are the first 50,000 and the next 10,000 of the original training
+file. The 10,000 test images are read by `sources.load_test` alone, for a winner: no search ever sees them.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tune_app.errors import TuneAppError
+
+IMAGE = 28 * 28
+MOST_IMAGES = 1_000_000
+"""More than that is not MNIST-like; a bound on what a foreign file can make us allocate (784 MB)."""
+
+LEAST_SHARE = 10
+"""So many images of a class do not all land in the other split by chance: once in 20,000 times."""
+
+SPLIT_DIGESTS = {
+    "train": (
+        "c80ceb24eedca80f31cfca280b8fb911cbb41b9990f998bebd40e26b1ab6d0f8",
+        "3fc61c21900fc0b58d42fdaf93c02687003667ff54f671496c1d367a95cae2ba",
+    ),
+    "valid": (
+        "2b079632b0defaf508a5ebf8c4ac1e18ce15c8b337da087e9c3e1c84c618d244",
+        "bfddcd2fec1923668512623a71a47033ec687581bc04ac5708c8857aa0193630",
+    ),
+    "test": (
+        "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
+        "2fd8de6bdb8d11780b4b96dc57847bcfe6953f7c32aa48bfcd8237c3b7847243",
+    ),
+}
+"""SHA-256 of the original's images (uint8) and labels (little-endian int64)."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images x (n, 784) uint8, 0 background to 255 foreground, and labels y (n,) int64 from 0 to 9."""
+
+    x: NDArray[np.uint8]
+    y: NDArray[np.int64]
+
+    @cached_property
+    def digests(self) -> tuple[str, str]:
+        """SHA-256 of the images and of the labels."""
+        x, y = np.ascontiguousarray(self.x), np.ascontiguousarray(self.y.astype("<i8", copy=False))
+        return hashlib.sha256(x.data).hexdigest(), hashlib.sha256(y.data).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Mnist:
+    """What a search trains on and selects by."""
+
+    train: Split
+    valid: Split
+
+    def digest(self) -> str:
+        """One SHA-256 that names these images and labels in this order."""
+        return joint_digest(*self.train.digests, *self.valid.digests)
+
+
+def joint_digest(*parts: str) -> str:
+    """The SHA-256 of SHA-256 digests."""
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def original_digest() -> str:
+    """The `digest` of MNIST itself."""
+    return joint_digest(*SPLIT_DIGESTS["train"], *SPLIT_DIGESTS["valid"])
+
+
+def scarce(data: Mnist) -> tuple[list[str], list[str]]:
+    """The classes that train or valid lacks, and those of which it has less than a tenth of its share, in words.
+
+    Its share is as much as the other has, for its size. One of less than `LEAST_SHARE` images is not looked at.
+    """
+    lacking, few = [], []
+    for name, here, there in (("train", data.train, data.valid), ("valid", data.valid, data.train)):
+        counts = np.bincount(here.y, minlength=10)
+        shares = np.bincount(there.y, minlength=10) * (len(here.y) / len(there.y))
+        rare = [c for c in range(10) if shares[c] >= LEAST_SHARE and counts[c] < shares[c] / 10]
+        if missing := [str(c) for c in rare if counts[c] == 0]:
+            lacking.append(f"{name} has no image of class {', '.join(missing)}")
+        few += [f"{name} has {counts[c]} of class {c}" for c in rare if counts[c]]
+    return lacking, few
+
+
+def checked(x: NDArray[np.uint8], y: NDArray[np.int64], where: str) -> Split:
+    """A split whose arrays fit each other; `TuneAppError` says what does not."""
+    if len(x) == 0:
+        raise TuneAppError(f"{where}: no images")
+    if len(x) > MOST_IMAGES:
+        raise TuneAppError(f"{where}: {len(x)} images, allowed: up to {MOST_IMAGES}")
+    if x.dtype != np.uint8 or x.shape[1:] != (IMAGE,):
+        raise TuneAppError(f"{where}: images are {x.dtype} {x.shape}, allowed: uint8 (n, {IMAGE})")
+    if y.shape != (len(x),):
+        raise TuneAppError(f"{where}: {len(x)} images but {len(y)} labels")
+    if y.min() < 0 or y.max() > 9:
+        raise TuneAppError(f"{where}: labels from {y.min()} to {y.max()}, allowed: 0 to 9")
+    x.flags.writeable = y.flags.writeable = False  # shared by all trials of a machine
+    return Split(x, y)
+
+
+def require_original(name: str, split: Split, where: str) -> None:
+    """Raise `TuneAppError` unless these are the images and labels of MNIST's split `name` in their order."""
+    for what, found, expected in zip(("images", "labels"), split.digests, SPLIT_DIGESTS[name], strict=True):
+        if found != expected:
+            raise TuneAppError(f"{where}: the {name} {what} are not MNIST's: SHA-256 {found}, not {expected}")

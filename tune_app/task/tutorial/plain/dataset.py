@@ -1,0 +1,36 @@
+"""Level 6: images and labels in one TensorDataset."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch.utils.data import TensorDataset
+
+from tune_app.task.tutorial.plain.pieces.data import args, x_train, x_valid, y_train, y_valid
+from tune_app.task.tutorial.plain.pieces.found import bs, epochs, lr, momentum, weight_decay
+from tune_app.task.tutorial.plain.pieces.logistic import MnistLogistic
+from tune_app.task.tutorial.plain.pieces.results import batches_of, due, report
+
+# ---- the loop ------------------------------------------------------------------------------------------
+
+train_ds = TensorDataset(x_train, y_train)
+valid_ds = TensorDataset(x_valid, y_valid)
+loss_func = F.cross_entropy
+model = MnistLogistic()
+opt = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
+
+for epoch in range(math.ceil(epochs)):
+    for i in range(batches_of(epoch)):
+        xb, yb = train_ds[i * bs : i * bs + bs]
+        loss = loss_func(model(xb), yb)
+
+        loss.backward()
+        opt.step()
+        opt.zero_grad()
+
+        if i + 1 in due:
+            report(epoch, i, model, loss_func, (valid_ds[j : j + bs] for j in range(0, len(valid_ds), bs)))
+
+if args.output:
+    save_file(model.state_dict(), args.output)

@@ -1,0 +1,1 @@
+"""Ray Tune carries a search out."""

@@ -1,1 +1,0 @@
-"""HOW it runs. The only wing that imports Ray."""
