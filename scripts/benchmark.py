@@ -23,9 +23,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from tune_app.trials.worker import Started, Trained, Work
 
 CORES = len(os.sched_getaffinity(0))
 TUNE_APP = str(Path(sys.executable).parent / "tune-app")
@@ -269,9 +272,10 @@ def scale(trials: int) -> None:
     from tune_app.storage.location import paths
 
     driver.import_ray()
-    from tune_app.trials import controller
+    from tune_app.trials import bridge
+    from tune_app.trials.worker import TrialWorker
 
-    controller.TutorialTrial = Trivial  # type: ignore[assignment,attr-defined,misc]
+    bridge.TrialWorker = type("Trivial", (TrialWorker,), {"attempt": trivial})  # type: ignore[misc]
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     looks: list[tuple[int, float, float]] = []  # trials, seconds, kB
 
@@ -308,31 +312,16 @@ def scale(trials: int) -> None:
         click.echo(f"TPE asks after {n} trials: {seconds * 1000:.0f} ms a trial.")
 
 
-class Trivial:
-    """A worker that trains nothing and reports once."""
+def trivial(_worker: object, work: "Work") -> Iterator["Started | Trained"]:
+    """Instead of a training: a result that depends on the trial's seed alone."""
+    from tune_app.task.result import Result
+    from tune_app.trials.worker import Started, Trained
 
-    def __init__(self, work: dict[str, Any]) -> None:
-        self.reset(work)
-
-    def reset(self, work: dict[str, Any]) -> bool:
-        """Take a trial."""
-        self.accuracy = work["seed"] / 2**31
-        return True
-
-    def train(self) -> dict[str, Any]:
-        """A result that depends on the trial's seed alone."""
-        result = {"k": 1, "epoch": 1.0, "images": 0, "parameters": 1, "diverged": False}
-        losses = dict.fromkeys(("valid_loss", "train_loss"), 1 - self.accuracy)
-        seconds = dict.fromkeys(("train_seconds", "valid_seconds", "start_seconds", "wait_seconds"), 0.0)
-        return {**result, "valid_accuracy": self.accuracy, **losses, **seconds, "state": {}}
-
-    def describe(self) -> dict[str, Any]:
-        """What is known of a worker."""
-        worker = {"node": "here", "cpu": "any", "threads": 1, "device": "cpu", "start_seconds": 0.0}
-        return {**worker, "pid": os.getpid()}
-
-    def stop(self) -> None:
-        """Tune calls it at the end."""
+    worker = {"node": "here", "pid": os.getpid(), "cpu": "any", "threads": 1, "device": "cpu", "start_seconds": 0.0}
+    yield Started(worker)
+    accuracy = work.seed / 2**31
+    values = {"valid_accuracy": accuracy, "valid_loss": 1 - accuracy}
+    yield Trained(Result(1, 1.0, values, 1 - accuracy, 0, 0.0, 0.0, parameters=1), b"")
 
 
 def resident_kb() -> float:
@@ -345,6 +334,7 @@ def tpe_seconds(most: int) -> Iterator[tuple[int, float]]:
     from tune_app.engine.sampler import Sampler
     from tune_app.experiment.history import COMPLETED, Trial
     from tune_app.experiment.space import load_space
+    from tune_app.task.result import Result
 
     source = load_space("tutorial")
     sampler = Sampler(source.space, source.settings)
@@ -355,7 +345,15 @@ def tpe_seconds(most: int) -> Iterator[tuple[int, float]]:
         if number in (10, 100, 300, 1000, 3000):
             yield number, seconds
         value = 1 - abs(float(config["lr"]) - 0.1)
-        sampler.tell(Trial(number, config, 0, COMPLETED, results=[{"valid_accuracy": value}]))
+        sampler.tell(
+            Trial(
+                number,
+                config,
+                0,
+                COMPLETED,
+                results=[Result(1, 1.0, {"valid_accuracy": value}, 0.0, 0, 0.0, 0.0, 1)],
+            )
+        )
 
 
 @main.command(hidden=True)

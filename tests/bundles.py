@@ -1,9 +1,7 @@
 """Bundles of real trainings: searched without Ray, exported as the command does it."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from click.testing import CliRunner, Result
@@ -56,15 +54,7 @@ def make_bundle(
     torch.set_num_threads(1)
     lesson = training.prepare(trial.config, images, trial.seed, torch.device("cpu"))
     for result in training.fit(lesson, epochs, results_per_epoch):
-        found: dict[str, Any] = {
-            **asdict(result),
-            "diverged": False,
-            "parameters": training.count_parameters(lesson),
-            "start_seconds": 0.0,
-            "wait_seconds": 0.0,
-            "state": training.state(lesson),
-        }
-        search.report(number, found, search.judge(number, found))
+        search.add_result(number, result, training.state(lesson), search.judge(number, result))
     torch.set_num_threads(threads)
     search.end("completed")
     search.close()

@@ -1,38 +1,25 @@
 """Records of made-up searches, written by the real `Search`, without Ray."""
 
 import math
-import os
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import save
 
+from tune_app.engine.asha import Decision
 from tune_app.engine.search import Search
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import load_space
 from tune_app.experiment.spec import DataSource, Spec
 from tune_app.machine import versions
 from tune_app.storage.location import paths
+from tune_app.task.result import Result
 
 WORKER = {"node": "here", "pid": 1, "cpu": "a CPU", "threads": 1, "device": "cpu", "start_seconds": 2.0}
 SCRIPT = "<script>window.hacked = 1</script>"
-
-
-class Worker:
-    """What a worker has that trains nothing; `train` is left to others."""
-
-    def __init__(self, work: object) -> None:
-        """Ready at once."""
-
-    def reset(self, work: object) -> bool:
-        return True
-
-    def describe(self) -> dict[str, Any]:
-        return {**WORKER, "pid": os.getpid()}
-
-    def stop(self) -> None:
-        """Nothing to end."""
 
 
 def spec_of(name: str, space: dict[str, Any] | None = None, **settings: Any) -> Spec:
@@ -45,23 +32,37 @@ def spec_of(name: str, space: dict[str, Any] | None = None, **settings: Any) -> 
     )
 
 
-def result_of(k: int, value: float, results_per_epoch: int = 1, **more: Any) -> dict[str, Any]:
-    return {
-        "k": k,
-        "epoch": k / results_per_epoch,
-        "valid_accuracy": value,
-        "valid_loss": 1 - value,
-        "train_loss": 1 - value,
-        "images": 50_000 // results_per_epoch,
-        "train_seconds": 0.2,
-        "valid_seconds": 0.1,
-        "start_seconds": 0.02,
-        "wait_seconds": 0.01,
-        "parameters": 7850,
-        "diverged": False,
-        "state": {"model.weights": np.full(3, value), "momentum.weights": np.zeros(3)},
-        **more,
-    }
+def result_of(k: int, value: float, results_per_epoch: int = 1, **more: Any) -> Result:
+    """A result with this accuracy, and the loss that goes with it; `more`: other fields."""
+    made = Result(
+        k=k,
+        epoch=k / results_per_epoch,
+        valid={"valid_accuracy": value, "valid_loss": 1 - value},
+        train_loss=1 - value,
+        images=50_000 // results_per_epoch,
+        train_seconds=0.2,
+        valid_seconds=0.1,
+        parameters=7850,
+        start_seconds=0.02,
+        wait_seconds=0.01,
+    )
+    return replace(made, **more)
+
+
+def diverged(k: int, results_per_epoch: int = 1) -> Result:
+    return result_of(k, 0.1, results_per_epoch, train_loss=math.nan)
+
+
+def state_of(result: Result) -> bytes:
+    value = result.valid.get("valid_accuracy", 0.0)
+    return save({"model.weights": np.full(3, value), "momentum.weights": np.zeros(3)})
+
+
+def tell(search: Search, number: int, result: Result) -> Decision:
+    """A worker reports: what comes out is judged and written."""
+    decision = search.judge(number, result)
+    search.add_result(number, result, state_of(result), decision)
+    return decision
 
 
 def ask_and_start(search: Search, worker: dict[str, Any] = WORKER) -> int:
@@ -71,17 +72,13 @@ def ask_and_start(search: Search, worker: dict[str, Any] = WORKER) -> int:
 
 
 def give_one(search: Search, number: int, k: int, value: float) -> None:
-    result = result_of(k, value)
-    search.report(number, result, search.judge(number, result))
+    tell(search, number, result_of(k, value))
 
 
 def give(search: Search, number: int, *values: float) -> None:
     """Results of a trial one after the other, until it is stopped or there are no more values."""
     for k, value in enumerate(values, 1):
-        result = result_of(k, value)
-        decision = search.judge(number, result)
-        search.report(number, result, decision)
-        if decision.stop:
+        if tell(search, number, result_of(k, value)).stop:
             return
 
 
@@ -110,9 +107,7 @@ def tutorial_search(folder: Path, name: str, trials: int, **settings: Any) -> Se
         best = (0.97 if trial.family == "cnn" else 0.92) - 0.05 * abs(math.log10(float(trial.config["lr"])) + 0.7)
         for k in range(1, source.settings.max_epochs * per_epoch + 1):
             value = round(best - 0.4 / (k + 1) + luck.uniform(-0.01, 0.01), 4)
-            result = result_of(k, value, per_epoch, diverged=fate == 29 and k > 3)
-            decision = search.judge(number, result)
-            search.report(number, result, decision)
-            if decision.stop:
+            result = diverged(k, per_epoch) if fate == 29 and k > 3 else result_of(k, value, per_epoch)
+            if tell(search, number, result).stop:
                 break
     return search

@@ -4,12 +4,10 @@ The runs are trials of an experiment within the experiment, so all that holds fo
 recorded before they are acted on, and a confirmation that was interrupted goes on where it was.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import safetensors.numpy
 
 from tune_app.cluster.connect import Where
 from tune_app.cluster.signals import terminable
@@ -32,6 +30,7 @@ from tune_app.experiment.states import digest, read_state
 from tune_app.machine import versions
 from tune_app.storage.load import confirmations, load_confirmation
 from tune_app.storage.location import searched_here
+from tune_app.task.result import Result
 
 
 class ConfirmationSearch(Search):
@@ -94,9 +93,9 @@ class ConfirmationSearch(Search):
         """As far as the search chose."""
         return next(c.epochs for c in confirming(self.spec).candidates if c.config == trial.config)
 
-    def decide(self, trial: Trial, result: Mapping[str, Any]) -> Decision:
+    def decide(self, trial: Trial, result: Result) -> Decision:
         """Nothing is stopped early."""
-        return Decision(stop=result["epoch"] >= self.epochs(trial))
+        return Decision(stop=result.epoch >= self.epochs(trial))
 
     def end(self, reason: str) -> None:
         """Read the test images if everything else is done, once; then write why it ended."""
@@ -115,8 +114,7 @@ class ConfirmationSearch(Search):
             return
         last = median.results[-1]
         state = read_state(self.paths, last)
-        weights = safetensors.numpy.load(state)
-        losses, hits = evaluate(median.config, weights, images)
+        losses, hits = evaluate(median.config, state, images)
         self.write(
             "tested",
             trial=median.number,

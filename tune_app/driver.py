@@ -118,7 +118,7 @@ def extend(
     elif history.end and history.end["reason"] == "completed":
         raise TuneAppError(f"{name}: all its trials have ended, so time alone adds nothing; allowed: --num-samples")
     extension = {key: getattr(changed, key) for key in budget}
-    if history.best and settings.reaches_target(history.best[settings.metric]):
+    if history.best and settings.reaches_target(history.metric.value(history.best)):
         extension["target"] = None
         announce(f"The target {settings.target:g} was reached; the search goes on without one.")
     return go_on(experiment, extension, where, announce, show)
@@ -257,7 +257,7 @@ def search_on_cluster(
                     best = search.history.best
                     if interrupted.is_set() or copying.taken_over:
                         return "interrupted"
-                    if best and settings.reaches_target(best[settings.metric]):
+                    if best and settings.reaches_target(search.history.metric.value(best)):
                         return "target"
                     if search.hopeless:
                         return "error"

@@ -9,14 +9,14 @@ import random
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice, product
 from math import ceil
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from tune_app.experiment.space import SpaceSource
 from tune_app.experiment.spec import DataSource, Paths, Spec
 from tune_app.task.levels import LEVELS, Config
 from tune_app.task.metric import METRICS
+from tune_app.task.result import Result
 
 if TYPE_CHECKING:
     from tune_app.task.tutorial.mnist import Mnist
@@ -125,21 +126,12 @@ def made_up(settings: Settings, number: int) -> Train:
     """Train nothing: a trial has results only where it is judged, and each is as good as its random quality."""
     per_epoch, last = settings.results_per_epoch, settings.max_epochs * settings.results_per_epoch
     judged = sorted({min(last, ceil(rung * per_epoch - 1e-9)) for rung in rungs(settings)} | {last})
-    nothing = dict.fromkeys(("images", "train_seconds", "valid_seconds", "start_seconds", "wait_seconds"), 0)
 
-    def train(attempt: Attempt) -> Iterator[Mapping[str, Any]]:
+    def train(attempt: Attempt) -> Iterator[tuple[Result, bytes]]:
         quality = random.Random(f"{settings.seed}/{number}/{attempt.trial.number}").random()
-        values = dict.fromkeys((*METRICS, "train_loss"), quality)
+        values = dict.fromkeys(METRICS, quality)
         for k, at in enumerate(judged, 1):
-            yield {
-                **nothing,
-                **values,
-                "k": k,
-                "epoch": at / per_epoch,
-                "parameters": 1,
-                "diverged": False,
-                "state": {},
-            }
+            yield Result(k, at / per_epoch, values, quality, 0, 0.0, 0.0, parameters=1), b""
 
     return train
 

@@ -7,36 +7,35 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 import ray
 
 from tests import made_up
 from tests.end_to_end.whole_search import search_all
-from tests.made_up import Worker, result_of, spec_of
+from tests.made_up import WORKER, result_of, spec_of
 from tune_app.cluster import resources
 from tune_app.cluster.connect import Where, cluster
-from tune_app.trials import controller
+from tune_app.trials import bridge
+from tune_app.trials.worker import Started, Trained, TrialWorker, Work
 
 WORKERS = 4
 
 
-class Claimed(Worker):
+class Claimed(TrialWorker):
     """Reports once all workers have begun: each then holds its share at the same time."""
 
-    def train(self) -> dict[str, Any]:
+    def attempt(self, work: Work) -> Iterator[Started | Trained]:
+        yield Started({**WORKER, "pid": os.getpid(), "gpus": os.environ.get("CUDA_VISIBLE_DEVICES")})
         meeting = Path(os.environ["MEETING"])
         (meeting / str(os.getpid())).touch()
         deadline = time.monotonic() + 60
         while len(list(meeting.iterdir())) < WORKERS:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        return result_of(1, 0.5)
-
-    def describe(self) -> dict[str, Any]:
-        return {**super().describe(), "gpus": os.environ.get("CUDA_VISIBLE_DEVICES")}
+        yield Trained(result_of(1, 0.5), b"state")
 
 
 def main(address: str, folder: Path) -> None:
@@ -45,7 +44,7 @@ def main(address: str, folder: Path) -> None:
     usable = patch.object(resources, "cuda_memory", lambda: 5_000_000_000.0)
     with (
         usable,
-        patch.object(controller, "TutorialTrial", Claimed),
+        patch.object(bridge, "TrialWorker", Claimed),
         cluster(Where(address=address), {}),
     ):
         share, trials = search_all(spec, folder)

@@ -38,11 +38,11 @@ def check(folder: Path, name: str) -> None:
     check_decisions(entries)
 
     # status, export and the record agree on the best.
-    best = max(results, key=lambda r: (r["valid_accuracy"], -r["epoch"], -r["parameters"], -r["trial"]))
+    best = max(results, key=lambda r: (r["valid"]["valid_accuracy"], -r["epoch"], -r["parameters"], -r["trial"]))
     status = json.loads(tune_app(folder, "status", name, "--json").stdout)
     assert (status["best"]["trial"], status["best"]["epoch"]) == (best["trial"], best["epoch"])
     exported = json.loads(tune_app(folder, "export", name, "-o", f"{name}-checked", "--json").stdout)
-    assert exported["metrics"]["valid_accuracy"] == best["valid_accuracy"]
+    assert exported["metrics"]["valid_accuracy"] == best["valid"]["valid_accuracy"]
 
     # No temporary file is left, and no lock.
     assert [p.name for p in root.rglob("*") if p.suffix == ".part"] == []
@@ -74,8 +74,8 @@ def check_decisions(entries: Sequence[Mapping[str, Any]]) -> None:
             if values:
                 cutoff = percentile(values, 1 - 1 / factor)
                 assert abs(sign * r["cutoff"] - cutoff) < 1e-12, r
-                stop = sign * r[metric] < sign * r["cutoff"]
-            values.append(sign * r[metric])
+                stop = sign * r["valid"][metric] < sign * r["cutoff"]
+            values.append(sign * r["valid"][metric])
         else:
             assert r["rung"] is None, r
         assert r["decision"] == ("stop" if stop else "continue"), r
@@ -88,7 +88,7 @@ def outcome(folder: Path, name: str) -> list[object]:
         if e["kind"] == "asked":
             told.append(("asked", e["trial"], e["config"], e["seed"]))
         elif e["kind"] == "result":
-            values = (e["valid_accuracy"], e["valid_loss"], e["train_loss"], e["state"])
+            values = (*e["valid"].values(), e["train_loss"], e["state"])
             told.append((e["trial"], e["k"], *values, e["decision"], e["rung"], e["cutoff"], e["compared"]))
         elif e["kind"] == "ended":
             told.append(("ended", e["trial"], e["state"], e["reason"]))

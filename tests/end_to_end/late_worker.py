@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,18 +19,20 @@ import ray
 
 from tests import made_up
 from tests.end_to_end.whole_search import search_all
-from tests.made_up import Worker, result_of, spec_of
+from tests.made_up import WORKER, result_of, spec_of
 from tune_app.cluster import local
 from tune_app.cluster.connect import Where, cluster
-from tune_app.trials import controller
+from tune_app.trials import bridge
+from tune_app.trials.worker import Started, Trained, TrialWorker, Work
 
 TRIALS = 12
 
 
-class Late(Worker):
+class Late(TrialWorker):
     """The first worker is there at once, each further one only when three trials have ended."""
 
-    def __init__(self, work: object) -> None:
+    def setup(self, config: dict[str, Any]) -> None:
+        super().setup(config)
         self.folder = Path(os.environ["MEETING"])
         (self.folder / f"worker-{os.getpid()}").touch()
         with suppress(FileExistsError):
@@ -40,10 +43,10 @@ class Late(Worker):
             assert time.monotonic() < deadline
             time.sleep(0.01)
 
-    def train(self) -> dict[str, Any]:
-        assert "ray.tune" not in sys.modules, "what Tune passes on makes workers import it"
+    def attempt(self, work: Work) -> Iterator[Started | Trained]:
+        yield Started({**WORKER, "pid": os.getpid()})
         (self.folder / f"trial-{time.monotonic_ns()}").touch()
-        return result_of(1, 0.5)
+        yield Trained(result_of(1, 0.5), b"state")
 
 
 def main(folder: Path) -> None:
@@ -51,7 +54,7 @@ def main(folder: Path) -> None:
     ray.cloudpickle.register_pickle_by_value(made_up)  # workers do not import from here
     spec = spec_of("late", num_samples=TRIALS, max_epochs=1, max_concurrent_trials=2)
     two = patch.object(local, "available_cpus", lambda: 2)
-    with two, patch.object(controller, "TutorialTrial", Late), cluster(Where(), {}):
+    with two, patch.object(bridge, "TrialWorker", Late), cluster(Where(), {}):
         _, trials = search_all(spec, folder)
     trained = Counter(attempt["pid"] for trial in trials for attempt in trial.attempts)
     began = len(list(folder.glob("worker-*")))

@@ -31,7 +31,7 @@ print("our own child lives:", children[0].poll() is None)
 children[0].kill()
 again = search("quick", name="again", settings=settings, where=Where(data=sys.argv[1]), quiet=True)
 best = load_experiment("first").history.best
-print(first.state, len(first.history.trials), best["valid_accuracy"] > 0.5)
+print(first.state, len(first.history.trials), best.valid["valid_accuracy"] > 0.5)
 print([t.config for t in first.history.trials] == [t.config for t in again.history.trials])
 try:
     search("quick", name="first")

@@ -267,7 +267,7 @@ def test_a_search_goes_on_on_another_machine_and_then_on_the_first_again(
     go_on(6)
     assert len(told) == 1
     aside = Path(told[0].rpartition(" ")[2])
-    assert [r["valid_accuracy"] for r in replay(aside / "record.jsonl").trials[0].results][-1] == 0.61
+    assert [r.valid["valid_accuracy"] for r in replay(aside / "record.jsonl").trials[0].results][-1] == 0.61
     assert second.record.read_bytes().startswith(first.record.read_bytes())
     assert names(place) == ["x"]
 

@@ -255,7 +255,7 @@ def test_a_search_killed_while_it_runs_leaves_no_process_and_no_temporary_file(
     running.wait_for_results("x", 2)
     processes = descendants(running.process.pid)
     names = {name_of(pid) for pid in processes}
-    assert {"gcs_server", "raylet", "ray::DashboardA", "ray::RuntimeEnv", "ray::TutorialTr", "sh"} <= names
+    assert {"gcs_server", "raylet", "ray::DashboardA", "ray::RuntimeEnv", "ray::TrialWorke", "sh"} <= names
     running.process.kill()
     assert_nothing_is_left(tmp_path, processes, 30)
 

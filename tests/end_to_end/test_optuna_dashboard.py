@@ -136,7 +136,7 @@ def expected(experiment: Experiment) -> list[dict[str, Any]]:
             params["momentum"] = str(trial.config["momentum"])
             if trial.config["momentum"] == 0:
                 params["weight_decay"] = str(trial.config["weight_decay"])
-        results = {result["k"]: result["valid_accuracy"] for result in trial.results}
+        results = {result.k: result.valid["valid_accuracy"] for result in trial.results}
         attributes = {
             "state": experiment.trial_state(trial),
             "reason": trial.reason,

@@ -104,7 +104,7 @@ def test_a_search_shows_in_the_dashboard_and_for_prometheus_and_on_this_machine_
     texts = scrape()
     for state in ("pending", "running", "stopped", "completed", "failed"):
         assert metric(texts, "trials", state=state, experiment="shown") == history.count(state)
-    assert metric(texts, "best_valid_accuracy") == pytest.approx(history.best["valid_accuracy"])
+    assert metric(texts, "best_valid_accuracy") == pytest.approx(history.best.valid["valid_accuracy"])
     series = {line.rsplit(" ", 1)[0] for line in "\n".join(texts).splitlines() if line.startswith("ray_tune_app_")}
     assert len(series) == 5 + 3, "few, however many trials there are"
 
@@ -112,10 +112,10 @@ def test_a_search_shows_in_the_dashboard_and_for_prometheus_and_on_this_machine_
     assert job["metadata"] == {"job_name": "shown", "space_digest": history.spec.digest}
     actors = rendered(f"{url}/#/actors")
     workers = {attempt["pid"] for trial in history.trials for attempt in trial.attempts}
-    assert actors.count("TutorialTrial") == actors.count("tune_app worker") == len(workers)
+    assert actors.count("TrialWorker") == actors.count("tune_app worker") == len(workers)
     assert all(str(pid) in actors for pid in workers)
     assert "ImplicitFunc" not in actors
-    said = "".join(log_of(url, worker) for worker in actors_of(url, "TutorialTrial"))
+    said = "".join(log_of(url, worker) for worker in actors_of(url, "TrialWorker"))
     for trial in history.trials:
         for result in trial.results:
             words = f"trial {trial.number}, epoch {result['epoch']:g}: {result['valid_accuracy']:.4f}"

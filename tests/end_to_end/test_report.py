@@ -80,9 +80,9 @@ def test_the_report_of_a_search_while_it_runs_and_afterwards(
     workers = {attempt["pid"] for trial in experiment.history.trials for attempt in trial.attempts}
     assert [account.who.split()[0] for account in found] == ["driver", *["worker"] * len(workers)]
     results = [result for trial in experiment.history.trials for result in trial.results]
-    first = [result["start_seconds"] for result in results if result["k"] == 1]
-    assert min(first) > max(result["start_seconds"] for result in results if result["k"] > 1)
-    trained = sum(result["train_seconds"] for result in results)
+    first = [result.start_seconds for result in results if result.k == 1]
+    assert min(first) > max(result.start_seconds for result in results if result.k > 1)
+    trained = sum(result.train_seconds for result in results)
     assert sum(account.parts.get(TRAINING, 0) for account in found) == pytest.approx(trained)
     assert unexplained_share(found) < 0.1
 

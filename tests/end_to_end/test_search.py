@@ -61,7 +61,7 @@ def test_the_end_says_what_is_best_and_what_to_do_next(folder: Path) -> None:
     best = load_experiment("x", folder / "experiments").history.best
     assert best is not None
     out = (folder / "out.txt").read_text()
-    assert f"Best: valid accuracy {best['valid_accuracy']:.4f} at epoch {best['epoch']:g} of trial" in out
+    assert f"Best: valid accuracy {best.valid['valid_accuracy']:.4f} at epoch {best.epoch:g} of trial" in out
     assert "9 trials:" in out
     assert "the tutorial's own config" in out
     assert "tune-app export x" in out
@@ -81,7 +81,7 @@ def test_every_trial_occurs_once_and_ends_and_has_results_without_gap(folder: Pa
     assert [trial.number for trial in history.trials] == list(range(9))
     assert all(trial.state in ("completed", "stopped") for trial in history.trials)
     for trial in history.trials:
-        assert [r["k"] for r in trial.results] == list(range(1, len(trial.results) + 1))
+        assert [r.k for r in trial.results] == list(range(1, len(trial.results) + 1))
         assert (trial.epoch == 3) == (trial.state == "completed")
 
 
@@ -103,9 +103,9 @@ def test_decisions_come_out_the_same_when_recomputed_from_the_record_alone(folde
                     high = ordered[min(int(position) + 1, len(ordered) - 1)]
                     cutoff = low + (high - low) * (position - int(position))
                     assert entry["cutoff"] == pytest.approx(cutoff)
-                    stop = entry["valid_accuracy"] < cutoff - 1e-12
+                    stop = entry["valid"]["valid_accuracy"] < cutoff - 1e-12
                 assert entry["compared"] == len(there)
-                there.append(entry["valid_accuracy"])
+                there.append(entry["valid"]["valid_accuracy"])
             assert entry["decision"] == ("stop" if stop else "continue")
 
 
@@ -149,7 +149,7 @@ def test_status_of_a_trial_shows_results_and_decisions(folder: Path) -> None:
     assert str(stopped.reason) in shown
     assert "stop: cutoff" in shown
     detail = json.loads(tune_app(folder, "status", "x", "--trial", stopped.number, "--json").stdout)
-    assert [r["k"] for r in detail["results"]] == [r["k"] for r in stopped.results]
+    assert [r["k"] for r in detail["results"]] == [r.k for r in stopped.results]
     assert detail["config"] == stopped.config
     none = tune_app(folder, "status", "x", "--trial", 99)
     assert (none.returncode, none.stderr) == (1, "Error: experiment x has no trial 99, allowed: 0 to 8\n")
@@ -170,7 +170,7 @@ def test_the_exported_config_trains_again_to_the_same_floats(folder: Path, small
     experiment = load_experiment("x", folder / "experiments")
     best = experiment.history.best
     assert best is not None
-    expected = [r["valid_accuracy"] for r in experiment.trial(best["trial"]).results if r["k"] <= best["k"]]
+    expected = [r.valid["valid_accuracy"] for r in experiment.trial(best.trial).results if r.k <= best.k]
     trained = json.loads(tune_app(folder, "train", "best/config.yaml", "--json").stdout)
     assert trained["valid_accuracies"] == expected
     assert trained["same"] is True
@@ -295,7 +295,7 @@ def test_a_signal_ends_the_search_within_seconds_and_status_shows_it(
 
 def test_a_time_budget_ends_the_search_with_exit_code_0(tmp_path: Path, small_data: Path) -> None:
     (tmp_path / "space.yaml").write_text(LONG)
-    arguments = ("--name", "x", "--data", small_data, "--no-dashboard", "--time-budget", "6s", "--quiet")
+    arguments = ("--name", "x", "--data", small_data, "--no-dashboard", "--time-budget", "8s", "--quiet")
     done = tune_app(tmp_path, "search", "space.yaml", *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("The time budget is used up.")

@@ -1,4 +1,4 @@
-"""A search on the Ray that is connected, from start to end, with whatever worker `controller` has."""
+"""A search on the Ray that is connected, from start to end, with whatever worker `bridge` has."""
 
 from pathlib import Path
 

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path, PosixPath
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -32,7 +31,6 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from numpy.typing import NDArray
 
 from tests.end_to_end.invariants import check_decisions
 from tests.made_up import WORKER, spec_of
@@ -43,6 +41,7 @@ from tune_app.experiment.record import Entry
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import Paths, Spec
 from tune_app.storage.load import load_experiment
+from tune_app.task.result import Result
 
 SPACES: list[dict[str, Any]] = [
     {"level": "linear", "lr": {"loguniform": [0.01, 1]}},
@@ -132,9 +131,9 @@ class Run:
     started: bool = False
 
 
-def state_of(seed: int, k: int) -> dict[str, NDArray[np.generic]]:
+def state_of(seed: int, k: int) -> bytes:
     """A training state: what it is the state of."""
-    return {"model.seed_and_k": np.array([seed, k])}
+    return f"{seed} {k}".encode()
 
 
 class Histories(RuleBasedStateMachine):
@@ -223,7 +222,7 @@ class Histories(RuleBasedStateMachine):
             assert trial.number in begun if begun else trial.number == len(search.history.trials) - 1
             assert attempt.after == self.last_kept(trial.number)
             expected = state_of(trial.seed, attempt.after) if attempt.after else None
-            assert str(attempt.state) == str(expected)
+            assert attempt.state == expected
             assert (trial.number, attempt.number) not in self.attempts
             self.attempts.add((trial.number, attempt.number))
             self.live[trial.number] = Run(attempt.after)
@@ -238,7 +237,7 @@ class Histories(RuleBasedStateMachine):
             return
         result = self.train(number, run.k + 1)
         decision = search.judge(number, result)
-        search.report(number, result, decision)
+        search.add_result(number, result, state_of(search.history.trials[number].seed, result.k), decision)
         run.k += 1
         self.leftover -= {(number, k) for k in range(run.k)}
         results, led = len(search.history.trials[number].results), search.history.led.get(number)
@@ -364,7 +363,7 @@ class Histories(RuleBasedStateMachine):
         self.check_states()
         seen = self.seen
         best = min(self.results(), key=self.rank, default=None)
-        assert seen.best == best
+        assert seen.best == (Result.read(best) if best else None)
         if self.search is not None:
             live = self.search.history
             assert (seen.trials, seen.best, seen.led) == (live.trials, live.best, live.led)
@@ -487,7 +486,7 @@ class Histories(RuleBasedStateMachine):
     def rank(self, result: Entry) -> tuple[float, ...]:
         """By the metric; of equals the one with fewer epochs, then fewer parameters, then the lower number."""
         metric = self.entries[0]["spec"]["settings"]["metric"]
-        value = result[metric] if metric == "valid_loss" else -result[metric]
+        value = result["valid"][metric] * (1 if metric == "valid_loss" else -1)
         return value, result["epoch"], result["parameters"], result["trial"]
 
     def kept(self) -> set[tuple[int, int]]:
@@ -505,27 +504,22 @@ class Histories(RuleBasedStateMachine):
         """Whether nothing has befallen a state since it was kept."""
         return self.paths.state(trial, k).name not in fate.damaged
 
-    def train(self, number: int, k: int) -> dict[str, Any]:
+    def train(self, number: int, k: int) -> Result:
         """What a worker reports: a function of config, seed and k."""
         assert self.search is not None
         trial = self.search.history.trials[number]
         luck = zlib.crc32(f"{trial.config} {trial.seed} {k}".encode())
         value = luck % self.values / self.values
-        return {
-            "k": k,
-            "epoch": k / self.search.spec.settings.results_per_epoch,
-            "valid_accuracy": value,
-            "valid_loss": 1 - value,
-            "train_loss": 1 - value,
-            "images": 100,
-            "train_seconds": 0.2,
-            "valid_seconds": 0.1,
-            "start_seconds": 0.02,
-            "wait_seconds": 0.01,
-            "parameters": 1000 + trial.seed % 2,
-            "diverged": luck >> 16 & 31 == 0,
-            "state": state_of(trial.seed, k),
-        }
+        return Result(
+            k=k,
+            epoch=k / self.search.spec.settings.results_per_epoch,
+            valid={"valid_accuracy": value, "valid_loss": 1 - value},
+            train_loss=math.nan if luck >> 16 & 31 == 0 else 1 - value,
+            images=100,
+            train_seconds=0.2,
+            valid_seconds=0.1,
+            parameters=1000 + trial.seed % 2,
+        )
 
 
 def test_whatever_happens_to_a_search_what_its_record_says_holds(

@@ -7,7 +7,7 @@ from statistics import median
 
 import pytest
 
-from tests.made_up import WORKER, result_of
+from tests.made_up import WORKER, result_of, tell
 from tests.simulations.curves import Curve, nearest
 from tune_app.engine.search import Attempt, Search
 from tune_app.experiment.history import STOPPED, History
@@ -62,9 +62,7 @@ def simulate(folder: Path, curves: list[Curve], workers: int = 2, **settings: ob
             source.settings.results_per_epoch,
             parameters=PARAMETERS[step.curve.family],
         )
-        decision = search.judge(trial.number, result)
-        search.report(trial.number, result, decision)
-        if decision.stop:
+        if tell(search, trial.number, result).stop:
             begin(step.time)
         else:
             heapq.heappush(
@@ -81,8 +79,8 @@ def test_a_default_search_ends_with_a_cnn_though_the_logistic_levels_lead_at_fir
 ) -> None:
     history = simulate(tmp_path, curves, seed=seed)
     assert history.best is not None
-    assert history.trials[history.best["trial"]].family == "cnn"
-    assert history.best["valid_accuracy"] > 0.94
+    assert history.trials[history.best.trial].family == "cnn"
+    assert history.best.valid["valid_accuracy"] > 0.94
     assert history.count(STOPPED) >= len(history.trials) / 2
     # At the first rung most CNNs are behind: one ladder for both families would stop them.
     first = {family: median(rungs[1]) for family, rungs in history.rungs.items()}

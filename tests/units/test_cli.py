@@ -3,14 +3,13 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from tests.made_up import WORKER, ask_and_start, give, spec_of
+from tests.made_up import WORKER, ask_and_start, give, spec_of, tell
 from tune_app.cli import main
 from tune_app.engine.search import Search
 from tune_app.experiment.spec import DataSource
@@ -427,9 +426,7 @@ def trained(tmp_path: Path, small_data: Path) -> Iterator[str]:
     torch.set_num_threads(1)
     lesson = training.prepare(trial.config, images, trial.seed, torch.device("cpu"))
     for result in training.fit(lesson, 2, 2):
-        seconds = {"start_seconds": 0.0, "wait_seconds": 0.0}
-        reported = {**asdict(result), **seconds, "diverged": False, "parameters": 7850, "state": {}}
-        search.report(trial.number, reported, search.judge(trial.number, reported))
+        tell(search, trial.number, result)
     search.ask()
     search.end("interrupted")
     search.close()
@@ -446,7 +443,7 @@ def test_a_trial_is_trained_again_in_the_foreground_to_the_same_accuracies(
     assert done.exit_code == 0
     assert done.output.splitlines()[-1] == "The same valid accuracies as in the search."
     told = json.loads(run("train", trained, "--trial", 0, "--json").output)
-    assert told["valid_accuracies"] == [result["valid_accuracy"] for result in trial.results]
+    assert told["valid_accuracies"] == [result.valid["valid_accuracy"] for result in trial.results]
     assert (told["same"], told["differences"]) == (True, [])
 
 

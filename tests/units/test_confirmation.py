@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
-from tests.made_up import WORKER, ask_and_start, give, result_of, spec_of
+from tests.made_up import WORKER, ask_and_start, diverged, give, result_of, spec_of, tell
 from tune_app.cluster.connect import Where
 from tune_app.confirmation import ConfirmationSearch, confirm
 from tune_app.confirmation import spec_of as confirmation_spec
@@ -62,6 +63,12 @@ def begin(at: Paths, top: int = 3, seeds: int = 4, number: int = 1) -> Confirmat
     return search
 
 
+ALWAYS_7 = save(
+    {"model.lin.weight": np.zeros((10, 784), np.float32), "model.lin.bias": np.eye(10, dtype=np.float32)[7]}
+)
+"""The state of a model that sees a 7 in every image."""
+
+
 def play(search: ConfirmationSearch, value: Value = by_lr, most: int | None = None) -> None:
     """Run what there is to run, one after the other, at most so many."""
     while not search.all_begun and most != 0:
@@ -71,14 +78,9 @@ def play(search: ConfirmationSearch, value: Value = by_lr, most: int | None = No
         search.started(run.number, WORKER)
         for k in range(attempt.after + 1, int(attempt.epochs) + 1):
             there = value(run.config, run.seed)
-            diverged = there is None
-            state = {
-                "model.lin.weight": np.zeros((10, 784), np.float32),
-                "model.lin.bias": np.eye(10, dtype=np.float32)[7],
-            }
-            result = result_of(k, there or 0.0, state=state, diverged=diverged)
+            result = diverged(k) if there is None else result_of(k, there)
             decision = search.judge(run.number, result)
-            search.report(run.number, result, decision)
+            search.add_result(run.number, result, ALWAYS_7, decision)
             if decision.stop:
                 break
         most = None if most is None else most - 1
@@ -129,7 +131,7 @@ def test_each_run_goes_as_far_as_the_search_chose_and_counts_with_its_value_ther
     epochs = {str(c.config): c.epochs for c in search.spec.confirming.candidates}  # type: ignore[union-attr]
     assert all(t.epoch == epochs[str(t.config)] for t in search.history.trials)
     entries = list(read_entries(at.confirmation(1).record))
-    accuracies = [t.results[-1]["valid_accuracy"] for t in read(at).findings.measured.runs]
+    accuracies = [t.results[-1].valid["valid_accuracy"] for t in read(at).findings.measured.runs]
     assert read(at).findings.measured.mean == pytest.approx(np.mean(accuracies))
     assert entries[-1]["event"] == "ended"
 
@@ -139,8 +141,8 @@ def test_the_weights_of_the_median_seed_are_tried_on_the_test_images_and_kept(at
     confirmation = read(at)
     tested, median = confirmation.tested, confirmation.findings.measured.median
     assert tested is not None and median is not None
-    values = sorted(run.results[-1]["valid_accuracy"] for run in confirmation.findings.measured.runs)
-    assert median.results[-1]["valid_accuracy"] == values[1]  # of four the lesser of the two in the middle
+    values = sorted(run.results[-1].valid["valid_accuracy"] for run in confirmation.findings.measured.runs)
+    assert median.results[-1].valid["valid_accuracy"] == values[1]  # of four the lesser of the two in the middle
     labels = sources.load_test().y  # type: ignore[union-attr]
     assert (tested["correct"], tested["images"]) == ((labels == 7).sum(), 10_000)  # the test's weights always say 7
     assert [p.name for p in at.confirmation(1).states.iterdir()] == [
@@ -183,7 +185,7 @@ def test_another_confirmation_draws_other_seeds_and_its_reading_is_counted(at: P
 
 def test_an_interrupted_confirmation_ends_as_an_uninterrupted_one(at: Paths, tmp_path: Path) -> None:
     finish(begin(at, number=2))
-    whole = [(t.config, t.results[-1]["valid_accuracy"]) for t in read(at).experiment.history.trials]
+    whole = [(t.config, t.results[-1].valid["valid_accuracy"]) for t in read(at).experiment.history.trials]
     search = begin(at, number=3)
     for _ in range(40):
         play(search, by_lr_of_confirmation_2, most=1)
@@ -301,10 +303,10 @@ def test_a_run_of_a_round_after_a_config_was_out_counts_for_nothing(at: Paths) -
         search.started(attempt.trial.number, WORKER)
         for k in range(1, int(attempt.epochs) + 1):
             result = result_of(k, value(attempt.trial.config, attempt.trial.seed) - 0.1 * (attempt is not last))
-            search.report(attempt.trial.number, result, search.judge(attempt.trial.number, result))
+            tell(search, attempt.trial.number, result)
     findings = search.findings
     assert [standing.state for standing in findings.standings] == ["tie", "out"]
-    counted = [run.results[-1]["valid_accuracy"] for run in list(findings.runs[1].values())[:3]]
+    counted = [run.results[-1].valid["valid_accuracy"] for run in list(findings.runs[1].values())[:3]]
     assert len(findings.runs[1]) == 4 and worse.config == findings.runs[1][3].config
     assert findings.mean(1) == pytest.approx(np.mean(counted))
     search.close()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.made_up import WORKER, ask_and_start, give, spec_of
+from tests.made_up import WORKER, ask_and_start, give, result_of, spec_of
 from tune_app.bundle.export import export_best
 from tune_app.engine.sampler import Sampler
 from tune_app.engine.search import Search
@@ -211,7 +211,7 @@ def asked(space: SearchSpace, settings: Settings, enqueued: list[Config], n: int
     for number in range(n):
         configs.append(sampler.ask(number))
         trial = Trial(number, configs[-1], seed=0, state=COMPLETED)
-        trial.results = [{"valid_accuracy": 1 - abs(float(configs[-1]["lr"]) - 0.1)}]
+        trial.results = [result_of(1, 1 - abs(float(configs[-1]["lr"]) - 0.1))]
         sampler.tell(trial)
     return configs
 

@@ -67,7 +67,7 @@ def manifest_of(accuracies: list[float], data: Mnist) -> dict[str, object]:
 
 
 def accuracies(path: Path, data: Mnist) -> list[float]:
-    return [result.valid_accuracy for result in train_exported(read_exported(path), data)]
+    return [result.valid["valid_accuracy"] for result in train_exported(read_exported(path), data)]
 
 
 def refusal(path: Path) -> str:
@@ -255,7 +255,7 @@ def test_the_same_training_is_the_same_and_nothing_differs(tmp_path, small):
     found = accuracies(write(tmp_path / "search", CONFIG), small)
     assert 0.5 < found[-1] < 1
     exported = read_exported(write(tmp_path / "export", CONFIG, manifest_of(found, small)))
-    again = [result.valid_accuracy for result in train_exported(exported, small)]
+    again = [result.valid["valid_accuracy"] for result in train_exported(exported, small)]
     assert verdict(exported, small, again) == {"same": True, "recorded": found, "differences": []}
 
 

@@ -1,17 +1,18 @@
 """A search without Ray, one trial after the other."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.made_up import result_of, spec_of
+from tests.made_up import diverged, result_of, spec_of
 from tune_app.engine.in_process import run_in_process
 from tune_app.engine.search import Attempt, Search
 from tune_app.experiment.spec import Paths
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
+from tune_app.task.result import Result
 
 
 @pytest.fixture
@@ -25,13 +26,14 @@ def begun(at: Paths, **settings: Any) -> Search:
     return search
 
 
-def by_number(attempt: Attempt) -> Iterator[Mapping[str, Any]]:
+def by_number(attempt: Attempt) -> Iterator[tuple[Result, bytes]]:
     """The later, the worse; trial 2 raises, trial 3 diverges."""
     number = attempt.trial.number
     if number == 2:
         raise ValueError("broken")
     for k in range(attempt.after + 1, int(attempt.epochs) + 1):
-        yield result_of(k, 0.9 - number / 100, diverged=number == 3)
+        result = diverged(k) if number == 3 else result_of(k, 0.9 - number / 100)
+        yield result, b"state"
 
 
 def test_every_trial_ends_as_it_would_in_a_worker(at: Paths) -> None:
@@ -45,7 +47,7 @@ def test_every_trial_ends_as_it_would_in_a_worker(at: Paths) -> None:
     assert states == ["completed", "stopped", "failed", "failed", "stopped", "stopped"]
     assert experiment.trial(2).reason == "error: ValueError: broken"
     assert str(experiment.trial(3).reason).startswith("diverged")
-    assert experiment.history.best and experiment.history.best["trial"] == 0
+    assert experiment.history.best and experiment.history.best.trial == 0
 
 
 def test_a_reason_ends_it_and_a_resumption_goes_on_from_the_last_result(at: Paths) -> None:
@@ -56,7 +58,7 @@ def test_a_reason_ends_it_and_a_resumption_goes_on_from_the_last_result(at: Path
     resumed = begun(at)
     seen: list[int] = []
 
-    def train(attempt: Attempt) -> Iterator[Mapping[str, Any]]:
+    def train(attempt: Attempt) -> Iterator[tuple[Result, bytes]]:
         seen.append(attempt.after)
         yield from by_number(attempt)
 
@@ -65,4 +67,4 @@ def test_a_reason_ends_it_and_a_resumption_goes_on_from_the_last_result(at: Path
     resumed.close()
     assert seen == [2, 0]
     history = load_experiment("x", at.root.parent).history
-    assert [[result["k"] for result in trial.results] for trial in history.trials] == [[1, 2, 3]] * 2
+    assert [[result.k for result in trial.results] for trial in history.trials] == [[1, 2, 3]] * 2

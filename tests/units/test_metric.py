@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 import tune_app.output
-from tests.made_up import WORKER, ask_and_start, result_of, spec_of
+from tests.made_up import WORKER, ask_and_start, result_of, spec_of, tell
 from tune_app.bundle.export import export_best
 from tune_app.cli import main
 from tune_app.confirmation import ConfirmationSearch
@@ -42,13 +42,15 @@ SHOWING = ("status", "list", "report", "results", "export")
 
 
 def report(search: Search, number: int, k: int, loss: float) -> None:
-    result = result_of(k, loss, valid_loss=loss)  # the more loss, the more accuracy
-    search.report(number, result, search.judge(number, result))
+    both = {"valid_accuracy": loss, "valid_loss": loss}  # the more loss, the more accuracy
+    tell(search, number, result_of(k, loss, valid=both))
 
 
 def strip(at: Paths) -> None:
     """Take the accuracy out of a record."""
-    kept = [{key: value for key, value in entry.items() if key != OTHER} for entry in read_entries(at.record)]
+    kept = list(read_entries(at.record))
+    for entry in kept:
+        entry.get("valid", {}).pop(OTHER, None)
     at.record.write_bytes(b"".join(map(encode, kept)))
 
 
@@ -89,7 +91,7 @@ def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
 @pytest.fixture
 def experiment(at: Paths) -> Experiment:
     found = load_experiment("ml", at.root.parent)
-    assert not any(OTHER in result for trial in found.history.trials for result in trial.results)
+    assert not any(OTHER in result.valid for trial in found.history.trials for result in trial.results)
     return found
 
 
@@ -177,10 +179,10 @@ def test_a_confirmation_measures_the_loss_and_exports_the_median(at: Paths, expe
     confirmation = load_confirmation(experiment)
     assert confirmation
     measured = confirmation.findings.measured
-    losses = sorted(run.results[-1]["valid_loss"] for run in measured.runs)
+    losses = sorted(run.results[-1].valid["valid_loss"] for run in measured.runs)
     assert len(losses) == 5 and sorted(measured.values) == losses
     assert measured.mean == pytest.approx(float(np.mean(losses)))
-    assert measured.median and measured.median.results[-1]["valid_loss"] == losses[2]
+    assert measured.median and measured.median.results[-1].valid["valid_loss"] == losses[2]
     low, high = measured.interval or (0, 0)
     assert low < measured.mean < high
     assert confirmation.optimism == pytest.approx(confirmation.findings.mean(0) - 0.3)
@@ -210,7 +212,7 @@ def test_the_run_that_was_tested_is_exported_also_where_it_is_not_the_median_of_
     found = load_confirmation(load_experiment("ml", at.root.parent))
     assert found and found.exported and found.exported.number == other.number
     manifest = export_best(load_experiment("ml", at.root.parent), at.root.parent / "best")
-    assert manifest["metrics"]["valid_loss"] == other.results[-1]["valid_loss"]
+    assert manifest["metrics"]["valid_loss"] == other.results[-1].valid["valid_loss"]
 
 
 def test_of_an_even_number_of_seeds_the_worse_of_two_is_exported(experiment: Experiment) -> None:
@@ -219,7 +221,7 @@ def test_of_an_even_number_of_seeds_the_worse_of_two_is_exported(experiment: Exp
     confirmation = load_confirmation(experiment)
     assert confirmation
     four = Measured(confirmation.findings.measured.runs[:4], METRICS["valid_loss"])
-    assert four.median and four.median.results[-1]["valid_loss"] == sorted(four.values)[2]
+    assert four.median and four.median.results[-1].valid["valid_loss"] == sorted(four.values)[2]
 
 
 def test_json_for_programs_names_the_metric(at: Paths) -> None:

@@ -152,7 +152,7 @@ def test_each_chart_has_as_many_points_as_the_record_gives(make) -> None:
     results = [result for trial in trials for result in trial.results]
     assert points(reader, "history", "best of a trial") == len(trials) == 58
     assert points(reader, "curves") == len(results) + experiment.history.count("stopped")
-    at_rungs = sum(result["rung"] is not None for result in results)
+    at_rungs = sum(result.rung is not None for result in results)
     assert sum(points(reader, f"rungs-{family}", "passed", "stopped") for family in ("cnn", "logistic")) == at_rungs
     lines = [t for t in reader.figures["chart-parallel"]["data"] if t["mode"] == "lines"]
     assert len(lines) == len(trials)
@@ -293,7 +293,7 @@ def test_the_command_for_the_newest_and_for_a_pull_request(make, tmp_path: Path)
     printed = runner.invoke(main, ["report", "made", "--format", "md", *folder]).output
     assert printed == report_markdown(experiment)
     assert experiment.history.best is not None
-    assert f"**Valid accuracy {experiment.history.best['valid_accuracy']:.4f}**" in printed
+    assert f"**Valid accuracy {experiment.history.best.valid['valid_accuracy']:.4f}**" in printed
     assert printed.count("\n| ") == 1 + 10
     assert "$ tune-app search tutorial --num-samples 30 --sampler random\n" in printed
 

@@ -4,6 +4,7 @@ from statistics import median
 
 import pytest
 
+from tests.made_up import result_of
 from tune_app.engine.sampler import Sampler
 from tune_app.experiment.history import COMPLETED, FAILED, STOPPED, Trial
 from tune_app.experiment.settings import Settings
@@ -37,7 +38,7 @@ def play(space: SearchSpace, settings: Settings, n: int, best_lr: float = 0.1) -
         configs.append(config)
         trial = Trial(number, config, seed=0, state=COMPLETED)
         value = 1 - abs(float(config["lr"]) - best_lr)
-        trial.results = [{"valid_accuracy": value, "valid_loss": 1 - value}]
+        trial.results = [result_of(1, value)]
         sampler.tell(trial)
     return configs
 
@@ -85,7 +86,7 @@ def test_stopped_and_failed_trials_are_taken_in(space: SearchSpace) -> None:
         [(STOPPED, 2), (FAILED, 0), (FAILED, 3), (COMPLETED, 4), (STOPPED, 1)]
     ):
         trial = Trial(number, sampler.ask(number), seed=0, state=state)
-        trial.results = [{"valid_accuracy": 0.5 + k / 10} for k in range(results)]
+        trial.results = [result_of(k, 0.5 + k / 10) for k in range(results)]
         sampler.tell(trial)
         states[number] = sampler.study.trials[number].state.name
     assert list(states.values()) == ["PRUNED", "FAIL", "FAIL", "COMPLETE", "PRUNED"]

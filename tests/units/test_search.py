@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
 from tests.end_to_end.invariants import outcome
-from tests.made_up import WORKER, ask_and_start, give, give_one, result_of, spec_of
+from tests.made_up import WORKER, ask_and_start, diverged, give, give_one, result_of, spec_of, tell
 from tune_app.engine.search import OUT_OF_MEMORY, Search
 from tune_app.engine.stopwatch import Stopwatch
 from tune_app.errors import TuneAppError
@@ -65,7 +65,7 @@ def test_at_a_result_the_state_is_kept_before_the_record_says_so(search: Search,
     put, append = search.states.put, search.record.append
     search.states.put = lambda *args: (order.append("state"), put(*args))  # type: ignore[method-assign]
     search.record.append = lambda entry: (order.append(entry["kind"]), append(entry))[1]  # type: ignore[method-assign]
-    search.report(number, result, decision)
+    search.add_result(number, result, b"state", decision)
     assert order == ["state", "result"]
     assert at.record.read_bytes().startswith(before)
 
@@ -151,10 +151,7 @@ def test_a_stop_says_why_in_words(search: Search) -> None:
 
 def test_a_diverged_trial_fails_at_once_and_its_result_is_not_recorded(search: Search, at: Paths) -> None:
     number = ask_and_start(search)
-    result = result_of(1, 0.1, diverged=True, train_loss=float("nan"))
-    decision = search.judge(number, result)
-    assert decision.stop
-    search.report(number, result, decision)
+    assert tell(search, number, diverged(1)).stop
     trial = replay(at.record).trials[number]
     assert (trial.state, trial.results) == ("failed", [])
     assert trial.reason == "diverged: a loss was not finite at epoch 1"
@@ -173,9 +170,9 @@ def test_the_cheaper_of_equals_is_best(search: Search) -> None:
     give(search, first, 0.5, 0.9)
     assert search.history.best is not None
     give(search, second, 0.9)
-    assert (search.history.best["trial"], search.history.best["epoch"]) == (second, 1)
+    assert (search.history.best.trial, search.history.best.epoch) == (second, 1)
     give(search, ask_and_start(search), 0.9)
-    assert search.history.best["trial"] == second
+    assert search.history.best.trial == second
 
 
 def test_of_a_running_trial_the_last_two_states_are_kept_and_the_best_when_it_led(
@@ -264,7 +261,7 @@ def test_a_resumed_search_holds_what_the_interrupted_one_held(search: Search, at
     assert (attempt.trial.number, attempt.number) == (running[0], 1)
     assert attempt.after == len(attempt.trial.results)
     assert attempt.state is not None
-    assert save(attempt.state) == read_state(at, attempt.trial.results[-1])
+    assert attempt.state == read_state(at, attempt.trial.results[-1])
     search.record = resumed.record  # for the fixture to close
 
 
@@ -292,13 +289,10 @@ def test_a_trial_whose_state_is_lost_goes_on_from_the_one_before_and_nothing_is_
     assert attempt.after == 1
     resumed.started(number, WORKER)
     before = len(list(read_entries(at.record)))
-    again = result_of(2, 0.6)
-    decision = resumed.judge(number, again)
-    assert not decision.stop
-    resumed.report(number, again, decision)
+    assert not tell(resumed, number, result_of(2, 0.6)).stop
     assert len(list(read_entries(at.record))) == before
     give_one(resumed, number, 3, 0.7)
-    assert [r["k"] for r in resumed.history.trials[number].results] == [1, 2, 3]
+    assert [r.k for r in resumed.history.trials[number].results] == [1, 2, 3]
     search.record = resumed.record
 
 
@@ -455,9 +449,7 @@ def play(search: Search, most: int | None = None) -> None:
         closeness = 1 - abs(float(trial.config["lr"]) - 0.1)
         for k in range(attempt.after + 1, search.spec.settings.max_epochs + 1):
             result = result_of(k, round(closeness - 0.5 / k, 2))
-            decision = search.judge(trial.number, result)
-            search.report(trial.number, result, decision)
-            if decision.stop:
+            if tell(search, trial.number, result).stop:
                 break
         most = None if most is None else most - 1
 
@@ -599,8 +591,7 @@ def test_where_one_trial_had_a_result_no_errors_are_hopeless(search: Search, of_
 def test_trials_that_diverge_or_lose_their_workers_alike_are_not_hopeless(search: Search) -> None:
     for _ in range(3):
         number = ask_and_start(search)
-        result = result_of(1, 0.1, diverged=True)
-        search.report(number, result, search.judge(number, result))
+        tell(search, number, diverged(1))
     for _ in range(3):
         number = ask_and_start(search)
         search.lost(number, "its worker died", "text")

@@ -7,10 +7,10 @@ from itertools import chain, zip_longest
 
 import numpy as np
 import pytest
-import safetensors.numpy
 import torch
 import torch.nn.functional as F
 
+from tests.made_up import result_of
 from tune_app.errors import TuneAppError
 from tune_app.task import training
 from tune_app.task.lesson import Lesson
@@ -43,15 +43,6 @@ def tiny(small: Mnist) -> Mnist:
     return Mnist(Split(small.train.x[:500], small.train.y[:500]), Split(small.valid.x[:65], small.valid.y[:65]))
 
 
-def state(lesson: Lesson) -> bytes:
-    """A lesson's state as the search keeps it."""
-    return safetensors.numpy.save(training.state(lesson))
-
-
-def load_state(lesson: Lesson, kept: bytes) -> None:
-    training.load_state(lesson, safetensors.numpy.load(kept))
-
-
 def begin(config: dict[str, object], mnist: Mnist, seed: int = 0) -> Lesson:
     return prepare(complete(config), mnist, seed, CPU)
 
@@ -64,7 +55,7 @@ def train(
 
 def outcomes(results: list[Result]) -> list[tuple[float, ...]]:
     """All of each result but how long it took."""
-    return [(r.k, r.epoch, r.valid_accuracy, r.valid_loss, r.train_loss, r.images) for r in results]
+    return [(r.k, r.epoch, *r.valid.values(), r.train_loss, r.images) for r in results]
 
 
 def numbered(n: int, valid: int) -> Mnist:
@@ -162,7 +153,7 @@ def test_the_accelerator_level_on_a_cpu_is_exactly_the_wrapped_one(cnn, tiny):
     for name in ("wrapped", "accelerator"):
         lesson = begin({"level": name, "bs": 128}, tiny)
         assert len(list(fit(lesson, 1, 1))) == 1
-        states.append(state(lesson))
+        states.append(training.state(lesson))
     assert states[0] == states[1]
 
 
@@ -190,8 +181,8 @@ def test_a_step_on_all_images_is_the_gradient_step_computed_by_hand(small, name)
         speed_b = hp.get("momentum", 0) * speed_b + error.sum(0) + decay * b
         w, b = w - hp["lr"] * speed_w, b - hp["lr"] * speed_b
         p = softmax(small.valid.x / 256 @ w + b)
-        assert result.valid_loss == pytest.approx(-np.log(p[range(500), small.valid.y]).mean(), rel=1e-5)
-        assert result.valid_accuracy == pytest.approx((p.argmax(1) == small.valid.y).mean(), abs=0.0021)
+        assert result.valid["valid_loss"] == pytest.approx(-np.log(p[range(500), small.valid.y]).mean(), rel=1e-5)
+        assert result.valid["valid_accuracy"] == pytest.approx((p.argmax(1) == small.valid.y).mean(), abs=0.0021)
 
 
 def softmax(z: np.ndarray) -> np.ndarray:
@@ -245,7 +236,7 @@ def test_the_levels_from_linear_on_begin_with_torchs_own_initialisation(tiny, na
 
 @pytest.mark.parametrize("name", LEVELS)
 def test_the_seed_decides_the_initialisation(tiny, name):
-    first, same, other = (state(begin({"level": name}, tiny, seed)) for seed in (5, 5, 6))
+    first, same, other = (training.state(begin({"level": name}, tiny, seed)) for seed in (5, 5, 6))
     assert first == same
     assert first != other
 
@@ -348,7 +339,7 @@ def test_how_many_epochs_are_asked_for_does_not_change_the_first_ones(tiny):
 def test_how_often_results_are_asked_for_does_not_change_the_training(tiny):
     often, seldom = (train({"level": "cnn"}, tiny, 2, per_epoch) for per_epoch in (8, 1))
     for a, b in zip((often[7], often[15]), seldom, strict=True):
-        assert (a.valid_accuracy, a.valid_loss) == (b.valid_accuracy, b.valid_loss)
+        assert a.valid == b.valid
     parts = often[:8]
     mean = sum(r.train_loss * r.images for r in parts) / sum(r.images for r in parts)
     assert seldom[0].train_loss == pytest.approx(mean, rel=1e-12)
@@ -388,7 +379,7 @@ def test_a_batch_larger_than_the_data_is_the_whole_data(tiny):
 def test_a_training_whose_loss_is_no_longer_finite_says_that_it_diverged(small, config):
     results = train({"bs": 32, **config}, small, 1, 2)
     assert results[-1].diverged
-    assert 0 <= results[-1].valid_accuracy <= 0.3
+    assert 0 <= results[-1].valid["valid_accuracy"] <= 0.3
 
 
 def test_a_poor_training_with_finite_losses_did_not_diverge(tiny):
@@ -401,7 +392,7 @@ def test_a_poor_training_with_finite_losses_did_not_diverge(tiny):
 @pytest.mark.parametrize("which", ["train_loss", "valid_loss"])
 def test_either_loss_shows_that_a_training_diverged(loss, which):
     losses = {"train_loss": 1.0, "valid_loss": 1.0} | {which: loss}
-    assert Result(k=1, epoch=1, valid_accuracy=0, images=1, train_seconds=1, valid_seconds=1, **losses).diverged
+    assert result_of(1, 0, train_loss=losses["train_loss"], valid={"valid_loss": losses["valid_loss"]}).diverged
 
 
 # ---- means over batches, the last of which is short ----------------------------------------------------
@@ -447,9 +438,9 @@ def test_models_are_in_eval_mode_for_validation_and_in_train_mode_for_training(t
 
 def test_validation_changes_neither_the_weights_nor_the_gradients(tiny):
     lesson = begin({"level": "cnn"}, tiny)
-    before = state(lesson)
+    before = training.state(lesson)
     assert validate(lesson) == validate(lesson)
-    assert state(lesson) == before
+    assert training.state(lesson) == before
     assert all(p.grad is None for p in lesson.parameters.values())
 
 
@@ -459,18 +450,18 @@ def test_validation_changes_neither_the_weights_nor_the_gradients(tiny):
 @pytest.mark.parametrize("config", RESUMED.values(), ids=RESUMED)
 def test_a_training_that_goes_on_from_any_kept_state_gives_exactly_the_same_results(tiny, config):
     lesson = begin(config, tiny, seed=9)
-    full, states = [], [state(lesson)]
+    full, states = [], [training.state(lesson)]
     for result in fit(lesson, 2, 3):
         full.append(result)
-        states.append(state(lesson))
+        states.append(training.state(lesson))
     assert len(full) == 6
     assert outcomes(full) == outcomes(train(config, tiny, 2, 3, seed=9))  # keeping states changes nothing
     for k in range(7):
         fresh = begin(config, tiny, seed=9)
-        load_state(fresh, states[k])
-        assert state(fresh) == states[k]
+        training.load_state(fresh, states[k])
+        assert training.state(fresh) == states[k]
         assert outcomes(list(fit(fresh, 2, 3, after=k))) == outcomes(full[k:])
-        assert state(fresh) == states[-1]
+        assert training.state(fresh) == states[-1]
 
 
 def test_a_training_may_be_interrupted_again_and_again(tiny):
@@ -479,9 +470,9 @@ def test_a_training_may_be_interrupted_again_and_again(tiny):
     for k in range(6):
         lesson = begin(config, tiny, seed=9)
         if kept is not None:
-            load_state(lesson, kept)
+            training.load_state(lesson, kept)
         pieces.append(next(fit(lesson, 2, 3, after=k)))
-        kept = state(lesson)
+        kept = training.state(lesson)
     assert outcomes(pieces) == outcomes(train(config, tiny, 2, 3, seed=9))
 
 
@@ -489,19 +480,19 @@ def test_the_momenta_are_needed_to_go_on_exactly(tiny):
     lesson = begin(RESUMED["optim with momentum"], tiny)
     results = fit(lesson, 1, 2)
     next(results)
-    kept = state(lesson)
+    kept = training.state(lesson)
     fresh = begin(RESUMED["optim with momentum"], tiny)
-    load_state(fresh, kept)
+    training.load_state(fresh, kept)
     fresh.opt.state.clear()
     assert outcomes([next(fit(fresh, 1, 2, after=1))]) != outcomes([next(results)])
 
 
 def test_a_used_lesson_goes_back_to_a_kept_state_completely(tiny):
     lesson = begin(RESUMED["cnn"], tiny)
-    beginning = state(lesson)
+    beginning = training.state(lesson)
     first = list(fit(lesson, 1, 2))
-    load_state(lesson, beginning)
-    assert state(lesson) == beginning
+    training.load_state(lesson, beginning)
+    assert training.state(lesson) == beginning
     assert outcomes(list(fit(lesson, 1, 2))) == outcomes(first)
 
 
@@ -520,9 +511,11 @@ def header(saved: bytes) -> dict[str, dict[str, object]]:
 @pytest.mark.parametrize("name", LEVELS)
 def test_a_state_is_a_safetensors_file_of_named_float32_tensors(tiny, name):
     lesson = begin({"level": name, "bs": 500} | ({"momentum": 0.9} if name in BY_SGD else {}), tiny)
-    assert set(header(state(lesson))) == {f"model.{p}" for p in lesson.parameters}  # no momenta before a step
+    assert set(header(training.state(lesson))) == {
+        f"model.{p}" for p in lesson.parameters
+    }  # no momenta before a step
     assert len(list(fit(lesson, 1, 1))) == 1
-    entries = header(state(lesson))
+    entries = header(training.state(lesson))
     kinds = ("model", "momentum") if name in BY_SGD else ("model",)
     assert set(entries) == {f"{kind}.{p}" for kind in kinds for p in lesson.parameters}
     for key, entry in entries.items():
@@ -540,18 +533,18 @@ def test_the_parameters_have_the_names_of_their_level(tiny):
 def test_without_momentum_a_state_holds_the_weights_alone(tiny):
     lesson = begin({"level": "optim", "momentum": 0}, tiny)
     assert len(list(fit(lesson, 1, 1))) == 1
-    assert set(header(state(lesson))) == {"model.lin.weight", "model.lin.bias"}
+    assert set(header(training.state(lesson))) == {"model.lin.weight", "model.lin.bias"}
 
 
 def test_a_state_is_a_copy_and_does_not_change_when_training_goes_on(tiny):
     lesson = begin({"level": "cnn"}, tiny)
     results = fit(lesson, 1, 2)
     next(results)
-    kept = state(lesson)
+    kept = training.state(lesson)
     digest = hashlib.sha256(kept).hexdigest()
     next(results)
     assert hashlib.sha256(kept).hexdigest() == digest
-    assert state(lesson) != kept
+    assert training.state(lesson) != kept
 
 
 # ---- the images are shared by all trials of a machine --------------------------------------------------

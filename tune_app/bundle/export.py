@@ -20,7 +20,7 @@ from tune_app.experiment.history import FAILED, Experiment, Trial
 from tune_app.machine import umask, versions
 from tune_app.storage.load import load_confirmation
 from tune_app.storage.mirror import kept_state
-from tune_app.task.metric import METRICS, values_of
+from tune_app.task.metric import METRICS
 from tune_app.yaml_file import as_yaml
 
 
@@ -51,20 +51,20 @@ def winner(experiment: Experiment) -> Winner:
         best = experiment.history.best
         if best is None:
             raise TuneAppError(f"experiment {experiment.name} has no result yet")
-        kept, result, number, found = experiment, best, best["trial"], {}
+        kept, result, number, found = experiment, best, best.trial, {}
     try:
         state = load(kept_state(kept.paths, result))
     except SafetensorError as error:
         raise TuneAppError(
             f"experiment {experiment.name}: the kept state is no safetensors file: {error}"
         ) from None
-    trial = kept.trial(result["trial"])
+    trial = kept.trial(result.trial)
     return Winner(
         trial=number,
-        settings=config_of(kept, trial, result["epoch"]),
+        settings=config_of(kept, trial, result.epoch),
         weights=save({name.removeprefix("model."): w for name, w in state.items() if name.startswith("model.")}),
-        metrics={**values_of(result), "train_loss": result["train_loss"], **found},
-        conditions=conditions(kept, trial, result["epoch"]),
+        metrics={**result.valid, "train_loss": result.train_loss, **found},
+        conditions=conditions(kept, trial, result.epoch),
     )
 
 
@@ -102,7 +102,7 @@ def export_best(experiment: Experiment, folder: Path) -> dict[str, Any]:
     }
     settings, metric = found.settings, experiment.history.metric
     comment = (
-        f"# The best config of {experiment.name}: {metric.words} {metric.value(found.metrics):.4f}"
+        f"# The best config of {experiment.name}: {metric.words} {found.metrics[metric.name]:.4f}"
         f" at epoch {settings['epochs']:g} (trial {found.trial}).\n# Train it again: tune-app train {CONFIG}\n"
     )
     script = train_script(
@@ -157,11 +157,11 @@ def config_of(experiment: Experiment, trial: Trial, epochs: float) -> dict[str, 
 def conditions(experiment: Experiment, trial: Trial, epochs: float) -> dict[str, Any]:
     """What came out of a trial up to `epochs`, and where: by it another training is compared."""
     spec = experiment.history.spec
-    results = [r for r in trial.results if r["epoch"] <= epochs]
-    worker = trial.attempts[results[-1]["attempt"] if results else -1]
+    results = [r for r in trial.results if r.epoch <= epochs]
+    worker = trial.attempts[results[-1].attempt if results else -1]
     return {
         "metric": experiment.history.metric.name,
-        **{m.plural: [m.value(r) for r in results if m.name in r] for m in METRICS.values()},
+        **{m.plural: [m.value(r) for r in results if m.name in r.valid] for m in METRICS.values()},
         "data_digest": spec.data.digest,
         "cpu": worker["cpu"],
         "device": worker["device"],

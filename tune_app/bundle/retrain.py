@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -12,11 +12,9 @@ from tune_app.errors import TuneAppError, choices
 from tune_app.machine import cpu_model, versions
 from tune_app.task.levels import Config, complete
 from tune_app.task.metric import METRICS, Metric
+from tune_app.task.result import Result
 from tune_app.task.tutorial import mnist
 from tune_app.yaml_file import read_yaml
-
-if TYPE_CHECKING:  # torch takes a second to import, and only training needs it
-    from tune_app.task.training import Result
 
 DECISIVE = ("python", "torch", "numpy")
 """Versions that can change a training's numbers."""
@@ -88,7 +86,7 @@ def as_exported(path: Path, content: dict[str, Any], recorded: dict[str, Any] | 
     return Exported(path, settings, complete(settings.config), found)
 
 
-def train_exported(exported: Exported, images: mnist.Mnist) -> Iterator["Result"]:
+def train_exported(exported: Exported, images: mnist.Mnist) -> Iterator[Result]:
     """Train up to the exported epoch, one result after the other."""
     import torch
 

@@ -31,7 +31,7 @@ def verify(folder: Path, data: str | None, as_json: bool) -> None:
     images = load_data(bundle, data)
     metric, values = bundle.exported.metric, []
     for epoch, result in run_script(bundle, images):
-        values.append(metric.value(result))
+        values.append(result[metric.name])
         if not as_json:
             click.echo(f"epoch {epoch:<6g} {metric.words} {values[-1]}")
     outcome = verification(bundle, images, values)

@@ -1,6 +1,5 @@
 """tune-app train."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +41,7 @@ def train(
     images = sources.load(data or chosen.settings.data)
     metric, values = chosen.metric, []
     for result in retrain.train_exported(chosen, images):
-        values.append(metric.value(asdict(result)))
+        values.append(metric.value(result))
         if not as_json:
             click.echo(f"epoch {result.epoch:<6g} {metric.words} {values[-1]}")
     verdict = retrain.verdict(chosen, images, values)

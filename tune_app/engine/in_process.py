@@ -3,14 +3,14 @@
 import os
 import platform
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from tune_app.engine.search import Attempt, Search
 from tune_app.machine import cpu_model
+from tune_app.task.result import Result
 
-Train = Callable[[Attempt], Iterator[Mapping[str, Any]]]
-"""Trains an attempt at a trial, and gives one result after the other, as a worker reports it."""
+Train = Callable[[Attempt], Iterator[tuple[Result, bytes]]]
+"""Trains an attempt at a trial, and gives one result after the other with the training state."""
 
 
 def run_in_process(search: Search, train: Train, reason: Callable[[], str | None] = lambda: None) -> str | None:
@@ -24,9 +24,9 @@ def run_in_process(search: Search, train: Train, reason: Callable[[], str | None
         number = attempt.trial.number
         search.started(number, {**worker, "start_seconds": 0.0})
         try:
-            for result in train(attempt):
+            for result, state in train(attempt):
                 decision = search.judge(number, result)
-                search.report(number, result, decision)
+                search.add_result(number, result, state, decision)
                 if decision.stop:
                     break
                 if ended_by := reason():

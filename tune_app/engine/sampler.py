@@ -71,7 +71,7 @@ class Sampler:
         """Take in what became of a trial: complete, stopped at an epoch, or without a value."""
         if self.grid or self.settings.sampler == "random":
             return
-        values = [result[self.settings.metric] for result in trial.results]
+        values = [result.valid[self.settings.metric] for result in trial.results]
         if trial.state == FAILED or not values:
             self.study.tell(trial.number, state=TrialState.FAIL)
         elif trial.state == STOPPED:

@@ -11,41 +11,21 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
-
-import numpy as np
-import safetensors.numpy
-from numpy.typing import NDArray
-from safetensors import SafetensorError
 
 from tune_app.engine.asha import Decision, decide
 from tune_app.engine.sampler import Sampler
 from tune_app.engine.stopwatch import Stopwatch
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import COMPLETED, FAILED, STOPPED, History, Trial, replay
-from tune_app.experiment.record import FORMAT, Entry, RecordWriter
+from tune_app.experiment.record import FORMAT, RecordWriter
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import Paths, Spec
 from tune_app.experiment.states import States, digest, read_state
 from tune_app.machine import versions
 from tune_app.task.metric import Metric
-
-MEASURED = [
-    "k",
-    "epoch",
-    "valid_accuracy",
-    "valid_loss",
-    "train_loss",
-    "images",
-    "train_seconds",
-    "valid_seconds",
-    "start_seconds",
-    "wait_seconds",
-    "parameters",
-]
-"""What the record takes over from a worker's result."""
-
+from tune_app.task.result import Result
 
 DRIVERS_TASKS = ("decide", "write", "tune")
 """What the driver does between two results; tune: waiting in Ray Tune for the next."""
@@ -66,7 +46,7 @@ class Attempt:
     number: int
     epochs: float
     after: int
-    state: dict[str, NDArray[np.generic]] | None
+    state: bytes | None
 
 
 class Search:
@@ -169,7 +149,7 @@ class Search:
     def kept(self, number: int) -> int | None:
         """The number of the result of a trial whose state is kept after its end."""
         result = self.history.kept(number)
-        return result["k"] if result else None
+        return result.k if result else None
 
     @property
     def ready(self) -> bool:
@@ -187,12 +167,12 @@ class Search:
         after, state = self.last_state(trial)
         return Attempt(trial, len(trial.attempts) + trial.losses, self.epochs(trial), after, state)
 
-    def last_state(self, trial: Trial) -> tuple[int, dict[str, NDArray[np.generic]] | None]:
+    def last_state(self, trial: Trial) -> tuple[int, bytes | None]:
         """The last result whose state is still there as it was kept; 0 where there is none."""
         for result in reversed(trial.results[-2:]):
             try:
-                return result["k"], safetensors.numpy.load(read_state(self.paths, result))
-            except (TuneAppError, SafetensorError):  # lost with the power: the one before will do, or the start
+                return result.k, read_state(self.paths, result)
+            except TuneAppError:  # lost with the power: the one before will do, or the start
                 continue
         return 0, None
 
@@ -209,69 +189,66 @@ class Search:
         """A worker has begun with a trial."""
         self.write("started", trial=number, attempt=len(self.history.trials[number].attempts), **worker)
 
-    def judge(self, number: int, result: Mapping[str, Any]) -> Decision:
+    def judge(self, number: int, result: Result) -> Decision:
         """Whether the trial goes on after this result. Changes nothing."""
-        if result["diverged"]:
+        if result.diverged:
             return Decision(stop=True)
         trial = self.history.trials[number]
-        if result["k"] <= len(trial.results):  # computed again from an earlier state: it has been judged
+        if result.k <= len(trial.results):  # computed again from an earlier state: it has been judged
             return Decision(stop=False)
         return self.decide(trial, result)
 
-    def decide(self, trial: Trial, result: Mapping[str, Any]) -> Decision:
+    def decide(self, trial: Trial, result: Result) -> Decision:
         """ASHA's decision at a new result."""
-        settings = self.spec.settings
-        return decide(settings, result["epoch"], result[settings.metric], self.history.rungs.get(trial.family, {}))
+        value = self.history.metric.value(result)
+        return decide(self.spec.settings, result.epoch, value, self.history.rungs.get(trial.family, {}))
 
-    def report(self, number: int, result: Mapping[str, Any], decision: Decision) -> None:
+    def add_result(self, number: int, result: Result, state: bytes, decision: Decision) -> None:
         """Keep the state and write the result with what was decided; write the end if it is one."""
-        if result["diverged"]:
-            self.ended(number, FAILED, f"diverged: a loss was not finite at epoch {result['epoch']:g}")
+        if result.diverged:
+            self.ended(number, FAILED, f"diverged: a loss was not finite at epoch {result.epoch:g}")
             return
         trial = self.history.trials[number]
-        if result["k"] <= len(trial.results):
-            self.keep_again(trial.results[result["k"] - 1], result)
+        if result.k <= len(trial.results):
+            self.keep_again(trial.results[result.k - 1], state)
             return
-        state = safetensors.numpy.save(result["state"])
         with self.writing():
-            self.states.put(number, result["k"], state)
-        self.write(
-            "result",
+            self.states.put(number, result.k, state)
+        judged = replace(
+            result,
             trial=number,
             attempt=len(trial.attempts) - 1,
-            **{name: result[name] for name in MEASURED},
             state=digest(state),
             decision="stop" if decision.stop else "continue",
             rung=decision.rung,
             cutoff=decision.cutoff,
             compared=decision.compared,
-            **self.stopwatch.take(*DRIVERS_TASKS),
         )
+        self.write("result", **{**judged.content, **self.stopwatch.take(*DRIVERS_TASKS)})
         with self.writing():
-            self.states.keep_only(number, (result["k"], result["k"] - 1, self.kept(number)))
+            self.states.keep_only(number, (result.k, result.k - 1, self.kept(number)))
         self.end_if_decided(trial.results[-1])
 
-    def keep_again(self, recorded: Entry, result: Mapping[str, Any]) -> None:
+    def keep_again(self, recorded: Result, state: bytes) -> None:
         """Replace a lost state that is needed by the same one, computed again."""
-        number, k = recorded["trial"], recorded["k"]
+        number, k = recorded.trial, recorded.k
         last = len(self.history.trials[number].results)
         needed = (last, last - 1, self.kept(number))
-        state = safetensors.numpy.save(result["state"])
         with self.writing():
-            if k in needed and digest(state) == recorded["state"]:
+            if k in needed and digest(state) == recorded.state:
                 self.states.put(number, k, state)
             self.states.keep_only(number, needed)  # a process that was killed may not have come to it
 
-    def end_if_decided(self, result: Entry) -> bool:
+    def end_if_decided(self, result: Result) -> bool:
         """Write the end of a trial whose last result decided it."""
-        if result["decision"] == "continue":
+        if result.decision == "continue":
             return False
-        epochs = self.epochs(self.history.trials[result["trial"]])
-        if result["epoch"] >= epochs:
+        epochs = self.epochs(self.history.trials[result.trial])
+        if result.epoch >= epochs:
             at_most = epochs == self.spec.settings.max_epochs
-            self.ended(result["trial"], COMPLETED, "reached max_epochs" if at_most else f"reached epoch {epochs:g}")
+            self.ended(result.trial, COMPLETED, "reached max_epochs" if at_most else f"reached epoch {epochs:g}")
         else:
-            self.ended(result["trial"], STOPPED, why(self.history.metric, result))
+            self.ended(result.trial, STOPPED, why(self.history.metric, result))
         return True
 
     def lost(self, number: int, reason: str, traceback: str) -> None:
@@ -330,11 +307,11 @@ def require_larger(spec: Spec, extension: Mapping[str, object]) -> None:
         )
 
 
-def why(metric: Metric, result: Entry) -> str:
+def why(metric: Metric, result: Result) -> str:
     """A stop in words: "epoch 0.75: 0.912 below the cutoff 0.934 of 11 trials at this rung"."""
     side = "below" if metric.mode == "max" else "above"
-    trials = "1 trial" if result["compared"] == 1 else f"{result['compared']} trials"
+    trials = "1 trial" if result.compared == 1 else f"{result.compared} trials"
     return (
-        f"epoch {result['epoch']:g}: {metric.value(result):.4g} {side} the cutoff {result['cutoff']:.4g}"
+        f"epoch {result.epoch:g}: {metric.value(result):.4g} {side} the cutoff {result.cutoff:.4g}"
         f" of {trials} at this rung"
     )

@@ -34,8 +34,8 @@ def candidates_of(history: History, top: int) -> tuple[Candidate, ...]:
             Candidate(
                 trial=trial.number,
                 config=trial.config,
-                epochs=best["epoch"],
-                parameters=best["parameters"],
+                epochs=best.epoch,
+                parameters=best.parameters,
                 value=history.metric.value(best),
             ),
         )
@@ -163,7 +163,7 @@ class Findings:
         runs = [run for run in self.runs[i].values() if run.results and run.ended]
         if i == self.winner:
             runs += self.measured.succeeded
-        times = [sum(r["train_seconds"] + r["valid_seconds"] for r in run.results) for run in runs]
+        times = [sum(r.train_seconds + r.valid_seconds for r in run.results) for run in runs]
         return float(np.mean(times)) if times else None
 
 
@@ -245,7 +245,7 @@ class Confirmation:
         best = self.of.history.best
         if best is None or not self.findings.candidates:
             return None
-        config, metric = self.of.trial(best["trial"]).config, self.of.history.metric
+        config, metric = self.of.trial(best.trial).config, self.of.history.metric
         return self.optimism_of(config, metric.value(best))
 
     def optimism_of(self, config: Config, claimed: float) -> float | None:

@@ -14,6 +14,7 @@ from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import Paths, Spec
 from tune_app.task.levels import LEVELS, Config
 from tune_app.task.metric import METRICS, Metric
+from tune_app.task.result import Result
 
 if TYPE_CHECKING:
     import pandas
@@ -26,7 +27,7 @@ WHOLE = ("completed", "target")
 
 @dataclass
 class Trial:
-    """One config and what became of it. `results`: the record's entries, in order."""
+    """One config and what became of it."""
 
     number: int
     config: Config
@@ -39,8 +40,8 @@ class Trial:
     last_loss: Entry = field(default_factory=dict)
     ended_at: float | None = None
     attempts: list[Entry] = field(default_factory=list)
-    results: list[Entry] = field(default_factory=list)
-    best: Entry | None = None
+    results: list[Result] = field(default_factory=list)
+    best: Result | None = None
     """The best of its results."""
 
     @property
@@ -51,7 +52,7 @@ class Trial:
     @property
     def epoch(self) -> float:
         """How far it was trained."""
-        return float(self.results[-1]["epoch"]) if self.results else 0.0
+        return self.results[-1].epoch if self.results else 0.0
 
     @property
     def ended(self) -> bool:
@@ -72,7 +73,7 @@ class History:
     """How many there are."""
     images: int = 0
     """How many were trained on."""
-    best: Entry | None = None
+    best: Result | None = None
     """The best result; among equals the cheapest."""
     led: dict[int, int] = field(default_factory=dict)
     """By trial that was ever best: the number k of its result that was so last."""
@@ -103,7 +104,7 @@ class History:
                 trial.state = RUNNING
                 trial.attempts.append(entry)
             case "result":
-                self.add_result(entry)
+                self.add_result(Result.read(entry))
             case "lost":
                 trial = self.trials[entry["trial"]]
                 trial.losses, trial.last_loss = trial.losses + 1, entry
@@ -129,31 +130,26 @@ class History:
         all_ = {k: ", ".join(dict.fromkeys([*was, versions.get(k, was[-1])])) for k, was in so_far.items()}
         self.spec = self.spec.model_copy(update={"versions": all_})
 
-    def add_result(self, entry: Entry) -> None:
+    def add_result(self, result: Result) -> None:
         """Take in a result: its trial, its rung and the best so far."""
-        trial = self.trials[entry["trial"]]
-        trial.results.append(entry)
+        trial = self.trials[result.trial]
+        trial.results.append(result)
         self.results += 1
-        self.images += entry["images"]
-        if trial.best is None or self.rank(entry) < self.rank(trial.best):
-            trial.best = entry
-        if entry["rung"] is not None:
-            values = self.rungs[trial.family].setdefault(entry["rung"], [])
-            values.append(self.metric.value(entry))
-        if self.best is None or self.rank(entry) < self.rank(self.best):
-            self.best = entry
-            self.led[entry["trial"]] = entry["k"]
+        self.images += result.images
+        if trial.best is None or self.rank(result) < self.rank(trial.best):
+            trial.best = result
+        if result.rung is not None:
+            self.rungs[trial.family].setdefault(result.rung, []).append(self.metric.value(result))
+        if self.best is None or self.rank(result) < self.rank(self.best):
+            self.best = result
+            self.led[result.trial] = result.k
 
-    def rank(self, result: Entry) -> tuple[float, float, int, int]:
+    def rank(self, result: Result) -> tuple[float, float, int, int]:
         """Orders results, best first: by the metric, then the cheaper: epochs, parameters, number."""
-        return (
-            -self.metric.gain(self.metric.value(result), 0),
-            result["epoch"],
-            result["parameters"],
-            result["trial"],
-        )
+        gain = self.metric.gain(self.metric.value(result), 0)
+        return -gain, result.epoch, result.parameters, result.trial
 
-    def kept(self, number: int) -> Entry | None:
+    def kept(self, number: int) -> Result | None:
         """The result of a trial whose state is kept after its end.
 
         In a search the last with which it led; in a confirmation that of a run that measures the winner, until one

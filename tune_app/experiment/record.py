@@ -17,7 +17,8 @@ from typing import Any, Self
 
 from tune_app.errors import TuneAppError
 
-FORMAT = 2
+FORMAT, FORMATS = 3, (2, 3)
+"""What is written, and what is read: up to 2, a result's metrics stood among its other fields."""
 LOCK_TRIES, SECONDS_BETWEEN_TRIES = 10, 0.02
 Entry = dict[str, Any]
 
@@ -60,9 +61,10 @@ def read_entries(path: Path) -> Iterator[Entry]:
                     raise ValueError(f"it is entry {entry['n']}, not {n}")
             except (ValueError, KeyError, TypeError) as error:
                 raise TuneAppError(f"{path}, line {n + 1}: the record is damaged: {error}") from None
-            if n == 0 and entry.get("format") != FORMAT:
+            if n == 0 and entry.get("format") not in FORMATS:
+                allowed = " and ".join(map(str, FORMATS))
                 raise TuneAppError(
-                    f"{path}: format {entry.get('format')}, allowed: {FORMAT}; another tune_app wrote it"
+                    f"{path}: format {entry.get('format')}, allowed: {allowed}; another tune_app wrote it"
                 )
             yield entry
 

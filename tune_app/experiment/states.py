@@ -11,8 +11,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from tune_app.errors import TuneAppError
-from tune_app.experiment.record import Entry
 from tune_app.experiment.spec import Paths
+from tune_app.task.result import Result
 
 
 class States:
@@ -58,15 +58,15 @@ def remove(path: Path) -> None:
         raise TuneAppError(f"{path}: cannot be removed: {error.strerror}") from None
 
 
-def read_state(paths: Paths, result: Entry) -> bytes:
+def read_state(paths: Paths, result: Result) -> bytes:
     """The state at a result; `TuneAppError` where it is missing or not what was kept."""
-    path = paths.state(result["trial"], result["k"])
+    path = paths.state(result.trial, result.k)
     try:
         state = path.read_bytes()
     except OSError as error:
         raise TuneAppError(f"{path}: cannot be read: {error.strerror}") from None
-    if digest(state) != result["state"]:
-        raise TuneAppError(f"{path}: damaged: its SHA-256 is {digest(state)}, the record says {result['state']}")
+    if digest(state) != result.state:
+        raise TuneAppError(f"{path}: damaged: its SHA-256 is {digest(state)}, the record says {result.state}")
     return state
 
 

@@ -10,8 +10,7 @@ from tune_app.task.levels import HYPERPARAMETERS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tune_app.experiment.history import Experiment, Trial
-    from tune_app.experiment.record import Entry
+    from tune_app.experiment.history import Experiment
 
 Cell = str | int | float | None
 INTEGER, NUMBER, TEXT = "int64", "double", "string"
@@ -67,7 +66,6 @@ def result_rows(experiment: "Experiment") -> Iterator[dict[str, Cell]]:
     """The results with the columns above, trial by trial."""
     for trial in experiment.history.trials:
         of_trial: dict[str, Cell] = {
-            "trial": trial.number,
             "state": experiment.trial_state(trial),
             "reason": trial.reason and encodable(trial.reason),
             "seed": trial.seed,
@@ -75,22 +73,14 @@ def result_rows(experiment: "Experiment") -> Iterator[dict[str, Cell]]:
             **trial.config,
         }
         for result in trial.results:
-            yield {column.name: cell(column.name, of_trial, trial, result) for column in COLUMNS}
+            node = trial.attempts[result.attempt]["node"]
+            row = {**vars(result), **result.valid, **of_trial, "node": node}
+            yield {column.name: row.get(column.name) for column in COLUMNS}
 
 
 def encodable(text: str) -> str:
     """A text that UTF-8 can hold: half a surrogate pair, from a traceback, as \\udc80."""
     return text.encode(errors="backslashreplace").decode()
-
-
-def cell(name: str, of_trial: dict[str, Cell], trial: "Trial", result: "Entry") -> Cell:
-    """What a result's row says in one column."""
-    if name == "node":
-        node: Cell = trial.attempts[result["attempt"]]["node"]
-        return node
-    if name in of_trial:
-        return of_trial[name]
-    return result.get(name)
 
 
 def results_table(experiment: "Experiment") -> "pa.Table":

@@ -68,11 +68,11 @@ def answer(confirmation: Confirmation) -> list[str]:
     if best and optimism is not None:
         difference = f"{abs(optimism):.4f} {'better' if optimism > 0 else 'worse'}"
         lines.append(
-            f"The search's best, {metric.value(best):.4f} (trial {best['trial']}), was {difference} than the mean"
+            f"The search's best, {metric.value(best):.4f} (trial {best.trial}), was {difference} than the mean"
             " of the same config over fresh seeds"
         )
     trials = confirmation.of.history.trials
-    if best and best["trial"] not in {candidate.trial for candidate in findings.candidates}:
+    if best and best.trial not in {candidate.trial for candidate in findings.candidates}:
         lines.append(f"The search has gone on since, to {len(trials)} trials: --again confirms its best of now.")
     return lines
 

@@ -39,6 +39,7 @@ STATES = {
     COMPLETED: TrialState.COMPLETE,
     FAILED: TrialState.FAIL,
 }
+WITH_VALUE = (TrialState.COMPLETE, TrialState.PRUNED)
 SHORTEST_PAUSE, LONGEST_SHARE = 1.0, 0.1
 """Seconds between two looks at the record, and how much of its time a server may spend on them."""
 
@@ -152,7 +153,7 @@ def study_of(experiment: Experiment) -> optuna.Study:
     study.set_user_attr("state", experiment.state)
     if history.best:  # which Optuna looks for among completed trials alone
         best = history.best
-        words = f"{best[settings.metric]:.4f} at epoch {best['epoch']:g} of trial {best['trial']}"
+        words = f"{best.valid[settings.metric]:.4f} at epoch {best.epoch:g} of trial {best.trial}"
         study.set_user_attr("best", words)
     space = history.spec.search_space()
     distributions = {d.name: distribution(d) for d in space.dimensions}
@@ -176,14 +177,14 @@ def frozen(experiment: Experiment, trial: Trial, distributions: dict[str, BaseDi
         number=trial.number,
         trial_id=trial.number,
         state=state,
-        value=trial.best[metric] if trial.best and state in (TrialState.COMPLETE, TrialState.PRUNED) else None,
+        value=trial.best.valid[metric] if trial.best and state in WITH_VALUE else None,
         datetime_start=moment(begin),
         datetime_complete=moment(trial.ended_at),
         params={name: trial.config[name] for name in distributions},
         distributions=distributions,
         user_attrs={name: value for name, value in attributes.items() if value is not None},
         system_attrs={},
-        intermediate_values={result["k"]: result[metric] for result in trial.results},
+        intermediate_values={result.k: result.valid[metric] for result in trial.results},
     )
 
 

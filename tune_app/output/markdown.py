@@ -20,8 +20,8 @@ def report_markdown(experiment: Experiment) -> str:
         lines += ["No result yet." if experiment.held else "No trial had a result."]
     else:
         lines += [
-            f"**{metric.words.capitalize()} {metric.value(best):.4f}** at epoch {best['epoch']:g}"
-            f" of trial {best['trial']}: {config_words(experiment.trial(best['trial']).config)}."
+            f"**{metric.words.capitalize()} {metric.value(best):.4f}** at epoch {best.epoch:g}"
+            f" of trial {best.trial}: {config_words(experiment.trial(best.trial).config)}."
             f" {comparison(experiment)}".rstrip()
         ]
     if confirmation := load_confirmation(experiment):
@@ -32,7 +32,7 @@ def report_markdown(experiment: Experiment) -> str:
         for trial in history.ranked()[:MOST_SHOWN]:
             assert trial.best
             lines.append(
-                f"| {trial.number} | {metric.value(trial.best):.4f} | {trial.best['epoch']:g}"
+                f"| {trial.number} | {metric.value(trial.best):.4f} | {trial.best.epoch:g}"
                 f" | {experiment.trial_state(trial)} | {config_words(trial.config)} |"
             )
         lines.append("")

@@ -71,7 +71,7 @@ class Progress:
         counts = ", ".join(f"{history.count(s)} {s}" for s in (COMPLETED, STOPPED, FAILED))
         head = f"{len(history.trials) - len(running)} of {num_trials} trials: {counts}"
         if history.best:
-            head += f" | best {metric.words} {metric.value(history.best):.4f} (trial {history.best['trial']})"
+            head += f" | best {metric.words} {metric.value(history.best):.4f} (trial {history.best.trial})"
         head += f" | {duration(time.monotonic() - self.began)}"
         if left := seconds_left(history, num_trials):
             head += f", about {duration(left)} left"

@@ -6,11 +6,10 @@ from typing import Any
 from tune_app.errors import TuneAppError
 from tune_app.experiment.findings import Confirmation, confirming
 from tune_app.experiment.history import Experiment, History, Trial
-from tune_app.experiment.record import Entry
 from tune_app.storage.bucket import Bucket
 from tune_app.storage.load import experiment_names, load_confirmation, load_experiment
 from tune_app.task.levels import TUTORIAL_CONFIG
-from tune_app.task.metric import values_of
+from tune_app.task.result import Result
 
 FEWEST_TO_JUDGE_BY = 3
 """Trials that have ended, before what is left is estimated."""
@@ -28,7 +27,7 @@ def summary(experiment: Experiment) -> dict[str, Any]:
         "seconds_left": seconds_left(history, history.spec.num_trials) if experiment.held else None,
         "metric": history.spec.settings.metric,
         "best": None if best is None else best_result(experiment, best),
-        "baseline": baseline(experiment),
+        "baseline": None if (own := baseline(experiment)) is None else best_result(experiment, own),
         "confirmation": confirmation_summary(found) if (found := load_confirmation(experiment)) else None,
         "trials": [
             {
@@ -87,22 +86,20 @@ def confirmation_summary(confirmation: Confirmation) -> dict[str, Any]:
     }
 
 
-def best_result(experiment: Experiment, best: Entry) -> dict[str, Any]:
+def best_result(experiment: Experiment, best: Result) -> dict[str, Any]:
     """The best result with its config."""
     return {
-        "trial": best["trial"],
-        "epoch": best["epoch"],
-        **values_of(best),
-        "config": experiment.trial(best["trial"]).config,
+        "trial": best.trial,
+        "epoch": best.epoch,
+        **best.valid,
+        "config": experiment.trial(best.trial).config,
     }
 
 
-def baseline(experiment: Experiment) -> dict[str, Any] | None:
+def baseline(experiment: Experiment) -> Result | None:
     """The best result of the tutorial's own config, if it was trial 0."""
     first = next(iter(experiment.history.trials), None)
-    if first is None or first.config != TUTORIAL_CONFIG or first.best is None:
-        return None
-    return best_result(experiment, first.best)
+    return first.best if first and first.config == TUTORIAL_CONFIG else None
 
 
 def seconds(experiment: Experiment) -> float:
@@ -131,9 +128,15 @@ def trial_detail(experiment: Experiment, trial: Trial) -> dict[str, Any]:
             {key: attempt[key] for key in ("attempt", "node", "pid", "cpu", "threads")}
             for attempt in trial.attempts
         ],
-        "results": [{k: v for k, v in r.items() if k not in ("n", "kind", "trial")} for r in trial.results],
+        "results": [result_summary(result) for result in trial.results],
         "traceback": trial.traceback,
     }
+
+
+def result_summary(result: Result) -> dict[str, Any]:
+    """A result as the record has it, each metric by its name."""
+    left_out = ("n", "trial", "valid")
+    return {**{name: value for name, value in vars(result).items() if name not in left_out}, **result.valid}
 
 
 def listing(experiments_dir: Path | Bucket) -> list[dict[str, Any]]:

@@ -8,10 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from tune_app.experiment.history import COMPLETED, FAILED, INTERRUPTED, RUNNING, STOPPED, Experiment, Trial
-from tune_app.experiment.record import Entry
 from tune_app.output.summary import baseline, seconds, seconds_left
 from tune_app.task.levels import config_words
 from tune_app.task.metric import METRICS
+from tune_app.task.result import Result
 
 MOST_SHOWN = 200
 """Trials in a table: ten thousand take seconds to print and nobody reads them."""
@@ -67,8 +67,8 @@ def outcome(experiment: Experiment) -> str:
             lines.append(f"More: tune-app status {experiment.name} --trial {first.number}")
             lines.append(f"Repeat it in the foreground: tune-app train {experiment.name} --trial {first.number}")
         return "\n".join(lines)
-    config = experiment.trial(best["trial"]).config
-    lines.append(f"Best: {value_words(experiment, best)} of trial {best['trial']}")
+    config = experiment.trial(best.trial).config
+    lines.append(f"Best: {value_words(experiment, best)} of trial {best.trial}")
     lines.append(f"  {config_words(config)}")
     if compared := comparison(experiment):
         lines.append(f"  {compared}")
@@ -76,10 +76,10 @@ def outcome(experiment: Experiment) -> str:
     return "\n".join(lines)
 
 
-def value_words(experiment: Experiment, result: Entry) -> str:
+def value_words(experiment: Experiment, result: Result) -> str:
     """The search's metric in a result: valid accuracy 0.9639 at epoch 7.75."""
     metric = experiment.history.metric
-    return f"{metric.words} {metric.value(result):.4f} at epoch {result['epoch']:g}"
+    return f"{metric.words} {metric.value(result):.4f} at epoch {result.epoch:g}"
 
 
 def comparison(experiment: Experiment) -> str:
@@ -87,13 +87,13 @@ def comparison(experiment: Experiment) -> str:
     best, tutorial = experiment.history.best, baseline(experiment)
     if best is None or tutorial is None:
         return ""
-    if best["trial"] == 0:
+    if best.trial == 0:
         return "It is the tutorial's own config: no other was better."
     metric = experiment.history.metric
     value = metric.value(tutorial)
     return (
         f"{metric.gain(metric.value(best), value):.4f} better than the tutorial's own config: {value:.4f}"
-        f" at epoch {tutorial['epoch']:g} (trial 0)"
+        f" at epoch {tutorial.epoch:g} (trial 0)"
     )
 
 
@@ -109,7 +109,7 @@ def status_view(experiment: Experiment) -> RenderableType:
     for trial in shown(experiment):
         value = f"{metric.value(trial.results[-1]):.4f}" if trial.results else ""
         state = experiment.trial_state(trial)
-        mark = " *" if best and best["trial"] == trial.number else ""
+        mark = " *" if best and best.trial == trial.number else ""
         table.add_row(str(trial.number), f"{trial.epoch:g}", value, state, config_words(trial.config) + mark)
     head = f"{experiment.name}: {experiment.state}"
     end = experiment.history.end
@@ -122,7 +122,7 @@ def status_view(experiment: Experiment) -> RenderableType:
     ):
         lines[-1] += f", about {duration(left)} left"
     if best:
-        lines.append(f"* best: {value_words(experiment, best)} of trial {best['trial']}")
+        lines.append(f"* best: {value_words(experiment, best)} of trial {best.trial}")
     parts: list[RenderableType] = [Text("\n".join(lines)), table]
     if len(trials) > MOST_SHOWN:
         parts.append(Text(f"These are running or the best of {len(trials)}; --json shows all, --trial any."))
@@ -154,11 +154,11 @@ def trial_view(experiment: Experiment, trial: Trial) -> RenderableType:
         table.add_column(column, justify="right")
     table.add_column("decision")
     for r in trial.results:
-        took = r["train_seconds"] + r["valid_seconds"]
+        took = r.train_seconds + r.valid_seconds
         table.add_row(
-            f"{r['epoch']:g}",
-            *(f"{other.value(r):.4f}" if other.name in r else "" for other in measured),
-            f"{r['train_loss']:.4f}",
+            f"{r.epoch:g}",
+            *(f"{other.value(r):.4f}" if other.name in r.valid else "" for other in measured),
+            f"{r.train_loss:.4f}",
             f"{took:.2f}",
             decision_words(r),
         )
@@ -168,13 +168,13 @@ def trial_view(experiment: Experiment, trial: Trial) -> RenderableType:
     return Group(*parts)
 
 
-def decision_words(result: dict[str, Any]) -> str:
+def decision_words(result: Result) -> str:
     """What was decided at a result, and why."""
-    if result["rung"] is None:
-        return "" if result["decision"] == "continue" else "end"
-    if result["cutoff"] is None:
-        return f"{result['decision']}: the first at rung {result['rung']:g}"
-    return f"{result['decision']}: cutoff {result['cutoff']:.4f} of {result['compared']} at rung {result['rung']:g}"
+    if result.rung is None:
+        return "" if result.decision == "continue" else "end"
+    if result.cutoff is None:
+        return f"{result.decision}: the first at rung {result.rung:g}"
+    return f"{result.decision}: cutoff {result.cutoff:.4f} of {result.compared} at rung {result.rung:g}"
 
 
 def listing_table(rows: list[dict[str, Any]]) -> RenderableType:

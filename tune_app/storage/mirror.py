@@ -26,10 +26,11 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tune_app.errors import TuneAppError
-from tune_app.experiment.record import Entry, exists_already
+from tune_app.experiment.record import exists_already
 from tune_app.experiment.spec import NAME, Paths
 from tune_app.experiment.states import digest, read_state
 from tune_app.storage.bucket import Bucket, Missing
+from tune_app.task.result import Result
 
 MANIFEST, RECORD, STATES = "mirror.json", "record", "states"
 SECONDS_ALIVE = 120
@@ -179,21 +180,21 @@ def download_record(copy: Bucket, record: Path) -> Seen:
     return persistently(attempt)
 
 
-def state_name(result: Entry) -> str:
+def state_name(result: Result) -> str:
     """The object that holds the state at a result."""
-    return f"{result['trial']:05d}-{result['k']:06d}-{result['state'][:16]}"
+    return f"{result.trial:05d}-{result.k:06d}-{result.state[:16]}"
 
 
-def download_state(copy: Bucket, result: Entry) -> bytes:
+def download_state(copy: Bucket, result: Result) -> bytes:
     """The state at a result; `Missing` where it is not there or not what was kept."""
     name = f"{STATES}/{state_name(result)}"
     state = copy.read(name, MOST_STATE)
-    if digest(state) != result["state"]:
-        raise Missing(f"{copy}/{name}: damaged: its SHA-256 is {digest(state)}, the record says {result['state']}")
+    if digest(state) != result.state:
+        raise Missing(f"{copy}/{name}: damaged: its SHA-256 is {digest(state)}, the record says {result.state}")
     return state
 
 
-def kept_state(at: Paths, result: Entry) -> bytes:
+def kept_state(at: Paths, result: Result) -> bytes:
     """The state at a result, from where the experiment was read; `TuneAppError` where it is lost or damaged."""
     if at.copy is None:
         return read_state(at, result)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import History, replay
-from tune_app.experiment.record import Entry, decode, is_held
+from tune_app.experiment.record import decode, is_held
 from tune_app.experiment.spec import Paths, Spec
 from tune_app.experiment.states import read_state
 from tune_app.storage.bucket import Bucket, Missing
@@ -36,6 +36,7 @@ from tune_app.storage.mirror import (
     state_name,
     write_manifest,
 )
+from tune_app.task.result import Result
 
 SECONDS_BETWEEN_COPIES = 25
 """So that with the time that copying takes no more than 30 s of a search are repeated."""
@@ -131,7 +132,7 @@ def fetch(at: Paths, copy: Bucket, manifest: Manifest, announce: Callable[[str],
             return
         for result in needed(replay(part.record)).values():
             try:
-                part.state(result["trial"], result["k"]).write_bytes(download_state(copy, result))
+                part.state(result.trial, result.k).write_bytes(download_state(copy, result))
             except Missing:  # the trial goes on from the state before, or from the start
                 continue
         if at.root.exists():
@@ -153,7 +154,7 @@ def set_aside(root: Path, superseded: bool, announce: Callable[[str], None]) -> 
     )
 
 
-def needed(history: History) -> dict[str, Entry]:
+def needed(history: History) -> dict[str, Result]:
     """The results whose states are needed to go on and to export, by the states' names in the bucket."""
     results = [r for trial in history.trials if not trial.ended for r in trial.results[-2:]]
     results += [kept for trial in history.trials if (kept := history.kept(trial.number))]

@@ -1,9 +1,11 @@
 """The metrics that a level is measured by, one of which a search optimizes."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from tune_app.task.result import Result
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,9 @@ class Metric:
         """The name of the same number on the test images: test_loss."""
         return self.name.replace("valid_", "test_")
 
-    def value(self, result: Mapping[str, Any]) -> float:
+    def value(self, result: "Result") -> float:
         """Its value in a result."""
-        return float(result[self.name])
+        return result.valid[self.name]
 
     def gain(self, value: float, other: float) -> float:
         """How much better `value` is than `other`; below 0 where it is worse."""
@@ -62,8 +64,3 @@ METRICS = {
 of three seeds, and another seed changes it by 0.022 in the median. Its loss differed three times as much: after two
 epochs by 0.008 on two threads, between seeds by 0.084 in the median of ten pairs; the accuracy by 0.003 and 0.028.
 """
-
-
-def values_of(result: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics that a result has, by name."""
-    return {name: metric.value(result) for name, metric in METRICS.items() if name in result}

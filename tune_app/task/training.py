@@ -8,11 +8,11 @@ training that goes on from a kept state gives the results it would have given.
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 
 import numpy as np
+import safetensors.numpy
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -21,33 +21,14 @@ from torch import Tensor
 from tune_app.errors import TuneAppError
 from tune_app.task.lesson import Data, Hyperparameters, Lesson, Optimizer
 from tune_app.task.levels import LEVELS, Config
+from tune_app.task.result import Result
 from tune_app.task.tutorial import cnn, logistic
 from tune_app.task.tutorial.mnist import Mnist, Split
 
+MODEL = "model."
+"""How the names of weights begin in a state."""
 FAMILIES = {"logistic": logistic, "cnn": cnn}
 """Where the code of a family's levels stands: each in a function of the level's name."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What training reports, `results_per_epoch` times an epoch. Durations in seconds.
-
-    `train_loss` is the mean over the `images` trained on since the result before.
-    """
-
-    k: int
-    epoch: float
-    valid_accuracy: float
-    valid_loss: float
-    train_loss: float
-    images: int
-    train_seconds: float
-    valid_seconds: float
-
-    @property
-    def diverged(self) -> bool:
-        """Whether a loss is no longer a finite number: no further step will mend that."""
-        return not (math.isfinite(self.train_loss) and math.isfinite(self.valid_loss))
 
 
 def prepare(config: Config, mnist: Mnist, seed: int, device: torch.device) -> Lesson:
@@ -138,12 +119,12 @@ def fit(lesson: Lesson, max_epochs: float, results_per_epoch: int, after: int = 
         yield Result(
             k=k,
             epoch=k / results_per_epoch,
-            valid_accuracy=valid_accuracy,
-            valid_loss=valid_loss,
+            valid={"valid_accuracy": valid_accuracy, "valid_loss": valid_loss},
             train_loss=train_loss,
             images=sum(nums),
             train_seconds=trained - start,
             valid_seconds=time.perf_counter() - trained,
+            parameters=count_parameters(lesson),
         )
 
 
@@ -162,15 +143,13 @@ def validate(lesson: Lesson) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def evaluate(
-    config: Config, weights: Mapping[str, NDArray[np.float32]], images: Split
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def evaluate(config: Config, saved: bytes, images: Split) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """The cross entropy (n,) of each of any n images, and which are classified rightly (n,), by a trained model.
 
-    weights: as `state` gave them.
+    saved: as `state` gave it.
     """
     lesson = prepare(config, Mnist(images, images), 0, torch.device("cpu"))
-    load_state(lesson, weights)
+    load_state(lesson, saved)
     train_mode(lesson, False)
     pairs = [(lesson.model(scaled(xb)), yb) for xb, yb in lesson.valid_dl.batches(0, 0)]
     out, labels = (torch.cat(parts) for parts in zip(*pairs, strict=True))
@@ -190,19 +169,19 @@ def train_mode(lesson: Lesson, mode: bool) -> None:
         lesson.model.train(mode)
 
 
-def state(lesson: Lesson) -> dict[str, NDArray[np.float32]]:
-    """Weights and momenta by name: with the number of the last result, all that `fit` needs."""
-    tensors = {f"model.{name}": p.detach() for name, p in lesson.parameters.items()}
+def state(lesson: Lesson) -> bytes:
+    """Weights and momenta as safetensors: with the number of the last result, all that `fit` needs."""
+    tensors = {f"{MODEL}{name}": p.detach() for name, p in lesson.parameters.items()}
     tensors |= {f"momentum.{name}": buffer for name, buffer in momenta(lesson).items()}
-    return {name: t.cpu().numpy().copy() for name, t in tensors.items()}
+    return safetensors.numpy.save({name: t.cpu().numpy().copy() for name, t in tensors.items()})
 
 
-def load_state(lesson: Lesson, saved: Mapping[str, NDArray[np.float32]]) -> None:
+def load_state(lesson: Lesson, saved: bytes) -> None:
     """Put `state` back into a lesson of the same config."""
-    tensors = {name: torch.tensor(array) for name, array in saved.items()}
+    tensors = {name: torch.tensor(array) for name, array in safetensors.numpy.load(saved).items()}
     with torch.no_grad():
         for name, p in lesson.parameters.items():
-            p.copy_(tensors[f"model.{name}"])
+            p.copy_(tensors[f"{MODEL}{name}"])
     if isinstance(lesson.opt, torch.optim.SGD):
         lesson.opt.state.clear()
         for name, p in lesson.parameters.items():

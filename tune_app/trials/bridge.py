@@ -6,16 +6,18 @@ carried out.
 """
 
 import math
-import re
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import ray
 from ray import tune
-from ray.tune import Callback, PlacementGroupFactory, Trainable
+from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
+from ray.tune import Callback, PlacementGroupFactory
+from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Experiment
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -25,18 +27,14 @@ from tune_app.cluster.reaper import in_use
 from tune_app.cluster.resources import Share, cluster_nodes
 from tune_app.engine.asha import Decision
 from tune_app.engine.search import OUT_OF_MEMORY, Attempt, Search
+from tune_app.experiment.settings import Settings
 from tune_app.task.tutorial.mnist import Mnist
-from tune_app.trials.controller import Controller, TuneAttempt
+from tune_app.trials.controller import prepare
 from tune_app.trials.watchdog import Watchdog
-from tune_app.trials.worker import TutorialTrial, Work
+from tune_app.trials.worker import MESSAGE, WORK, Failed, Started, Trained, TrialWorker, Work
 
-RAISED = re.compile(rf"^(\x1b\[\S+?m)?ray::{TutorialTrial.__name__}\.\w+\(\)|creation task, ", re.MULTILINE)
-"""How the traceback of an exception in the trainable begins, which the text of a worker's death lacks."""
-
-MEMORY = re.compile("OutOfMemoryError|low on memory", re.IGNORECASE)
-SECONDS_TO_DESCRIBE = 10
-DESCRIPTION = ("node", "pid", "cpu", "threads", "device", "start_seconds")
-"""What is known of a worker; nothing of one that dies before it answers."""
+MOST_AT_A_TIME = 1000
+"""Attempts that one controller of Tune runs. Another takes over with workers of its own."""
 SECONDS_BETWEEN_LOOKS = 3.0
 """How often the number of trials at a time is adapted to the cluster."""
 
@@ -51,12 +49,28 @@ def trial_number(trial: TuneTrial) -> int:
     return int(trial.trial_id.split("-")[0])
 
 
+class TuneAttempt(TuneTrial):
+    """An attempt at a trial, as Tune knows it."""
+
+    error: Exception | None = None
+    """What Ray raised, if it did."""
+
+    def handle_error(self, exc: Any = None) -> None:
+        """Keep the error itself: Tune writes out its text."""
+        self.error = exc
+        super().handle_error(exc)
+
+
 class RecordedAlgorithm(SearchAlgorithm):
-    """Proposes trials: no more at a time than workers, each written down before Tune hears of it."""
+    """Proposes trials: no more at a time than workers, each written down before Tune hears of it.
+
+    It is finished after `MOST_AT_A_TIME` attempts, too: Tune keeps all, and looks at all of them at each event.
+    """
 
     def __init__(self, search: Search, make: Callable[[Attempt], TuneTrial], concurrent: int) -> None:
         self.search, self.make, self.concurrent = search, make, concurrent
         self.live: set[str] = set()
+        self.left = MOST_AT_A_TIME
 
     def add_configurations(self, experiments: Any) -> None:
         """Tune hands over its experiment; the trials come from `search`."""
@@ -67,6 +81,7 @@ class RecordedAlgorithm(SearchAlgorithm):
             return None
         trial = self.make(self.search.next_attempt())
         self.live.add(trial.trial_id)
+        self.left -= 1
         return trial
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
@@ -75,7 +90,7 @@ class RecordedAlgorithm(SearchAlgorithm):
 
     def is_finished(self) -> bool:
         """Whether no trial is left to propose."""
-        return self._finished or self.search.all_begun
+        return self._finished or self.left <= 0 or self.search.all_begun
 
 
 class RecordedScheduler(FIFOScheduler):
@@ -87,9 +102,12 @@ class RecordedScheduler(FIFOScheduler):
         self.decisions: dict[str, Decision] = {}
 
     def on_trial_result(self, _controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
-        """STOP or CONTINUE."""
+        """STOP or CONTINUE. After a failure a trial goes on, to the error that ends its worker."""
+        message = result[MESSAGE]
+        if not isinstance(message, Trained):
+            return str(TrialScheduler.CONTINUE)
         with self.search.stopwatch.on("decide"):
-            decision = self.search.judge(trial_number(trial), result)
+            decision = self.search.judge(trial_number(trial), message.result)
         self.decisions[trial.trial_id] = decision
         return str(TrialScheduler.STOP if decision.stop else TrialScheduler.CONTINUE)
 
@@ -100,18 +118,10 @@ class RecordingCallback(Callback):
     def __init__(self, search: Search, scheduler: RecordedScheduler, watchdog: Watchdog) -> None:
         self.search, self.scheduler, self.watchdog = search, scheduler, watchdog
         self.hung: set[str] = set()
-        self.workers: dict[str, dict[str, Any]] = {}
+        self.failed: set[str] = set()
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        """A worker begins with a trial."""
-        actor: Any = trial.temporary_state.ray_actor
-        name = actor._actor_id.hex()  # not the handle: an actor lives as long as anyone has one
-        if name not in self.workers:
-            try:
-                self.workers[name] = ray.get(actor.describe.remote(), timeout=SECONDS_TO_DESCRIBE)
-            except ray.exceptions.RayError:  # it died, as Tune will say, or hangs, as the watchdog will
-                self.workers[name] = dict.fromkeys(DESCRIPTION)
-        self.search.started(trial_number(trial), self.workers[name])
+        """A worker has a trial, and will say when it begins."""
         self.watchdog.heard(trial.trial_id)
 
     def on_trial_result(
@@ -122,27 +132,34 @@ class RecordingCallback(Callback):
         result: dict[str, Any],
         **info: Any,
     ) -> None:
-        """A result was judged: record it before the judgement is carried out."""
-        decision = self.scheduler.decisions.pop(trial.trial_id)
-        self.search.report(trial_number(trial), result, decision)
-        del result["state"]  # Tune keeps the last result of every trial
-        if decision.stop:
-            self.watchdog.forget(trial.trial_id)
-        else:
-            self.watchdog.heard(trial.trial_id)
+        """A worker began, trained or failed: record it before it is acted on."""
+        number = trial_number(trial)
+        self.watchdog.heard(trial.trial_id)
+        match result.pop(MESSAGE):  # Tune keeps the last result of every trial
+            case Started(worker):
+                self.search.started(number, worker)
+            case Failed(text):
+                self.failed.add(trial.trial_id)
+                self.search.failed(number, text)
+            case Trained() as trained:
+                decision = self.scheduler.decisions.pop(trial.trial_id)
+                self.search.add_result(number, trained.result, trained.state, decision)
+                if decision.stop:
+                    self.watchdog.forget(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        """A trial raised an exception, or its worker died or was ended because it hung."""
+        """A worker died, was ended because it hung or its trial failed, or could not begin."""
         self.watchdog.forget(trial.trial_id)
-        with open(trial.error_file) as file:  # noqa: PTH123
-            text = file.read()
+        if trial.trial_id in self.failed:
+            return
+        number, error = trial_number(trial), cast(TuneAttempt, trial).error
         if trial.trial_id in self.hung:
-            self.search.lost(trial_number(trial), f"no result for {self.watchdog.timeout:g} s", text)
-        elif RAISED.search(text):
-            self.search.failed(trial_number(trial), text)
+            self.search.lost(number, f"no result for {self.watchdog.timeout:g} s", str(error))
+        elif isinstance(error, RayTaskError) or (isinstance(error, RayActorError) and error.actor_init_failed):
+            self.search.failed(number, str(error))
         else:
-            reason = OUT_OF_MEMORY if MEMORY.search(text) else "its worker died"
-            self.search.lost(trial_number(trial), reason, text)
+            reason = OUT_OF_MEMORY if isinstance(error, OutOfMemoryError) else "its worker died"
+            self.search.lost(number, reason, str(error))
 
     def end_hanging(self, live: Iterable[TuneTrial]) -> None:
         """End the workers of trials that have been silent for too long: Tune then reports them as failed."""
@@ -165,68 +182,96 @@ def run_trials(
     Machines that join or leave change how many run at a time. Returns the reason, or None. Raises
     `TuneAppError` where the record can no longer be written.
     """
-    settings = search.spec.settings
-    resources = PlacementGroupFactory([{"CPU": share.cpus, "GPU": share.gpus}])
     data_ref = ray.put(data)
     # What Tune writes is of no use to anyone; where it goes with Ray's own files, if this process is killed.
     storage = tempfile.mkdtemp(prefix="tune-", dir=in_use[-1] if in_use else None)
-    experiment = Experiment(search.spec.name, Trainable, storage_path=storage)  # stands for `TutorialTrial`
+    experiment = Experiment(search.spec.name, TrialWorker, storage_path=storage)
+    resources = PlacementGroupFactory([{"CPU": share.cpus, "GPU": share.gpus}])
 
     def make(attempt: Attempt) -> TuneTrial:
-        work = Work(
-            trial=attempt.trial.number,
-            metric=settings.metric,
-            config=attempt.trial.config,
-            seed=attempt.trial.seed,
-            max_epochs=attempt.epochs,
-            results_per_epoch=settings.results_per_epoch,
-            threads=share.threads,
-            gpu=share.gpus > 0,
-            data=data_ref,
-            after=attempt.after,
-            state=None if attempt.state is None else ray.put(attempt.state),
-        )
         return TuneAttempt(
             experiment.run_identifier,
-            config=dict(work),
+            config={WORK: work_of(attempt, search.spec.settings, share, data_ref)},
             trial_id=tune_id(attempt.trial.number, attempt.number),
             storage=experiment.storage,
             placement_group_factory=resources,
         )
 
-    concurrent = min(share.at_once, search.num_trials)
-    algorithm = RecordedAlgorithm(search, make, concurrent)
-    scheduler = RecordedScheduler(search)
-    callback = RecordingCallback(search, scheduler, Watchdog(settings.trial_timeout))
-    controller: Any = Controller(algorithm, scheduler, callback, experiment.storage)
-    # How many trials Tune stages: with its default of one, workers would wait for each other's successors.
-    controller.update_max_pending_trials(concurrent)
     ended_by = None
+    try:
+        while ended_by is None and not search.all_begun:
+            ended_by = run_some(search, make, share, experiment.storage, reason, show)
+    except tune.TuneError:
+        if search.broken:
+            raise search.broken from None
+        raise
+    finally:
+        shutil.rmtree(storage, ignore_errors=True)
+    return ended_by
+
+
+def work_of(attempt: Attempt, settings: Settings, share: Share, data: Any) -> Work:
+    """What a worker is told of an attempt. data: refers to the images in the object store."""
+    return Work(
+        trial=attempt.trial.number,
+        metric=settings.metric,
+        config=attempt.trial.config,
+        seed=attempt.trial.seed,
+        max_epochs=attempt.epochs,
+        results_per_epoch=settings.results_per_epoch,
+        threads=share.threads,
+        gpu=share.gpus > 0,
+        data=data,
+        after=attempt.after,
+        state=None if attempt.state is None else ray.put(attempt.state),
+    )
+
+
+def run_some(
+    search: Search,
+    make: Callable[[Attempt], TuneTrial],
+    share: Share,
+    storage: Any,
+    reason: Callable[[], str | None],
+    show: Callable[[], None],
+) -> str | None:
+    """Let one controller of Tune run up to `MOST_AT_A_TIME` attempts. Returns the reason to end, or None."""
+    algorithm = RecordedAlgorithm(search, make, min(share.at_once, search.num_trials))
+    scheduler = RecordedScheduler(search)
+    callback = RecordingCallback(search, scheduler, Watchdog(search.spec.settings.trial_timeout))
+    controller: Any = TuneController(
+        search_alg=algorithm,
+        scheduler=scheduler,
+        callbacks=[callback],
+        storage=storage,
+        reuse_actors=True,
+        checkpoint_period=sys.maxsize,
+    )
+    controller.checkpoint()  # nobody reads these: so one, of nothing, and never again
+    prepare(controller, TrialWorker)
+    # How many trials Tune stages: with its default of one, workers would wait for each other's successors.
+    controller.update_max_pending_trials(algorithm.concurrent)
     looked = time.monotonic()
     try:
         while not controller.is_finished():
-            ended_by = reason()
-            if ended_by is not None:
+            if ended_by := reason():
                 for trial in controller.get_live_trials():
                     end_worker(trial)  # what it was computing is not waited for
-                break
+                return ended_by
             if time.monotonic() - looked > SECONDS_BETWEEN_LOOKS:  # machines may have come or gone
                 looked = time.monotonic()
-                fitting = min(share.fitting(cluster_nodes().values()), settings.max_concurrent_trials or math.inf)
+                fitting = min(
+                    share.fitting(cluster_nodes().values()), search.spec.settings.max_concurrent_trials or math.inf
+                )
                 algorithm.concurrent = max(1, min(int(fitting), search.num_trials))
                 controller.update_max_pending_trials(algorithm.concurrent)
             with search.stopwatch.on("tune"):
                 controller.step()
             callback.end_hanging(controller.get_live_trials())
             show()
-    except tune.TuneError:
-        if search.broken:
-            raise search.broken from None
-        raise
     finally:
         controller.cleanup()
-        shutil.rmtree(storage, ignore_errors=True)
-    return ended_by
+    return None
 
 
 def end_worker(trial: TuneTrial) -> None:

@@ -1,25 +1,31 @@
-"""What runs in a worker: the tutorial's loop as Ray Tune calls a trainable. One call of `train` is one result."""
+"""What runs in a worker: the tutorial's loop as a trainable of Ray Tune. One step is one message to the driver."""
 
 import os
 import platform
 import sys
 import time
+import traceback
 from collections.abc import Iterator
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypedDict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import ray
+from ray.tune import Trainable
 
 from tune_app.errors import TuneAppError
 from tune_app.machine import cpu_model, seconds_running
 from tune_app.task.levels import Config, config_words
+from tune_app.task.result import Result
 
 if TYPE_CHECKING:  # torch takes a second to import, and only workers need it
-    from tune_app.task.training import Result
     from tune_app.task.tutorial.mnist import Mnist
 
+WORK, MESSAGE = "work", "message"
+"""The only keys of what Tune hands to a worker, and of what it takes back."""
 
-class Work(TypedDict):
+
+@dataclass(frozen=True)
+class Work:
     """What a worker needs for one attempt at a trial.
 
     `data` and `state` refer to the object store: a `Mnist`, and the training state at result `after` (None: begin).
@@ -38,103 +44,97 @@ class Work(TypedDict):
     state: Any
 
 
-class Report(dict[str, Any]):
-    """What a worker returns. Tune writes each out, for logs that are not kept: so without all its arrays."""
+@dataclass(frozen=True)
+class Started:
+    """A worker has begun with an attempt: where it runs, and what its float32 results depend on."""
 
-    def __repr__(self) -> str:
-        """No more than what it is."""
-        return type(self).__name__
+    worker: dict[str, Any]
 
 
-class TutorialTrial:
-    """One worker process: it trains one config after the other, so torch is imported once.
+@dataclass(frozen=True, repr=False)
+class Trained:
+    """A result, and the training state to go on from. Tune writes messages out, so this one has no words."""
 
-    Tune calls `train`, `reset` and `stop` as it does those of its own `Trainable`, with the arguments that
-    `controller.Workers` gives them. That is not imported: it brings pandas and Ray Data into each worker, 0.4 s and
-    100 MB.
+    result: Result
+    state: bytes
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An exception ended the attempt. The next step ends the process, whatever state it is in."""
+
+    traceback: str
+
+
+class TrialWorker(Trainable):
+    """One process that trains one config after the other, so that Python and torch start once.
+
+    Whatever may fail or hang happens in a step, and so belongs to a trial that has begun.
     """
 
-    def __init__(self, work: Work) -> None:
-        """Take the first trial, and get torch ready."""
-        from tune_app.task import training  # noqa: F401
-
+    def setup(self, config: dict[str, Any]) -> None:
+        """Take the first attempt."""
         self.mnist: Mnist | None = None
-        self.start_seconds = seconds_running()
-        self.waiting_since = time.perf_counter()
-        self.take(work)
+        self.process_seconds: float | None = None
+        self.reset_config(config)
 
-    def reset(self, work: Work) -> bool:
-        """Take another trial in this process. Returns True: Tune asks whether that could be done."""
-        self.take(work)
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take another attempt in this process. Returns True: Tune asks whether that could be done."""
+        self.messages = self.attempt(new_config[WORK])
+        self.failed = False
+        self.config: dict[str, Any] = {}  # Tune would send it back with each message
         return True
 
-    def take(self, work: Work) -> None:
-        """Note what to do. It begins with the first step: what hangs or fails there belongs to the trial."""
-        import torch
+    def step(self) -> dict[str, Any]:
+        """The next message. An exception is one, too: what Ray reports as an error is a worker that is lost."""
+        if self.failed:
+            raise RuntimeError("the attempt has failed")
+        try:
+            return {MESSAGE: next(self.messages)}
+        except BaseException:  # sys.exit() in a training ends the trial, not the search
+            self.failed = True
+            return {MESSAGE: Failed(traceback.format_exc())}
 
-        torch.set_num_threads(work["threads"])
-        self.device = torch.device("cuda" if work["gpu"] else "cpu")
-        self.work: Work | None = work
-        self.name, self.metric, self.config = f"trial {work['trial']}", work["metric"], config_words(work["config"])
-
-    def begin(self, work: Work) -> None:
-        """Build the model, from scratch or from a state."""
+    def attempt(self, work: Work) -> Iterator[Started | Trained]:
+        """Train from scratch or from a state: who does it, then one result after the other."""
         import torch
 
         from tune_app.task import training
 
-        if work["gpu"] and not torch.cuda.is_available():
+        torch.set_num_threads(work.threads)
+        device = torch.device("cuda" if work.gpu else "cpu")
+        if self.process_seconds is None:  # with torch's import
+            self.process_seconds, self.waiting_since = seconds_running(), time.perf_counter()
+        yield Started(self.describe(device.type, torch.get_num_threads()))
+        begun = time.perf_counter()
+        if work.gpu and not torch.cuda.is_available():
             raise TuneAppError("Ray offers a GPU that torch cannot use; allowed: --gpus-per-trial 0")
         if self.mnist is None:
-            self.mnist = ray.get(work["data"])
-        self.lesson = training.prepare(work["config"], self.mnist, work["seed"], self.device)
-        self.parameters = training.count_parameters(self.lesson)
-        if work["state"] is not None:
-            training.load_state(self.lesson, ray.get(work["state"]))
-        self.results: Iterator[Result] = training.fit(
-            self.lesson, work["max_epochs"], work["results_per_epoch"], work["after"]
-        )
+            self.mnist = ray.get(work.data)
+        lesson = training.prepare(work.config, self.mnist, work.seed, device)
+        if work.state is not None:
+            training.load_state(lesson, ray.get(work.state))
+        start_seconds, wait_seconds = time.perf_counter() - begun, begun - self.waiting_since
+        words = config_words(work.config)
+        for result in training.fit(lesson, work.max_epochs, work.results_per_epoch, work.after):
+            said = f"trial {work.trial}, epoch {result.epoch:g}: {result.valid[work.metric]:.4f}; {words}"
+            print(said, file=sys.stderr, flush=True)  # this worker's log, which its page in the dashboard shows
+            timed = replace(result, trial=work.trial, start_seconds=start_seconds, wait_seconds=wait_seconds)
+            self.waiting_since = time.perf_counter()
+            yield Trained(timed, training.state(lesson))
+            start_seconds, wait_seconds = 0.0, time.perf_counter() - self.waiting_since
 
-    def train(self) -> Report:
-        """The next result, and the state to go on from (`state`, arrays by name)."""
-        from tune_app.task import training
-
-        begun = time.perf_counter()
-        waited = begun - self.waiting_since
-        if self.work is not None:
-            self.begin(self.work)
-            self.work = None
-        started = time.perf_counter()
-        result = next(self.results)
-        self.waiting_since = time.perf_counter()
-        values = asdict(result)
-        said = f"{self.name}, epoch {result.epoch:g}: {values[self.metric]:.4f}; {self.config}"
-        print(said, file=sys.stderr, flush=True)  # this worker's log, which its page in the dashboard shows
-        return Report(
-            **values,
-            diverged=result.diverged,
-            parameters=self.parameters,
-            start_seconds=started - begun,
-            wait_seconds=waited,
-            state=training.state(self.lesson),
-        )
-
-    def describe(self) -> dict[str, Any]:
-        """Where this worker runs, and what its float32 results depend on."""
-        import torch
-
+    def describe(self, device: str, threads: int) -> dict[str, Any]:
+        """This process."""
         return {
             "node": platform.node(),
             "pid": os.getpid(),
             "cpu": cpu_model(),
-            "threads": torch.get_num_threads(),
-            "device": self.device.type,
-            "start_seconds": self.start_seconds,
-            "gpus": os.environ.get("CUDA_VISIBLE_DEVICES") if self.device.type == "cuda" else None,
+            "threads": threads,
+            "device": device,
+            "start_seconds": self.process_seconds,
+            "gpus": os.environ.get("CUDA_VISIBLE_DEVICES") if device == "cuda" else None,
         }
-
-    def stop(self) -> None:
-        """There is nothing to clear up; Tune calls it before it ends the process."""
 
     def __repr__(self) -> str:
         """How the Ray dashboard shows this worker."""

@@ -6,11 +6,12 @@ from itertools import accumulate
 import optuna
 
 from tune_app.experiment.history import Experiment, Trial
-from tune_app.experiment.record import Entry, read_entries
+from tune_app.experiment.record import read_entries
 from tune_app.output import times
 from tune_app.output.report import charts
 from tune_app.output.report.elements import Cell, Chart, Section, Table, legend, paragraph
 from tune_app.output.report.study import EPOCHS, seconds_to_best, study_of_last
+from tune_app.task.result import Result
 
 FEWEST_FOR_IMPORTANCE = 20
 """Trials; of fewer, importances are noise."""
@@ -34,7 +35,7 @@ def optimisation_history(experiment: Experiment) -> Section | None:
     trials = with_results(experiment)
     if not trials:
         return None
-    values = [trial.best[metric] for trial in trials if trial.best]
+    values = [trial.best.valid[metric] for trial in trials if trial.best]
     best_so_far = accumulate(values, min if experiment.history.spec.settings.mode == "min" else max)
     rows = list(zip((trial.number for trial in trials), values, best_so_far, strict=True))
     numbers = Table(("trial", f"best {name}", "best so far"), rows)
@@ -51,7 +52,7 @@ def learning_curves(experiment: Experiment) -> Section | None:
         return None
     numbers = Table(
         ("trial", "epoch", name),
-        [(t.number, r["epoch"], r[metric]) for t in trials for r in t.results],
+        [(t.number, r.epoch, r.valid[metric]) for t in trials for r in t.results],
     )
     caption = "A line for each trial; a cross where one was stopped: touch it to read why."
     figure = charts.learning_curves(experiment, metric, name)
@@ -72,9 +73,9 @@ def rungs(experiment: Experiment) -> Section | None:
     for family, ladder in ladders.items():
         rows: list[tuple[Cell, ...]] = []
         for rung, results in ladder.items():
-            stopped = sum(r["decision"] == "stop" for r in results)
-            summary.append((family, rung, len(results), len(results) - stopped, stopped, results[-1]["cutoff"]))
-            rows += [(rung, r["trial"], r[metric], r["cutoff"], r["compared"], passed(r)) for r in results]
+            stopped = sum(r.decision == "stop" for r in results)
+            summary.append((family, rung, len(results), len(results) - stopped, stopped, results[-1].cutoff))
+            rows += [(rung, r.trial, r.valid[metric], r.cutoff, r.compared, passed(r)) for r in results]
         numbers = Table(("rung", "trial", name, "cutoff", "of trials", "outcome"), rows)
         caption = f"{family}: at each rung the trials from left to right as they reached it."
         shown.append(Chart(f"rungs-{family}", charts.rungs(ladder, metric, name), caption, numbers))
@@ -86,22 +87,22 @@ def rungs(experiment: Experiment) -> Section | None:
     return Section("Rungs", [paragraph(text), Table(columns, summary), *shown])
 
 
-def ladders_of(experiment: Experiment) -> dict[str, dict[float, list[Entry]]]:
+def ladders_of(experiment: Experiment) -> dict[str, dict[float, list[Result]]]:
     """By family and rung, lowest first, the results that reached it, in the record's order."""
-    found: dict[str, dict[float, list[Entry]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[str, dict[float, list[Result]]] = defaultdict(lambda: defaultdict(list))
     for trial in experiment.history.trials:
         for result in trial.results:
-            if result["rung"] is not None:
-                found[trial.family][result["rung"]].append(result)
+            if result.rung is not None:
+                found[trial.family][result.rung].append(result)
     return {
-        family: {rung: sorted(ladder[rung], key=lambda result: int(result["n"])) for rung in sorted(ladder)}
+        family: {rung: sorted(ladder[rung], key=lambda result: result.n) for rung in sorted(ladder)}
         for family, ladder in sorted(found.items())
     }
 
 
-def passed(result: Entry) -> str:
+def passed(result: Result) -> str:
     """What became of a trial at a rung."""
-    return "stopped" if result["decision"] == "stop" else "passed"
+    return "stopped" if result.decision == "stop" else "passed"
 
 
 def dimensions(study: optuna.Study) -> list[str]:
@@ -120,7 +121,7 @@ def parallel_coordinates(experiment: Experiment) -> Section | None:
     numbers = Table(
         ("trial", name, *names),
         [
-            (t.number, t.results[-1][metric], *(value_of(experiment, t, dimension) for dimension in names))
+            (t.number, t.results[-1].valid[metric], *(value_of(experiment, t, dimension) for dimension in names))
             for t in trials
         ],
     )
@@ -168,7 +169,7 @@ def slices(experiment: Experiment) -> Section | None:
     shown = []
     for dimension in dimensions(study):
         having = [(t, value_of(experiment, t, dimension)) for t in trials]
-        rows = [(t.number, value, t.results[-1][metric]) for t, value in having if value is not None]
+        rows = [(t.number, value, t.results[-1].valid[metric]) for t, value in having if value is not None]
         figure = charts.slice_of(study, dimension, name)
         caption = f"{len(rows)} trials by their last results; the darker, the later."
         shown.append(Chart(f"slice-{dimension}", figure, caption, Table(("trial", dimension, name), rows)))
@@ -185,7 +186,7 @@ def best_against_time(experiment: Experiment) -> Section | None:
     front = set(zip(figure.data[1].x, figure.data[1].y, strict=True))
     rows = []
     for trial in trials:
-        point = (seconds_to_best(trial), trial.best[metric] if trial.best else None)
+        point = (seconds_to_best(trial), trial.best.valid[metric] if trial.best else None)
         rows.append((trial.number, *point, "front" if point in front else ""))
     numbers = Table(("trial", "seconds of training", name, "Pareto"), rows)
     caption = "Nothing was both better and quicker than a trial of the front."

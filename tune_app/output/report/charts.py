@@ -18,7 +18,6 @@ from tune_app.experiment.history import (
     Experiment,
     Trial,
 )
-from tune_app.experiment.record import Entry
 from tune_app.output.report.study import study_of_best, study_of_cost, study_of_last
 from tune_app.output.times import (
     ASKING,
@@ -32,6 +31,7 @@ from tune_app.output.times import (
     WRITING,
     Account,
 )
+from tune_app.task.result import Result
 
 INK, QUIET, LINES, PAPER = "#26323c", "#6b7884", "#e3e8ec", "#ffffff"
 BLUE, GREY, RED, ORANGE = "#2f6f9f", "#b4bec7", "#c0392b", "#d9822b"
@@ -105,7 +105,7 @@ def optimisation_history(experiment: Experiment, metric: str) -> go.Figure:
 def learning_curves(experiment: Experiment, metric: str, name: str) -> go.Figure:
     """The metric by epoch, a line for each trial; crosses where trials were stopped."""
     history = experiment.history
-    best = history.best["trial"] if history.best else None
+    best = history.best.trial if history.best else None
     figure = go.Figure()
     for state in (INTERRUPTED, PENDING, RUNNING, FAILED, STOPPED, COMPLETED):
         trials = [
@@ -119,7 +119,7 @@ def learning_curves(experiment: Experiment, metric: str, name: str) -> go.Figure
     figure.add_trace(
         go.Scatter(
             x=[t.epoch for t in stopped],
-            y=[t.results[-1][metric] for t in stopped],
+            y=[t.results[-1].valid[metric] for t in stopped],
             text=[f"trial {t.number}: {escape(t.reason or '')}" for t in stopped],
             mode="markers",
             name="stop",
@@ -133,12 +133,12 @@ def learning_curves(experiment: Experiment, metric: str, name: str) -> go.Figure
 def curves(trials: Sequence[Trial], metric: str, name: str, line: dict[str, object]) -> go.Scatter:
     """The learning curves of some trials as one trace."""
 
-    def joined(of: Callable[[Trial, Entry], float]) -> list[float | None]:
+    def joined(of: Callable[[Trial, Result], float]) -> list[float | None]:
         return [value for t in trials for value in [*(of(t, r) for r in t.results), *GAP]][:-1]
 
     return go.Scatter(
-        x=joined(lambda _, result: result["epoch"]),
-        y=joined(lambda _, result: result[metric]),
+        x=joined(lambda _, result: result.epoch),
+        y=joined(lambda _, result: result.valid[metric]),
         customdata=joined(lambda trial, _: trial.number),
         mode="lines",
         name=name,
@@ -147,7 +147,7 @@ def curves(trials: Sequence[Trial], metric: str, name: str, line: dict[str, obje
     )
 
 
-def rungs(at_rungs: dict[float, list[Entry]], metric: str, name: str) -> go.Figure:
+def rungs(at_rungs: dict[float, list[Result]], metric: str, name: str) -> go.Figure:
     """For each rung the results that reached it, in their order, beside the cutoff that each met.
 
     at_rungs: the results by rung in epochs, in the record's order.
@@ -157,14 +157,14 @@ def rungs(at_rungs: dict[float, list[Entry]], metric: str, name: str) -> go.Figu
         for at, results in enumerate(at_rungs.values())
     ]
     everyone = [pair for at_rung in placed for pair in at_rung]
-    passed = [pair for pair in everyone if pair[1]["decision"] != "stop"]
-    stopped = [pair for pair in everyone if pair[1]["decision"] == "stop"]
+    passed = [pair for pair in everyone if pair[1].decision != "stop"]
+    stopped = [pair for pair in everyone if pair[1].decision == "stop"]
 
-    def points(of: Sequence[tuple[float, Entry]], name: str, marker: dict[str, object]) -> go.Scatter:
+    def points(of: Sequence[tuple[float, Result]], name: str, marker: dict[str, object]) -> go.Scatter:
         return go.Scatter(
             x=[x for x, _ in of],
-            y=[result[metric] for _, result in of],
-            customdata=[result["trial"] for _, result in of],
+            y=[result.valid[metric] for _, result in of],
+            customdata=[result.trial for _, result in of],
             mode="markers",
             name=name,
             marker={"size": 7, **marker},
@@ -175,7 +175,7 @@ def rungs(at_rungs: dict[float, list[Entry]], metric: str, name: str) -> go.Figu
         [
             go.Scatter(
                 x=[x for at_rung in placed for x in [*(x for x, _ in at_rung), *GAP]],
-                y=[y for at_rung in placed for y in [*(result["cutoff"] for _, result in at_rung), *GAP]],
+                y=[y for at_rung in placed for y in [*(result.cutoff for _, result in at_rung), *GAP]],
                 mode="lines",
                 name="cutoff",
                 line={"color": ORANGE, "width": 1.5},

@@ -52,17 +52,17 @@ def answer(experiment: Experiment) -> Section:
         return Section("Answer", [paragraph("There is no result yet.", "lead"), paragraph(search)])
     confirmed = load_confirmation(experiment)
     winner, mean = (confirmed.winner, confirmed.findings.measured.mean) if confirmed else (None, None)
-    trial = experiment.trial(best["trial"])
-    before = [result for result in trial.results if result["k"] <= best["k"]]
-    took = sum(result["train_seconds"] + result["valid_seconds"] for result in before)
+    trial = experiment.trial(best.trial)
+    before = [result for result in trial.results if result.k <= best.k]
+    took = sum(result.train_seconds + result.valid_seconds for result in before)
     metric = history.metric
     beside = "".join(
         f" {other.words} {other.value(best):.4f},"
         for other in METRICS.values()
-        if other is not metric and other.name in best
+        if other is not metric and other.name in best.valid
     )
     claimed = (
-        f"Trial {trial.number} at epoch {best['epoch']:g},{beside} {best['parameters']} parameters;"
+        f"Trial {trial.number} at epoch {best.epoch:g},{beside} {best.parameters} parameters;"
         f" {took:.1f} s of training and validating led to it."
     )
     if confirmed and winner and mean is not None:
@@ -104,7 +104,7 @@ def trial_row(experiment: Experiment, trial: Trial) -> tuple[str | int | float |
     return (
         trial.number,
         experiment.history.metric.value(trial.best) if trial.best else None,
-        trial.best["epoch"] if trial.best else None,
+        trial.best.epoch if trial.best else None,
         trial.epoch,
         experiment.trial_state(trial),
         config_words(trial.config),

@@ -12,8 +12,8 @@ from optuna.trial import TrialState, create_trial
 
 from tune_app.experiment.distribution import distribution
 from tune_app.experiment.history import Experiment, Trial
-from tune_app.experiment.record import Entry
 from tune_app.task.levels import Value
+from tune_app.task.result import Result
 
 EPOCHS = "epochs"
 
@@ -21,13 +21,13 @@ EPOCHS = "epochs"
 def study_of_last(experiment: Experiment) -> optuna.Study:
     """The value of a trial is its last: what its config and `epochs` led to."""
     settings = experiment.history.spec.settings
-    return study(experiment, lambda trial: [trial.results[-1][settings.metric]], [settings.mode])
+    return study(experiment, lambda trial: [trial.results[-1].valid[settings.metric]], [settings.mode])
 
 
 def study_of_best(experiment: Experiment) -> optuna.Study:
     """The value of a trial is its best."""
     settings = experiment.history.spec.settings
-    return study(experiment, lambda trial: [best_of(trial)[settings.metric]], [settings.mode])
+    return study(experiment, lambda trial: [best_of(trial).valid[settings.metric]], [settings.mode])
 
 
 def study_of_cost(experiment: Experiment) -> optuna.Study:
@@ -35,17 +35,17 @@ def study_of_cost(experiment: Experiment) -> optuna.Study:
     settings = experiment.history.spec.settings
     return study(
         experiment,
-        lambda trial: [best_of(trial)[settings.metric], seconds_to_best(trial)],
+        lambda trial: [best_of(trial).valid[settings.metric], seconds_to_best(trial)],
         [settings.mode, "min"],
     )
 
 
 def seconds_to_best(trial: Trial) -> float:
     """The seconds of training up to a trial's best result."""
-    return sum(float(r["train_seconds"]) for r in trial.results if r["k"] <= best_of(trial)["k"])
+    return sum(r.train_seconds for r in trial.results if r.k <= best_of(trial).k)
 
 
-def best_of(trial: Trial) -> Entry:
+def best_of(trial: Trial) -> Result:
     """The best result of a trial that has one."""
     assert trial.best is not None
     return trial.best

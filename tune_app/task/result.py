@@ -1,0 +1,76 @@
+"""What a trial reports: one value from the worker to the report."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Self
+
+from tune_app.task.metric import METRICS
+
+
+@dataclass(frozen=True)
+class Result:
+    """One result of a trial, and what became of it. The record has it field by field.
+
+    The training fills in the first fields, the worker those after `parameters`, the driver those after `trial`.
+    Durations are in seconds.
+    """
+
+    k: int
+    """The number of the result within its trial, from 1."""
+    epoch: float
+    """How far the trial was trained."""
+    valid: Mapping[str, float]
+    """Each metric on the valid images, by its name."""
+    train_loss: float
+    """The mean over the `images` that were trained on since the result before."""
+    images: int
+    train_seconds: float
+    valid_seconds: float
+    parameters: int
+    """How many numbers the training changes."""
+    start_seconds: float = 0.0
+    """Getting data and model ready, at the first result of an attempt."""
+    wait_seconds: float = 0.0
+    """How long the worker waited since its last result."""
+    trial: int = 0
+    attempt: int = 0
+    state: str = ""
+    """The SHA-256 of the training state."""
+    decision: Literal["continue", "stop"] = "continue"
+    rung: float | None = None
+    """The rung in epochs that was reached, if one was."""
+    cutoff: float | None = None
+    """What the rung asked for; None for the first that reached it."""
+    compared: int = 0
+    """How many trials of the family had reached the rung before."""
+    decide_seconds: float = 0.0
+    write_seconds: float = 0.0
+    tune_seconds: float = 0.0
+    n: int = 0
+    """The number of its entry in the record."""
+    time: float = 0.0
+    """When it was written, since 1970."""
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a value is no longer a finite number: no further step will mend that."""
+        return not all(map(math.isfinite, (self.train_loss, *self.valid.values())))
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """Its fields by name, without those that every entry of a record has."""
+        return {name: value for name, value in vars(self).items() if name not in ("n", "time")}
+
+    @classmethod
+    def read(cls, entry: Mapping[str, Any]) -> Self:
+        """The result of a record's entry; up to format 2, metrics stand among the other fields.
+
+        Raises `KeyError` and `TypeError` where a field is missing.
+        """
+        found = {name: entry[name] for name in NAMES & entry.keys()}
+        found.setdefault("valid", {name: entry[name] for name in METRICS if name in entry})
+        return cls(**found)
+
+
+NAMES = {field.name for field in fields(Result)}
