@@ -6,6 +6,7 @@ recorded before they are acted on, and a confirmation that was interrupted goes 
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -19,114 +20,45 @@ from tune_app.driver import (
     require_same_versions,
     search_on_cluster,
 )
-from tune_app.engine.asha import Decision
+from tune_app.engine.race import Race
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
-from tune_app.experiment.findings import Confirmation, Findings, Seeds, candidates_of, confirming
-from tune_app.experiment.history import Experiment, Trial
+from tune_app.experiment.findings import Confirmation, Findings, candidates_of, confirming
+from tune_app.experiment.history import Experiment
 from tune_app.experiment.race import ROUNDS
-from tune_app.experiment.spec import Candidate, Confirming, Spec
+from tune_app.experiment.spec import Confirming, Spec
 from tune_app.experiment.states import digest, read_state
 from tune_app.machine import versions
 from tune_app.storage.load import confirmations, load_confirmation
 from tune_app.storage.location import searched_here
-from tune_app.task.result import Result
 
 
-class ConfirmationSearch(Search):
-    """A search whose trials are the runs of a confirmation."""
+def try_on_test_images(search: Search, source: str | Path | None) -> None:
+    """Try the weights of the seed with the median value on the test images, if there are any, once.
 
-    source: str | None = None
-    """Where the test images are, as `sources.load` takes it."""
+    source: where they are, as `sources.load` takes it.
+    """
+    from tune_app.task.training import evaluate
+    from tune_app.task.tutorial import sources
 
-    @property
-    def findings(self) -> Findings:
-        """What the runs say so far."""
-        return Findings(self.history)
-
-    @property
-    def num_trials(self) -> int:
-        """The runs so far and those that there may still be."""
-        findings = self.findings
-        left = confirming(self.spec).seeds - len(findings.measured.runs)
-        for runs, standing in zip(findings.runs, findings.standings, strict=True):
-            if standing.state == "racing":
-                left += ROUNDS - len(runs)
-        return len(self.history.trials) + left
-
-    @property
-    def all_begun(self) -> bool:
-        """Whether the race is decided and all runs that measure the winner have begun."""
-        return not self.waiting and self.findings.winner is not None and self.next_run() is None
-
-    @property
-    def ready(self) -> bool:
-        """Whether there is a run to begin: at the end of the race, its last runs are waited for."""
-        return bool(self.waiting) or self.next_run() is not None
-
-    def next_run(self) -> tuple[Candidate, int] | None:
-        """The next config and seed: of the earliest round that lacks one, then of those that measure the winner.
-
-        A round begins before the one before has been judged, so that no worker waits; a run too many is a run
-        that does not count.
-        """
-        findings, seeds = self.findings, Seeds.of(self.spec)
-        if findings.winner is not None:
-            left = seeds.measuring[len(findings.measured.runs) :]
-            return (findings.candidates[findings.winner], left[0]) if left else None
-        racing = [i for i, standing in enumerate(findings.standings) if standing.state == "racing"]
-        for number, seed in enumerate(seeds.rounds):
-            for i in racing:
-                if number not in findings.runs[i]:
-                    return findings.candidates[i], seed
-        return None
-
-    def ask(self) -> Trial:
-        """The next run."""
-        run = self.next_run()
-        assert run is not None  # it is `ready`
-        number = len(self.history.trials)
-        self.write("asked", trial=number, config=run[0].config, seed=run[1], ask_seconds=0.0)
-        return self.history.trials[number]
-
-    def epochs(self, trial: Trial) -> float:
-        """As far as the search chose."""
-        return next(c.epochs for c in confirming(self.spec).candidates if c.config == trial.config)
-
-    def decide(self, trial: Trial, result: Result) -> Decision:
-        """Nothing is stopped early."""
-        return Decision(stop=result.epoch >= self.epochs(trial))
-
-    def end(self, reason: str) -> None:
-        """Read the test images if everything else is done, once; then write why it ended."""
-        if reason == "completed" and self.history.tested is None:
-            self.test()
-        super().end(reason)
-
-    def test(self) -> None:
-        """Try the weights of the seed with the median value on the test images, if there are any."""
-        from tune_app.task.training import evaluate
-        from tune_app.task.tutorial import sources
-
-        median = self.findings.measured.median
-        images = sources.load_test(self.source) if median else None
-        if median is None or images is None:
-            return
-        last = median.results[-1]
-        state = read_state(self.paths, last)
-        losses, hits = evaluate(median.config, state, images)
-        self.write(
-            "tested",
-            trial=median.number,
-            images=len(images.x),
-            correct=int(hits.sum()),
-            loss=float(losses.mean(dtype=np.float64)),
-            loss_deviation=float(losses.std(ddof=min(1, len(losses) - 1), dtype=np.float64)),
-            data=images.digests,
-            state=digest(state),
-        )
-        for run in self.findings.measured.runs:
-            self.states.keep_only(run.number, (self.kept(run.number),))
+    measured = Findings(search.history).measured
+    images = sources.load_test(source) if measured.median and search.history.tested is None else None
+    if measured.median is None or images is None:
+        return
+    state = read_state(search.paths, measured.median.results[-1])
+    losses, hits = evaluate(measured.median.config, state, images)
+    search.write(
+        "tested",
+        trial=measured.median.number,
+        images=len(images.x),
+        correct=int(hits.sum()),
+        loss=float(losses.mean(dtype=np.float64)),
+        loss_deviation=float(losses.std(ddof=min(1, len(losses) - 1), dtype=np.float64)),
+        data=images.digests,
+        state=digest(state),
+    )
+    for run in measured.runs:
+        search.states.keep_only(run.number, (search.kept(run.number),))
 
 
 def confirm(
@@ -175,11 +107,13 @@ def confirm(
         spec = spec_of(history.spec, Confirming(number=number, candidates=candidates, seeds=seeds))
 
         def make() -> Search:
-            search = ConfirmationSearch.resume(at) if at.record.exists() else ConfirmationSearch.create(spec, at)
-            search.source = None if source is None else str(source)
-            return search
+            begun = at.record.exists()
+            return Search.resume(at, strategy=Race) if begun else Search.create(spec, at, strategy=Race)
 
-        runs = search_on_cluster(make, spec, at, data, where, announce, show)
+        def test(search: Search) -> None:
+            try_on_test_images(search, source)
+
+        runs = search_on_cluster(make, spec, at, data, where, announce, show, test)
     confirmation = load_confirmation(experiment)
     assert confirmation is not None
     return replace(confirmation, experiment=runs)

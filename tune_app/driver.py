@@ -238,8 +238,12 @@ def search_on_cluster(
     where: Where,
     announce: Callable[[str], None],
     show: Show,
+    completed: Callable[[Search], None] = lambda _search: None,
 ) -> Experiment:
-    """Start or join Ray and run what there is to do until all is done or a reason to end comes up."""
+    """Start or join Ray and run what there is to do until all is done or a reason to end comes up.
+
+    completed: called where all is done, before that is written.
+    """
     title, again = called(spec, at)
     labels = {"job_name": title, "space_digest": spec.digest}
     with mirrored(at, announce) as copying, cluster(where, labels) as connection:
@@ -270,6 +274,8 @@ def search_on_cluster(
                     dashboard.update(search.history)
 
                 ended_by = run_trials(search, data, each, reason, shown)
+                if ended_by is None:
+                    completed(search)
                 search.end(ended_by or "completed")
                 dashboard.update(search.history, last=True)
         finally:

@@ -11,11 +11,12 @@ from safetensors.numpy import save
 
 from tests.made_up import WORKER, ask_and_start, diverged, give, result_of, spec_of, tell
 from tune_app.cluster.connect import Where
-from tune_app.confirmation import ConfirmationSearch, confirm
+from tune_app.confirmation import confirm, try_on_test_images
 from tune_app.confirmation import spec_of as confirmation_spec
+from tune_app.engine.race import Race
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
-from tune_app.experiment.findings import Confirmation, Seeds, candidates_of
+from tune_app.experiment.findings import Confirmation, Findings, Seeds, candidates_of
 from tune_app.experiment.record import read_entries
 from tune_app.experiment.spec import Confirming, Paths
 from tune_app.output.confirmation import answer
@@ -53,12 +54,12 @@ def by_lr(config: dict[str, Any], seed: int) -> float:
     return 0.9 + zlib.crc32(str(config["lr"]).encode()) % 100 / 2000 + seed % 100 / 100_000
 
 
-def begin(at: Paths, top: int = 3, seeds: int = 4, number: int = 1) -> ConfirmationSearch:
+def begin(at: Paths, top: int = 3, seeds: int = 4, number: int = 1) -> Search:
     history = load_experiment("x", at.root.parent).history
     spec = confirmation_spec(
         history.spec, Confirming(number=number, candidates=candidates_of(history, top), seeds=seeds)
     )
-    search = ConfirmationSearch.create(spec, at.confirmation(number))
+    search = Search.create(spec, at.confirmation(number), Race)
     search.begin()
     return search
 
@@ -69,7 +70,7 @@ ALWAYS_7 = save(
 """The state of a model that sees a 7 in every image."""
 
 
-def play(search: ConfirmationSearch, value: Value = by_lr, most: int | None = None) -> None:
+def play(search: Search, value: Value = by_lr, most: int | None = None) -> None:
     """Run what there is to run, one after the other, at most so many."""
     while not search.all_begun and most != 0:
         assert search.ready
@@ -92,8 +93,9 @@ def read(at: Paths) -> Confirmation:
     return confirmation
 
 
-def finish(search: ConfirmationSearch, value: Value = by_lr) -> None:
+def finish(search: Search, value: Value = by_lr, source: Path | None = None) -> None:
     play(search, value)
+    try_on_test_images(search, source)
     search.end("completed")
     search.close()
 
@@ -163,7 +165,7 @@ def test_the_test_images_are_read_after_everything_else_and_once(
     search.end("interrupted")
     assert reads == []
     search.close()
-    search = ConfirmationSearch.resume(at.confirmation(1))
+    search = Search.resume(at.confirmation(1), strategy=Race)
     search.begin()
     finish(search)
     assert reads == [len(search.history.trials)]
@@ -190,7 +192,7 @@ def test_an_interrupted_confirmation_ends_as_an_uninterrupted_one(at: Paths, tmp
     for _ in range(40):
         play(search, by_lr_of_confirmation_2, most=1)
         search.close()
-        search = ConfirmationSearch.resume(at.confirmation(3))
+        search = Search.resume(at.confirmation(3), strategy=Race)
         search.begin()
     finish(search, by_lr_of_confirmation_2)
     assert [t.config for t in search.history.trials] == [config for config, _ in whole]
@@ -256,8 +258,7 @@ def test_a_worker_may_begin_a_round_before_the_one_before_is_judged_but_never_me
 
 def test_data_without_test_images_are_confirmed_without_a_test(at: Paths, small_data: Path) -> None:
     search = begin(at, top=1)
-    search.source = str(small_data)
-    finish(search)
+    finish(search, source=small_data)
     assert read(at).tested is None
     assert "The data have no test images, so nothing was tested." in answer(read(at))
 
@@ -290,7 +291,7 @@ def test_an_experiment_that_is_being_confirmed_is_not_removed(at: Paths) -> None
 
 def test_a_run_of_a_round_after_a_config_was_out_counts_for_nothing(at: Paths) -> None:
     search = begin(at, top=2, seeds=2)
-    better, worse = search.findings.candidates
+    better, worse = Findings(search.history).candidates
 
     def value(config: dict[str, Any], seed: int) -> float:
         return (0.95 if config == better.config else 0.80) + seed % 100 / 100_000
@@ -304,7 +305,7 @@ def test_a_run_of_a_round_after_a_config_was_out_counts_for_nothing(at: Paths) -
         for k in range(1, int(attempt.epochs) + 1):
             result = result_of(k, value(attempt.trial.config, attempt.trial.seed) - 0.1 * (attempt is not last))
             tell(search, attempt.trial.number, result)
-    findings = search.findings
+    findings = Findings(search.history)
     assert [standing.state for standing in findings.standings] == ["tie", "out"]
     counted = [run.results[-1].valid["valid_accuracy"] for run in list(findings.runs[1].values())[:3]]
     assert len(findings.runs[1]) == 4 and worse.config == findings.runs[1][3].config

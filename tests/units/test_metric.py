@@ -21,10 +21,10 @@ import tune_app.output
 from tests.made_up import WORKER, ask_and_start, result_of, spec_of, tell
 from tune_app.bundle.export import export_best
 from tune_app.cli import main
-from tune_app.confirmation import ConfirmationSearch
 from tune_app.confirmation import spec_of as confirmation_spec
+from tune_app.engine.race import Race
 from tune_app.engine.search import Search
-from tune_app.experiment.findings import Confirmation, candidates_of
+from tune_app.experiment.findings import Confirmation, Findings, candidates_of
 from tune_app.experiment.history import Experiment
 from tune_app.experiment.record import encode, read_entries
 from tune_app.experiment.spec import Confirming, Paths
@@ -70,7 +70,7 @@ def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     search.close()
     history = load_experiment("ml", tmp_path / "experiments").history
     what = Confirming(number=1, candidates=candidates_of(history, 2), seeds=5)
-    runs = ConfirmationSearch.create(confirmation_spec(history.spec, what), at.confirmation(1))
+    runs = Search.create(confirmation_spec(history.spec, what), at.confirmation(1), Race)
     runs.begin()
     while not runs.all_begun:
         run = runs.next_attempt()
@@ -78,7 +78,7 @@ def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
         luck = len(runs.history.trials) % 7 / 100
         for k in range(1, int(run.epochs) + 1):
             report(runs, run.trial.number, k, 0.32 + luck + float(run.trial.config["lr"]))
-    median = runs.findings.measured.median
+    median = Findings(runs.history).measured.median
     assert median
     runs.write("tested", trial=median.number, images=100, correct=7, loss=0.41, loss_deviation=0.5, data=["", ""])
     runs.write("search", event="ended", reason="completed")

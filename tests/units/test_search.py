@@ -14,6 +14,7 @@ from tests.end_to_end.invariants import outcome
 from tests.made_up import WORKER, ask_and_start, diverged, give, give_one, result_of, spec_of, tell
 from tune_app.engine.search import OUT_OF_MEMORY, Search
 from tune_app.engine.stopwatch import Stopwatch
+from tune_app.engine.strategy import Sampled
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import replay
 from tune_app.experiment.record import RecordWriter, read_entries
@@ -76,8 +77,10 @@ def test_the_record_tells_what_the_driver_spent_its_time_on(
     now = [0.0]
     monkeypatch.setattr("tune_app.engine.stopwatch.time.perf_counter", lambda: now[0])
     search.stopwatch = Stopwatch()
-    ask, append = search.sampler.ask, search.record.append
-    monkeypatch.setattr(search.sampler, "ask", lambda number: (now.insert(0, now[0] + 5), ask(number))[1])
+    assert isinstance(search.strategy, Sampled)
+    sampler = search.strategy.sampler
+    ask, append = sampler.ask, search.record.append
+    monkeypatch.setattr(sampler, "ask", lambda number: (now.insert(0, now[0] + 5), ask(number))[1])
     monkeypatch.setattr(search.record, "append", lambda entry: (now.insert(0, now[0] + 1), append(entry))[1])
     number = ask_and_start(search)
     with search.stopwatch.on("tune"):

@@ -9,14 +9,14 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from tune_app.engine.asha import Decision, decide
-from tune_app.engine.sampler import Sampler
+from tune_app.engine.asha import Decision
 from tune_app.engine.stopwatch import Stopwatch
+from tune_app.engine.strategy import Sampled, Strategy
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import COMPLETED, FAILED, STOPPED, History, Trial, replay
 from tune_app.experiment.record import FORMAT, RecordWriter
@@ -52,8 +52,8 @@ class Attempt:
 class Search:
     """One search that is going on: its history in memory and its record on disk."""
 
-    def __init__(self, record: RecordWriter, history: History, paths: Paths) -> None:
-        self.record, self.history, self.paths = record, history, paths
+    def __init__(self, record: RecordWriter, history: History, paths: Paths, strategy: Strategy) -> None:
+        self.record, self.history, self.paths, self.strategy = record, history, paths, strategy
         self.spec = history.spec
         self.stopwatch = Stopwatch()
         self.broken: TuneAppError | None = None
@@ -62,29 +62,30 @@ class Search:
         self.killed: list[int] = []
         """The trials whose workers were killed for want of memory, each as often as that happened here."""
         self.states = States(paths)
-        self.sampler = Sampler(self.spec.search_space(), self.spec.settings, self.spec.enqueued)
-        for trial in history.trials:
-            self.sampler.adopt(trial.config)
-            if trial.ended:
-                self.sampler.tell(trial)
         self.waiting = [trial.number for trial in history.trials if not trial.ended]
         """Trials that were begun, to go on with before any other is begun."""
 
     @classmethod
-    def create(cls, spec: Spec, paths: Paths) -> Self:
+    def create(cls, spec: Spec, paths: Paths, strategy: Callable[[History], Strategy] = Sampled) -> Self:
         """Begin an experiment; `TuneAppError` if there is one of that name."""
         record = RecordWriter.create(paths.record)
         now = time.time()
         try:
             record.append({"kind": "created", "format": FORMAT, "time": now, "spec": spec.model_dump()})
-            return cls(record, History(spec, now), paths)
+            history = History(spec, now)
+            return cls(record, history, paths, strategy(history))
         except BaseException:
             record.close()
             shutil.rmtree(paths.root)
             raise
 
     @classmethod
-    def resume(cls, paths: Paths, extension: Mapping[str, object] | None = None) -> Self:
+    def resume(
+        cls,
+        paths: Paths,
+        extension: Mapping[str, object] | None = None,
+        strategy: Callable[[History], Strategy] = Sampled,
+    ) -> Self:
         """Go on with an experiment, with other settings where it is extended.
 
         Raises `TuneAppError` if its record is damaged or someone is searching it.
@@ -96,7 +97,7 @@ class Search:
                 require_larger(history.spec, extension)
                 what = {"event": "extended", "settings": dict(extension)}
                 history.apply(record.append({"kind": "search", "time": time.time(), **what}))
-            return cls(record, history, paths)
+            return cls(record, history, paths, strategy(history))
         except BaseException:
             record.close()
             raise
@@ -140,11 +141,7 @@ class Search:
     @property
     def num_trials(self) -> int:
         """How many trials there will be, at most."""
-        return len(self.sampler.grid) or self.spec.settings.num_samples
-
-    def epochs(self, _trial: Trial) -> float:
-        """Up to which epoch a trial is trained if nothing stops it."""
-        return self.spec.settings.max_epochs
+        return self.strategy.num_trials
 
     def kept(self, number: int) -> int | None:
         """The number of the result of a trial whose state is kept after its end."""
@@ -153,19 +150,19 @@ class Search:
 
     @property
     def ready(self) -> bool:
-        """Whether the next trial can be begun now, if there is one."""
-        return True
+        """Whether a trial can be begun, or gone on with, now."""
+        return bool(self.waiting) or self.strategy.ready
 
     @property
     def all_begun(self) -> bool:
         """Whether there is nothing to begin or to go on with."""
-        return not self.waiting and len(self.history.trials) >= self.num_trials
+        return not self.waiting and self.strategy.all_proposed
 
     def next_attempt(self) -> Attempt:
         """What to run next: a trial that was interrupted, from its last state, or a new one."""
         trial = self.history.trials[self.waiting.pop(0)] if self.waiting else self.ask()
         after, state = self.last_state(trial)
-        return Attempt(trial, len(trial.attempts) + trial.losses, self.epochs(trial), after, state)
+        return Attempt(trial, len(trial.attempts) + trial.losses, self.strategy.epochs(trial), after, state)
 
     def last_state(self, trial: Trial) -> tuple[int, bytes | None]:
         """The last result whose state is still there as it was kept; 0 where there is none."""
@@ -180,8 +177,7 @@ class Search:
         """The next trial: its config is in the record before anyone trains it."""
         number = len(self.history.trials)
         with self.stopwatch.on("ask"):
-            config = self.sampler.ask(number)
-        seed = self.spec.trial_seed(number)
+            config, seed = self.strategy.propose()
         self.write("asked", trial=number, config=config, seed=seed, **self.stopwatch.take("ask"))
         return self.history.trials[number]
 
@@ -196,12 +192,7 @@ class Search:
         trial = self.history.trials[number]
         if result.k <= len(trial.results):  # computed again from an earlier state: it has been judged
             return Decision(stop=False)
-        return self.decide(trial, result)
-
-    def decide(self, trial: Trial, result: Result) -> Decision:
-        """ASHA's decision at a new result."""
-        value = self.history.metric.value(result)
-        return decide(self.spec.settings, result.epoch, value, self.history.rungs.get(trial.family, {}))
+        return self.strategy.decide(trial, result)
 
     def add_result(self, number: int, result: Result, state: bytes, decision: Decision) -> None:
         """Keep the state and write the result with what was decided; write the end if it is one."""
@@ -243,7 +234,7 @@ class Search:
         """Write the end of a trial whose last result decided it."""
         if result.decision == "continue":
             return False
-        epochs = self.epochs(self.history.trials[result.trial])
+        epochs = self.strategy.epochs(self.history.trials[result.trial])
         if result.epoch >= epochs:
             at_most = epochs == self.spec.settings.max_epochs
             self.ended(result.trial, COMPLETED, "reached max_epochs" if at_most else f"reached epoch {epochs:g}")
@@ -293,7 +284,7 @@ class Search:
     def ended(self, number: int, state: str, reason: str, traceback: str | None = None) -> None:
         """Write the end of a trial."""
         self.write("ended", trial=number, state=state, reason=reason, traceback=traceback)
-        self.sampler.tell(self.history.trials[number])
+        self.strategy.ended(self.history.trials[number])
         with self.writing():
             self.states.keep_only(number, (self.kept(number),))
 
