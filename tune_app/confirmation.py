@@ -12,14 +12,7 @@ import numpy as np
 
 from tune_app.cluster.connect import Where
 from tune_app.cluster.signals import terminable
-from tune_app.driver import (
-    Show,
-    load_data_and_ray,
-    require_free,
-    require_same_data,
-    require_same_versions,
-    search_on_cluster,
-)
+from tune_app.driver import require_free, require_same_data, require_same_versions
 from tune_app.engine.race import Race
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
@@ -29,6 +22,7 @@ from tune_app.experiment.race import ROUNDS
 from tune_app.experiment.spec import Confirming, Spec
 from tune_app.experiment.states import digest, read_state
 from tune_app.machine import versions
+from tune_app.session import Show, carry_out, load_data
 from tune_app.storage.load import confirmations, load_confirmation
 from tune_app.storage.location import searched_here
 
@@ -102,7 +96,7 @@ def confirm(
     at = searched_here(experiment.paths).confirmation(number)
     with terminable():
         source = where.data or history.spec.data.source
-        data = load_data_and_ray(source, history.spec.settings, where)
+        data = load_data(source, history.spec.settings, where)
         require_same_data(experiment, data)
         spec = spec_of(history.spec, Confirming(number=number, candidates=candidates, seeds=seeds))
 
@@ -113,7 +107,7 @@ def confirm(
         def test(search: Search) -> None:
             try_on_test_images(search, source)
 
-        runs = search_on_cluster(make, spec, at, data, where, announce, show, test)
+        runs = carry_out(make, spec, at, data, where, announce, show, test)
     confirmation = load_confirmation(experiment)
     assert confirmation is not None
     return replace(confirmation, experiment=runs)

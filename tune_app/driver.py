@@ -1,30 +1,23 @@
-"""One search from start to end: load MNIST, start Ray, let Tune run the trials, write down how it ended."""
+"""Begin a search, go on with one, or extend it: what must hold before any of these, and then `carry_out`."""
 
-import math
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tune_app.cluster.connect import Where, cluster, import_ray, watched
-from tune_app.cluster.dashboard import RayDashboard
-from tune_app.cluster.resources import share_of_cpus, wait_for_resources
-from tune_app.cluster.signals import interruptible, terminable
+from tune_app.cluster.connect import Where
+from tune_app.cluster.signals import terminable
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
-from tune_app.experiment.history import FAILED, FINISHED, Experiment, History
+from tune_app.experiment.history import FAILED, FINISHED, Experiment
 from tune_app.experiment.record import refuse_existing
-from tune_app.experiment.settings import Settings, check_settings
+from tune_app.experiment.settings import check_settings
 from tune_app.experiment.space import SpaceSource
 from tune_app.experiment.spec import DataSource, Paths, Spec
 from tune_app.machine import versions
-from tune_app.storage.load import load_experiment
+from tune_app.session import Show, carry_out, load_data
 from tune_app.storage.location import searched_here
 from tune_app.storage.mirror import refuse_existing_copy
-from tune_app.storage.mirroring import mirrored
 from tune_app.task.levels import TUTORIAL_CONFIG, Config
-from tune_app.task.metric import METRICS
 
 if TYPE_CHECKING:
     from tune_app.task.tutorial.mnist import Mnist
@@ -33,9 +26,6 @@ DECISIVE = ("python", "torch", "optuna", "numpy")
 """Versions on which a search's configs and numbers depend."""
 
 BUDGETS = ("num_samples", "time_budget")
-
-Show = Callable[[History, int], None]
-"""Called after every event with what happened so far and the number of trials that the search will have."""
 
 
 def run(
@@ -54,7 +44,7 @@ def run(
     refuse_existing_copy(paths)
     refuse_existing(paths.root)
     with terminable():
-        data = load_data_and_ray(where.data, source.settings, where)
+        data = load_data(where.data, source.settings, where)
         check_classes(data, where.data, announce)
         images = DataSource(
             source=None if where.data is None else str(where.data),
@@ -71,7 +61,7 @@ def run(
             enqueued=tuple(enqueued),
         )
         check_batches(source, spec)
-        return search_on_cluster(lambda: Search.create(spec, paths), spec, paths, data, where, announce, show)
+        return carry_out(lambda: Search.create(spec, paths), spec, paths, data, where, announce, show)
 
 
 def resume(experiment: Experiment, where: Where, announce: Callable[[str], None], show: Show) -> Experiment:
@@ -146,9 +136,9 @@ def go_on(
     spec, at = experiment.history.spec, searched_here(experiment.paths)
     require_same_versions(experiment, announce)
     with terminable():
-        data = load_data_and_ray(where.data or spec.data.source, spec.settings, where)
+        data = load_data(where.data or spec.data.source, spec.settings, where)
         require_same_data(experiment, data)
-        return search_on_cluster(lambda: Search.resume(at, extension), spec, at, data, where, announce, show)
+        return carry_out(lambda: Search.resume(at, extension), spec, at, data, where, announce, show)
 
 
 def require_same_versions(experiment: Experiment, announce: Callable[[str], None]) -> None:
@@ -187,18 +177,6 @@ def require_same(source: SpaceSource, enqueued: Sequence[Config], experiment: Ex
         raise TuneAppError(f"{experiment.name}: began with another space or settings: {'; '.join(changed)}")
 
 
-def load_data_and_ray(source: str | Path | None, settings: Settings, where: Where) -> "Mnist":
-    """Load the images and import Ray, after a look at whether a trial fits on this machine at all."""
-    if where.address is None:
-        share_of_cpus(settings)
-    from tune_app.task.tutorial import sources
-
-    # One after the other: read beside the import, pyarrow crashes now and then.
-    data = sources.load(source)
-    import_ray()
-    return data
-
-
 def check_classes(data: "Mnist", source: str | Path | None, announce: Callable[[str], None]) -> None:
     """Raise `TuneAppError` where train or valid lacks a class, as images sorted by label do; say where one is rare.
 
@@ -228,72 +206,6 @@ def check_batches(source: SpaceSource, spec: Spec) -> int:
             f" {source.settings.results_per_epoch} results per epoch allow at most {most}"
         )
     return int(largest)
-
-
-def search_on_cluster(
-    make_search: Callable[[], Search],
-    spec: Spec,
-    at: Paths,
-    data: "Mnist",
-    where: Where,
-    announce: Callable[[str], None],
-    show: Show,
-    completed: Callable[[Search], None] = lambda _search: None,
-) -> Experiment:
-    """Start or join Ray and run what there is to do until all is done or a reason to end comes up.
-
-    completed: called where all is done, before that is written.
-    """
-    title, again = called(spec, at)
-    labels = {"job_name": title, "space_digest": spec.digest}
-    with mirrored(at, announce) as copying, cluster(where, labels) as connection:
-        from tune_app.trials.bridge import run_trials
-
-        dashboard = RayDashboard(connection, title, METRICS[spec.settings.metric], announce)
-        each = wait_for_resources(where.wait_for_resources, spec.settings, announce)
-        search = make_search()
-        try:
-            settings = search.spec.settings  # extended, perhaps
-            with interruptible() as interrupted, watched(connection, again, copying.finish):
-                deadline = time.monotonic() + (settings.time_budget or math.inf)
-
-                def reason() -> str | None:
-                    best = search.history.best
-                    if interrupted.is_set() or copying.taken_over:
-                        return "interrupted"
-                    if best and settings.reaches_target(search.history.metric.value(best)):
-                        return "target"
-                    if search.hopeless:
-                        return "error"
-                    return "time budget" if time.monotonic() > deadline else None
-
-                search.begin()
-
-                def shown() -> None:
-                    show(search.history, search.num_trials)
-                    dashboard.update(search.history)
-
-                ended_by = run_trials(search, data, each, reason, shown)
-                if ended_by is None:
-                    completed(search)
-                search.end(ended_by or "completed")
-                dashboard.update(search.history, last=True)
-        finally:
-            search.close()
-        if where.keep_dashboard and ended_by != "interrupted":
-            dashboard.stay_open()
-    if copying.taken_over:
-        raise TuneAppError(copying.taken_over)
-    experiment = load_experiment(at.root.name, at.root.parent)
-    return replace(experiment, not_copied=copying.missing)
-
-
-def called(spec: Spec, at: Paths) -> tuple[str, str]:
-    """How the dashboard shows what is running, and the command that goes on with it."""
-    if spec.confirming is None:
-        return at.root.name, f"tune-app resume {at.root.name}"
-    search = at.root.parent.name
-    return f"{search}: {at.root.name}", f"tune-app confirm {search}"
 
 
 def succeeded(experiment: Experiment) -> bool:

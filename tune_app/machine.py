@@ -6,6 +6,7 @@ import time
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from tune_app.version import VERSION
 
@@ -33,6 +34,22 @@ def cpu_model() -> str:
         return platform.processor() or platform.machine()
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.machine())
+
+
+def process(device: str, threads: int, start_seconds: float) -> dict[str, Any]:
+    """This process as the record knows a worker: where it runs, and what its float32 results depend on.
+
+    start_seconds: from its beginning until it could train.
+    """
+    return {
+        "node": platform.node(),
+        "pid": os.getpid(),
+        "cpu": cpu_model(),
+        "threads": threads,
+        "device": device,
+        "start_seconds": start_seconds,
+        "gpus": os.environ.get("CUDA_VISIBLE_DEVICES") if device == "cuda" else None,
+    }
 
 
 def seconds_running() -> float:

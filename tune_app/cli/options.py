@@ -83,12 +83,15 @@ def where_options(command: Callable[..., None]) -> Callable[..., None]:
         dashboard_host: str,
         wait_for_resources: float,
         verbose: bool,
+        in_process: bool,
         **others: Any,
     ) -> None:
         from tune_app.cluster.connect import Where
 
         if wait_for_resources and not address:
             raise click.UsageError("--wait-for-resources needs an --address: this machine gets no larger")
+        if in_process and (address or dashboard):
+            raise click.UsageError("--in-process does without Ray: allowed without --address and --dashboard")
         where = Where(
             data=data,
             address=address,
@@ -97,6 +100,7 @@ def where_options(command: Callable[..., None]) -> Callable[..., None]:
             dashboard_host=dashboard_host,
             wait_for_resources=wait_for_resources,
             verbose=verbose,
+            in_process=in_process,
         )
         command(where=where, **others)
 
@@ -123,6 +127,11 @@ WHERE = (
         default=0.0,
         metavar="SECONDS",
         help="Wait so long until the cluster has what a trial needs.",
+    ),
+    click.option(
+        "--in-process",
+        is_flag=True,
+        help="Without Ray: one trial after the other in this process, as for a debugger.",
     ),
     click.option("--verbose", is_flag=True, help="Print what Ray has to say, too."),
 )

@@ -65,7 +65,8 @@ class Where:
 
     data: as in `sources.load`. address: a running cluster, auto or HOST:PORT; None: a Ray of our own.
     keep_dashboard: leave the dashboard open after the search, until a signal. wait_for_resources: seconds that
-    the first trial may wait for a machine that has what it needs.
+    the first trial may wait for a machine that has what it needs. in_process: without Ray, one trial after the
+    other in this process.
     """
 
     data: str | Path | None = None
@@ -75,6 +76,7 @@ class Where:
     dashboard_host: str = LOOPBACK
     wait_for_resources: float = 0
     verbose: bool = False
+    in_process: bool = False
 
 
 @dataclass(frozen=True)

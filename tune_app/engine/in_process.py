@@ -1,38 +1,87 @@
 """A search in this process, without Ray: one trial after the other, as a test, a plan or a debugger wants it."""
 
-import os
-import platform
 import traceback
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from tune_app.engine.search import Attempt, Search
-from tune_app.machine import cpu_model
+from tune_app.errors import TuneAppError
+from tune_app.experiment.settings import Settings
+from tune_app.machine import process, seconds_running
 from tune_app.task.result import Result
+
+if TYPE_CHECKING:  # torch takes a second to import
+    from tune_app.task.tutorial.mnist import Mnist
 
 Train = Callable[[Attempt], Iterator[tuple[Result, bytes]]]
 """Trains an attempt at a trial, and gives one result after the other with the training state."""
 
 
-def run_in_process(search: Search, train: Train, reason: Callable[[], str | None] = lambda: None) -> str | None:
+def run_in_process(
+    search: Search,
+    train: Train,
+    reason: Callable[[], str | None] = lambda: None,
+    show: Callable[[], None] = lambda: None,
+    worker: dict[str, Any] | None = None,
+) -> str | None:
     """Run the trials of `search` until all have ended or there is a `reason` to end, which is returned.
 
-    An exception of `train` fails its trial, as one in a worker does.
+    An exception of `train` fails its trial, as one in a worker does. show: called at each result and end. worker:
+    what the record says of this process.
     """
-    worker = {"node": platform.node(), "pid": os.getpid(), "cpu": cpu_model(), "threads": 1, "device": "cpu"}
+    worker = worker or process("cpu", 1, 0.0)
     while not search.all_begun:
         attempt = search.next_attempt()
         number = attempt.trial.number
-        search.started(number, {**worker, "start_seconds": 0.0})
+        search.started(number, worker)
         try:
             for result, state in train(attempt):
                 decision = search.judge(number, result)
                 search.add_result(number, result, state, decision)
+                show()
                 if decision.stop:
                     break
                 if ended_by := reason():
                     return ended_by
+        except TuneAppError:
+            if search.broken:
+                raise
+            search.failed(number, traceback.format_exc())
         except Exception:
             search.failed(number, traceback.format_exc())
+        show()
         if ended_by := reason():
             return ended_by
     return None
+
+
+def train_in_process(
+    search: Search, data: "Mnist", reason: Callable[[], str | None], show: Callable[[], None]
+) -> str | None:
+    """Run the trials of `search` on these images, with a trial's threads, on the GPU if there is one to use.
+
+    Returns the reason to end, or None. Raises `TuneAppError` for a GPU that torch cannot use.
+    """
+    import torch
+
+    from tune_app.task import training
+
+    settings = search.spec.settings
+    device = torch.device(device_of(settings, torch.cuda.is_available()))
+    threads = max(1, int(settings.cpus_per_trial))
+    torch.set_num_threads(threads)
+
+    def train(attempt: Attempt) -> Iterator[tuple[Result, bytes]]:
+        trial, per_epoch = attempt.trial, settings.results_per_epoch
+        yield from training.train(
+            trial.config, data, trial.seed, device, attempt.epochs, per_epoch, attempt.after, attempt.state
+        )
+
+    return run_in_process(search, train, reason, show, process(device.type, threads, seconds_running()))
+
+
+def device_of(settings: Settings, usable: bool) -> str:
+    """The device that a search asks for, where a GPU is `usable` or not."""
+    if not usable and settings.gpus_per_trial not in ("auto", 0):
+        raise TuneAppError(f"--gpus-per-trial is {settings.gpus_per_trial}, allowed: 0, torch can use no GPU here")
+    return "cuda" if usable and settings.gpus_per_trial != 0 else "cpu"

@@ -8,6 +8,7 @@ training that goes on from a kept state gives the results it would have given.
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
 
@@ -126,6 +127,30 @@ def fit(lesson: Lesson, max_epochs: float, results_per_epoch: int, after: int = 
             valid_seconds=time.perf_counter() - trained,
             parameters=count_parameters(lesson),
         )
+
+
+def train(
+    config: Config,
+    mnist: Mnist,
+    seed: int,
+    device: torch.device,
+    max_epochs: float,
+    results_per_epoch: int,
+    after: int = 0,
+    saved: bytes | None = None,
+) -> Iterator[tuple[Result, bytes]]:
+    """Train a config from scratch, or from the state `saved` at result `after`; each result with its state.
+
+    Raises `TuneAppError` where `fit` does.
+    """
+    begun = time.perf_counter()
+    lesson = prepare(config, mnist, seed, device)
+    if saved is not None:
+        load_state(lesson, saved)
+    start_seconds = time.perf_counter() - begun
+    for result in fit(lesson, max_epochs, results_per_epoch, after):
+        yield replace(result, start_seconds=start_seconds), state(lesson)
+        start_seconds = 0.0
 
 
 @torch.no_grad()

@@ -1,7 +1,5 @@
 """What runs in a worker: the tutorial's loop as a trainable of Ray Tune. One step is one message to the driver."""
 
-import os
-import platform
 import sys
 import time
 import traceback
@@ -13,7 +11,7 @@ import ray
 from ray.tune import Trainable
 
 from tune_app.errors import TuneAppError
-from tune_app.machine import cpu_model, seconds_running
+from tune_app.machine import process, seconds_running
 from tune_app.task.levels import Config, config_words
 from tune_app.task.result import Result
 
@@ -105,36 +103,22 @@ class TrialWorker(Trainable):
         device = torch.device("cuda" if work.gpu else "cpu")
         if self.process_seconds is None:  # with torch's import
             self.process_seconds, self.waiting_since = seconds_running(), time.perf_counter()
-        yield Started(self.describe(device.type, torch.get_num_threads()))
-        begun = time.perf_counter()
+        yield Started(process(device.type, torch.get_num_threads(), self.process_seconds))
+        wait_seconds = time.perf_counter() - self.waiting_since
         if work.gpu and not torch.cuda.is_available():
             raise TuneAppError("Ray offers a GPU that torch cannot use; allowed: --gpus-per-trial 0")
         if self.mnist is None:
             self.mnist = ray.get(work.data)
-        lesson = training.prepare(work.config, self.mnist, work.seed, device)
-        if work.state is not None:
-            training.load_state(lesson, ray.get(work.state))
-        start_seconds, wait_seconds = time.perf_counter() - begun, begun - self.waiting_since
+        saved = None if work.state is None else ray.get(work.state)
         words = config_words(work.config)
-        for result in training.fit(lesson, work.max_epochs, work.results_per_epoch, work.after):
+        for result, state in training.train(
+            work.config, self.mnist, work.seed, device, work.max_epochs, work.results_per_epoch, work.after, saved
+        ):
             said = f"trial {work.trial}, epoch {result.epoch:g}: {result.valid[work.metric]:.4f}; {words}"
             print(said, file=sys.stderr, flush=True)  # this worker's log, which its page in the dashboard shows
-            timed = replace(result, trial=work.trial, start_seconds=start_seconds, wait_seconds=wait_seconds)
             self.waiting_since = time.perf_counter()
-            yield Trained(timed, training.state(lesson))
-            start_seconds, wait_seconds = 0.0, time.perf_counter() - self.waiting_since
-
-    def describe(self, device: str, threads: int) -> dict[str, Any]:
-        """This process."""
-        return {
-            "node": platform.node(),
-            "pid": os.getpid(),
-            "cpu": cpu_model(),
-            "threads": threads,
-            "device": device,
-            "start_seconds": self.process_seconds,
-            "gpus": os.environ.get("CUDA_VISIBLE_DEVICES") if device == "cuda" else None,
-        }
+            yield Trained(replace(result, wait_seconds=wait_seconds), state)
+            wait_seconds = time.perf_counter() - self.waiting_since
 
     def __repr__(self) -> str:
         """How the Ray dashboard shows this worker."""
