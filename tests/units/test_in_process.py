@@ -1,18 +1,27 @@
 """A search without Ray, one trial after the other."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from tests.made_up import diverged, result_of, spec_of
 from tune_app.engine.in_process import run_in_process
 from tune_app.engine.search import Attempt, Search
+from tune_app.experiment.history import replay
+from tune_app.experiment.record import encode, read_entries
 from tune_app.experiment.spec import Paths
+from tune_app.machine import cpu_model
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
+from tune_app.task import training
+from tune_app.task.levels import LEVELS
 from tune_app.task.result import Result
+from tune_app.task.tutorial.mnist import Mnist
 
 
 @pytest.fixture
@@ -68,3 +77,45 @@ def test_a_reason_ends_it_and_a_resumption_goes_on_from_the_last_result(at: Path
     assert seen == [2, 0]
     history = load_experiment("x", at.root.parent).history
     assert [[result.k for result in trial.results] for trial in history.trials] == [[1, 2, 3]] * 2
+
+
+LEVELS_SPACE = {
+    "level": {"choice": list(LEVELS)},
+    "lr": {"loguniform": [0.05, 0.5]},
+    "bs": {"choice": [32, 50]},
+    "momentum": {"uniform": [0, 0.9], "when": {"level": list(LEVELS)[4:]}},
+}
+
+
+def test_the_thirteen_levels_find_what_they_found_before(at: Paths, small: Mnist, one_thread: None) -> None:
+    """The file holds one trial of each level of a search by version 0.2.0, before `Result` was a type."""
+    before = json.loads(Path(__file__).with_name("thirteen_levels.json").read_text())
+    search = begun(
+        at, space=LEVELS_SPACE, num_samples=29, max_epochs=2, results_per_epoch=2, seed=5, early_stopping=False
+    )
+
+    def train(attempt: Attempt) -> Iterator[tuple[Result, bytes]]:
+        trial = attempt.trial
+        if str(trial.number) in before["trials"]:
+            yield from training.train(trial.config, small, trial.seed, torch.device("cpu"), attempt.epochs, 2)
+        else:
+            yield result_of(4, 0.5, 2), b""
+
+    run_in_process(search, train)
+    search.close()
+    same = (before["cpu"], before["torch"]) == (cpu_model(), torch.__version__.split("+")[0])
+    assert {before["trials"][number]["config"]["level"] for number in before["trials"]} == set(LEVELS)
+    for number, then in before["trials"].items():
+        trial = search.history.trials[int(number)]
+        assert (trial.config, trial.seed) == (then["config"], then["seed"])
+        found = [[*result.valid.values(), result.train_loss] for result in trial.results]
+        assert found == (then["results"] if same else pytest.approx(np.array(then["results"]), abs=0.02)), number
+
+
+def test_an_experiment_of_the_format_before_is_read_as_if_written_now(at: Paths) -> None:
+    search = begun(at, num_samples=4, max_epochs=3)
+    run_in_process(search, by_number)
+    search.close()
+    entries = [{**entry, **entry.pop("valid", {})} for entry in read_entries(at.record)]
+    at.record.write_bytes(b"".join(map(encode, [{**entries[0], "format": 2}, *entries[1:]])))
+    assert replay(at.record) == search.history
