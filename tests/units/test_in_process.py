@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.made_up import diverged, result_of, spec_of
+from tests.made_up import diverged, result_of, spec_of, state_of
 from tune_app.engine.in_process import run_in_process
 from tune_app.engine.search import Attempt, Search
 from tune_app.experiment.history import replay
@@ -42,7 +42,7 @@ def by_number(attempt: Attempt) -> Iterator[tuple[Result, bytes]]:
         raise ValueError("broken")
     for k in range(attempt.after + 1, int(attempt.epochs) + 1):
         result = diverged(k) if number == 3 else result_of(k, 0.9 - number / 100)
-        yield result, b"state"
+        yield result, state_of(result)
 
 
 def test_every_trial_ends_as_it_would_in_a_worker(at: Paths) -> None:

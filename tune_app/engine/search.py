@@ -14,6 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+import safetensors.numpy
+from safetensors import SafetensorError
+
 from tune_app.engine.asha import Decision
 from tune_app.engine.stopwatch import Stopwatch
 from tune_app.engine.strategy import Sampled, Strategy
@@ -168,8 +171,10 @@ class Search:
         """The last result whose state is still there as it was kept; 0 where there is none."""
         for result in reversed(trial.results[-2:]):
             try:
-                return result.k, read_state(self.paths, result)
-            except TuneAppError:  # lost with the power: the one before will do, or the start
+                state = read_state(self.paths, result)
+                safetensors.numpy.load(state)
+                return result.k, state
+            except (TuneAppError, SafetensorError):  # lost with the power: the one before will do, or the start
                 continue
         return 0, None
 

@@ -4,6 +4,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -67,13 +68,15 @@ class Failed:
 class TrialWorker(Trainable):
     """One process that trains one config after the other, so that Python and torch start once.
 
-    Whatever may fail or hang happens in a step, and so belongs to a trial that has begun.
+    Whatever may fail happens in a step, and so belongs to a trial that has begun.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take the first attempt."""
+        with suppress(BaseException):  # a first step fails in the same way, and tells of it
+            from tune_app.task import training  # noqa: F401
         self.mnist: Mnist | None = None
-        self.process_seconds: float | None = None
+        self.process_seconds, self.waiting_since = seconds_running(), time.perf_counter()
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -101,8 +104,6 @@ class TrialWorker(Trainable):
 
         torch.set_num_threads(work.threads)
         device = torch.device("cuda" if work.gpu else "cpu")
-        if self.process_seconds is None:  # with torch's import
-            self.process_seconds, self.waiting_since = seconds_running(), time.perf_counter()
         yield Started(process(device.type, torch.get_num_threads(), self.process_seconds))
         wait_seconds = time.perf_counter() - self.waiting_since
         if work.gpu and not torch.cuda.is_available():
