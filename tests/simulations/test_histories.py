@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PosixPath
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -31,6 +32,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from safetensors.numpy import save
 
 from tests.end_to_end.invariants import check_decisions
 from tests.made_up import WORKER, spec_of
@@ -133,7 +135,7 @@ class Run:
 
 def state_of(seed: int, k: int) -> bytes:
     """A training state: what it is the state of."""
-    return f"{seed} {k}".encode()
+    return save({"model.seed_and_k": np.array([seed, k])})
 
 
 class Histories(RuleBasedStateMachine):
