@@ -20,7 +20,7 @@ from tune_app.experiment.findings import Confirmation, Findings, candidates_of, 
 from tune_app.experiment.history import Experiment
 from tune_app.experiment.race import ROUNDS
 from tune_app.experiment.spec import Confirming, Spec
-from tune_app.experiment.states import digest, read_state
+from tune_app.experiment.states import read_state, sha256
 from tune_app.machine import versions
 from tune_app.session import Show, carry_out, load_data
 from tune_app.storage.load import confirmations, load_confirmation
@@ -49,7 +49,7 @@ def try_on_test_images(search: Search, source: str | Path | None) -> None:
         loss=float(losses.mean(dtype=np.float64)),
         loss_deviation=float(losses.std(ddof=min(1, len(losses) - 1), dtype=np.float64)),
         data=images.digests,
-        state=digest(state),
+        state=sha256(state),
     )
     for run in measured.runs:
         search.states.keep_only(run.number, (search.kept(run.number),))

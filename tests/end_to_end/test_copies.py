@@ -30,7 +30,7 @@ from tune_app.storage.mirror import (
     download_state,
     kept_state,
     names,
-    write_manifest,
+    write_contents,
 )
 from tune_app.storage.mirroring import Copying, Mirror, mirrored, needed
 
@@ -343,7 +343,7 @@ def test_a_search_that_runs_elsewhere_is_not_removed(
     copy = copy_of(at)
     copier = mirror_of(at)
     copier.copy_all(last=False)
-    write_manifest(copy, copier.manifest.model_copy(update={"holder": OTHER}))
+    write_contents(copy, copier.manifest.model_copy(update={"holder": OTHER}))
     search.close()
     done = CliRunner().invoke(main, ["remove", "x", "--experiments-dir", copy.url.removesuffix("/x")])
     assert (done.exit_code, done.output) == (
@@ -395,7 +395,7 @@ def test_a_flipped_bit_in_the_copy_is_noticed_and_named(search: Search, at: Path
 def test_a_segment_that_is_shorter_than_it_should_be_is_noticed(bucket: Bucket, tmp_path: Path) -> None:
     segment = Segment(name=f"00000-{'0' * 16}", bytes=10)
     (bucket / "x" / "record").write(segment.name, b"short")
-    write_manifest(bucket / "x", Manifest(created=0.0, record=(segment,)))
+    write_contents(bucket / "x", Manifest(created=0.0, record=(segment,)))
     with pytest.raises(TuneAppError, match="a part of the record is missing"):
         download_record(bucket / "x", tmp_path / "record")
 

@@ -26,7 +26,7 @@ from tune_app.storage.bucket import Bucket
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 from tune_app.storage.mirror import (
-    read_manifest,
+    read_contents,
 )
 from tune_app.storage.mirroring import Mirror, mirrored
 
@@ -125,7 +125,7 @@ def test_a_killed_search_goes_on_on_another_machine_and_finds_what_an_uninterrup
 
 def silent(bucket: Bucket, seconds_alive: float = SECONDS_ALIVE) -> bool:
     """Whether nobody has said for long enough that they search x."""
-    seen = read_manifest(bucket / "x")
+    seen = read_contents(bucket / "x")
     return seen is not None and time.time() - seen.written > seconds_alive + 1
 
 
@@ -151,7 +151,7 @@ def test_an_interrupted_search_is_copied_to_its_end_and_goes_on_elsewhere_at_onc
 
 def searching(bucket: Bucket, pid: int) -> bool:
     """Whether that process says that it searches x."""
-    seen = read_manifest(bucket / "x")
+    seen = read_contents(bucket / "x")
     return seen is not None and seen.manifest.holder is not None and seen.manifest.holder.pid == pid
 
 
@@ -259,7 +259,7 @@ def test_a_server_that_goes_away_is_told_once_and_what_is_missing_and_where_in_t
         with mirrored(at, told.append) as copying:
             other = Search.create(spec_of("y"), at)
             other.begin()
-            wait_for(lambda: (seen := read_manifest(copy)) and seen.manifest.bytes > 0, "it is copied")
+            wait_for(lambda: (seen := read_contents(copy)) and seen.manifest.bytes > 0, "it is copied")
             server.kill()
             server.wait()
             give(other, ask_and_start(other), 0.5, 0.6)

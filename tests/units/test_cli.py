@@ -273,7 +273,7 @@ def no_search(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("a search was about to be started")
 
-    monkeypatch.setattr(driver, "load_data_and_ray", refuse)
+    monkeypatch.setattr(driver, "load_data", refuse)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tune_app.experiment.history import Experiment, replay
 from tune_app.experiment.record import RecordWriter
 from tune_app.experiment.space import load_space
 from tune_app.experiment.spec import Paths
-from tune_app.output.summary import seconds
+from tune_app.output.summary import seconds_searched
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 
@@ -65,12 +65,12 @@ def test_the_time_between_an_end_and_an_extension_does_not_count(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at = ended(folder)
-    before, now = seconds(load_experiment("x", folder)), time.time()
+    before, now = seconds_searched(load_experiment("x", folder)), time.time()
     monkeypatch.setattr("time.time", lambda: now + 86400)
     search = Search.resume(at, {"num_samples": 30})
     search.begin()
     search.close()
-    assert seconds(load_experiment("x", folder)) == pytest.approx(before, abs=1)
+    assert seconds_searched(load_experiment("x", folder)) == pytest.approx(before, abs=1)
 
 
 @pytest.mark.parametrize(

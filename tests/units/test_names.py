@@ -18,7 +18,7 @@ from tune_app.experiment.record import RecordWriter, refuse_existing
 from tune_app.storage.bucket import Bucket
 from tune_app.storage.load import experiment_names
 from tune_app.storage.location import paths
-from tune_app.storage.mirror import Holder, Manifest, refuse_existing_copy, write_manifest
+from tune_app.storage.mirror import Holder, Manifest, refuse_existing_copy, write_contents
 
 AT_ONCE = 8
 PROGRAM = """
@@ -136,7 +136,7 @@ def test_a_name_that_is_searched_from_a_bucket_is_not_advised_to_be_removed(
     at = paths(bucket, "x")
     running, ended = " and is being searched right now", ", allowed: another --name, or tune-app remove x"
     for holder, ending in (Holder.this(), f"{running}, allowed: another --name"), (None, ended):
-        write_manifest(bucket / "x", Manifest(created=1.0, holder=holder))
+        write_contents(bucket / "x", Manifest(created=1.0, holder=holder))
         with pytest.raises(TuneAppError) as refused:
             refuse_existing_copy(at)
         assert str(refused.value) == f"{bucket}/x: exists already{ending}"

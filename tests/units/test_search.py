@@ -427,19 +427,19 @@ def test_an_experiment_that_cannot_begin_leaves_nothing(tmp_path: Path, monkeypa
 def test_the_time_between_an_interruption_and_its_resumption_does_not_count(
     search: Search, at: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tune_app.output.summary import seconds
+    from tune_app.output.summary import seconds_searched
 
     give(search, ask_and_start(search), *[0.5] * 9)
     search.close()
     lines = at.record.read_bytes().splitlines(keepends=True)
     at.record.write_bytes(b"".join(lines[:-1]))  # killed before the end was written
-    before = seconds(load_experiment("x", at.root.parent))
+    before = seconds_searched(load_experiment("x", at.root.parent))
     now = time.time()
     monkeypatch.setattr("time.time", lambda: now + 3600)
     resumed = Search.resume(at)
     resumed.begin()
     assert resumed.history.trials[0].state == "completed"
-    assert seconds(load_experiment("x", at.root.parent)) == pytest.approx(before, abs=1)
+    assert seconds_searched(load_experiment("x", at.root.parent)) == pytest.approx(before, abs=1)
     search.record = resumed.record
 
 

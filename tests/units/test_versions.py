@@ -42,7 +42,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         raise Far
 
     for module in (driver, confirmation):
-        monkeypatch.setattr(module, "load_data_and_ray", load)
+        monkeypatch.setattr(module, "load_data", load)
 
     def change(**others: str) -> None:
         for module in (driver, search):

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from tune_app.bundle.card import model_card
-from tune_app.bundle.manifest import CARD, CONFIG, CONFIG_JSON, MANIFEST, SCRIPT, WEIGHTS, digest, sealed
+from tune_app.bundle.manifest import CARD, CONFIG, CONFIG_JSON, MANIFEST, SCRIPT, WEIGHTS, sealed, sha256
 from tune_app.bundle.script import train_script
 from tune_app.errors import TuneAppError
 from tune_app.experiment.findings import Confirmation
@@ -119,7 +119,7 @@ def export_best(experiment: Experiment, folder: Path) -> dict[str, Any]:
         SCRIPT: script.encode(),
         CARD: model_card(experiment, about).encode(),
     }
-    manifest = {**about, "files": {name: digest(content) for name, content in files.items()}}
+    manifest = {**about, "files": {name: sha256(content) for name, content in files.items()}}
     write_folder(folder, {**files, MANIFEST: sealed(manifest).encode()})
     return manifest
 

@@ -70,7 +70,7 @@ class Manifest(Recorded):
     """SHA-256 of each of `FILES`."""
 
 
-def digest(content: bytes) -> str:
+def sha256(content: bytes) -> str:
     """SHA-256."""
     return hashlib.sha256(content).hexdigest()
 
@@ -79,7 +79,7 @@ def sealed(manifest: dict[str, Any]) -> str:
     """The text of manifest.json. Its last value is the SHA-256 of the text without that value."""
     text = json.dumps({**manifest, SEAL: ""}, indent=2, ensure_ascii=False) + "\n"
     before, after = text[: -len('"\n}\n')], text[-len('"\n}\n') :]
-    return before + digest(text.encode()) + after
+    return before + sha256(text.encode()) + after
 
 
 def read_bundle(folder: Path) -> Manifest:
@@ -94,7 +94,7 @@ def read_bundle(folder: Path) -> Manifest:
             raise TuneAppError(f"{folder / MANIFEST}: not as tune-app export writes it: no digest of {name}")
         if not path.exists():
             raise TuneAppError(f"{path}: is missing, {MANIFEST} lists it with SHA-256 {expected}")
-        found = digest(read(path))
+        found = sha256(read(path))
         if found != expected:
             raise TuneAppError(
                 f"{path}: not the exported file: its SHA-256 is {found}, {MANIFEST} says {expected}"
@@ -118,7 +118,7 @@ def read_manifest(path: Path) -> Manifest:
     expected = manifest.get(SEAL) if isinstance(manifest, dict) else None
     if not isinstance(expected, str):
         raise TuneAppError(f"{path}: not as tune-app export writes it: no {SEAL}")
-    found = digest(content.replace(expected.encode(), b"", 1)) if expected else digest(content)
+    found = sha256(content.replace(expected.encode(), b"", 1)) if expected else sha256(content)
     if found != expected:
         raise TuneAppError(f"{path}: not the exported file: its SHA-256 is {found}, it says {expected}")
     try:

@@ -9,6 +9,7 @@ import click
 from tune_app.cli.bundle import predict, verify
 from tune_app.cli.confirm import confirm
 from tune_app.cli.dashboard import dashboard
+from tune_app.cli.exit_codes import INTERRUPTED
 from tune_app.cli.experiments import export, list_experiments, remove, status
 from tune_app.cli.levels import levels
 from tune_app.cli.package import package
@@ -20,8 +21,6 @@ from tune_app.cli.validate import validate
 from tune_app.errors import TuneAppError
 from tune_app.typed_path import current_directory
 from tune_app.version import VERSION
-
-INTERRUPTED = 130
 
 
 class Commands(click.Group):

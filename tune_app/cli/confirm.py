@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tune_app.cli.exit_codes import INTERRUPTED, NOT_COPIED, NOTHING_SUCCEEDED
 from tune_app.cli.options import as_json, confirm_options, experiments_dir, print_json, quiet, where_options
 
 if TYPE_CHECKING:
     from tune_app.cluster.connect import Where
     from tune_app.storage.bucket import Bucket
-
-NOTHING_SUCCEEDED, NOT_COPIED, INTERRUPTED = 1, 4, 130
 
 
 @click.command()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tune_app.cli.exit_codes import INTERRUPTED, NOT_COPIED, NOTHING_SUCCEEDED, SOME_FAILED
 from tune_app.cli.options import as_json, experiments_dir, print_json, quiet, settings_options, where_options
 from tune_app.errors import TuneAppError
 
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from tune_app.cluster.connect import Where
     from tune_app.experiment.history import Experiment
     from tune_app.storage.bucket import Bucket
-
-NOTHING_SUCCEEDED, SOME_FAILED, NOT_COPIED, INTERRUPTED = 1, 3, 4, 130
 
 
 @click.command()

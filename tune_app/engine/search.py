@@ -25,7 +25,7 @@ from tune_app.experiment.history import COMPLETED, FAILED, STOPPED, History, Tri
 from tune_app.experiment.record import FORMAT, RecordWriter
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import Paths, Spec
-from tune_app.experiment.states import States, digest, read_state
+from tune_app.experiment.states import States, read_state, sha256
 from tune_app.machine import versions
 from tune_app.task.metric import Metric
 from tune_app.task.result import Result
@@ -214,7 +214,7 @@ class Search:
             result,
             trial=number,
             attempt=len(trial.attempts) - 1,
-            state=digest(state),
+            state=sha256(state),
             decision="stop" if decision.stop else "continue",
             rung=decision.rung,
             cutoff=decision.cutoff,
@@ -231,7 +231,7 @@ class Search:
         last = len(self.history.trials[number].results)
         needed = (last, last - 1, self.kept(number))
         with self.writing():
-            if k in needed and digest(state) == recorded.state:
+            if k in needed and sha256(state) == recorded.state:
                 self.states.put(number, k, state)
             self.states.keep_only(number, needed)  # a process that was killed may not have come to it
 

@@ -158,7 +158,7 @@ class Findings:
         counted = [self.runs[i][number] for number in range(len(self.standings[i].errors))]
         return float(np.mean([value_at_end(run, self.history.metric) for run in counted])) if counted else None
 
-    def seconds(self, i: int) -> float | None:
+    def run_seconds(self, i: int) -> float | None:
         """How long one run of a candidate trains and validates, in the mean; None before one has ended."""
         runs = [run for run in self.runs[i].values() if run.results and run.ended]
         if i == self.winner:

@@ -79,11 +79,11 @@ def refuse_existing(folder: Path) -> None:
         raise exists_already(folder, folder.name, busy(folder))
 
 
-def exists_already(place: object, name: str, doing: str | None) -> TuneAppError:
+def exists_already(where: object, name: str, doing: str | None) -> TuneAppError:
     """The error of a name that is taken; `doing`: see `busy`."""
     if doing:
-        return TuneAppError(f"{place}: exists already and is being {doing} right now, allowed: another --name")
-    return TuneAppError(f"{place}: exists already, allowed: another --name, or tune-app remove {name}")
+        return TuneAppError(f"{where}: exists already and is being {doing} right now, allowed: another --name")
+    return TuneAppError(f"{where}: exists already, allowed: another --name, or tune-app remove {name}")
 
 
 def busy(folder: Path) -> str | None:

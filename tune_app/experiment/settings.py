@@ -26,7 +26,7 @@ def number_or_auto(value: object) -> object:
         raise ValueError("auto, or a number from 0 on") from None
 
 
-def seconds(value: object) -> object:
+def as_seconds(value: object) -> object:
     """90, "90s", "1.5m" or "2h" in seconds; `ValueError` for other words."""
     if not isinstance(value, str):
         return value
@@ -65,14 +65,14 @@ class Settings(BaseModel):
         lt=2**32,
         description="the same seed proposes the same configs (with tpe: if trials end in the same order)",
     )
-    time_budget: Annotated[float | None, BeforeValidator(seconds)] = Field(
+    time_budget: Annotated[float | None, BeforeValidator(as_seconds)] = Field(
         None, gt=0, description="end the search after so many seconds, or 90s, 10m, 2h"
     )
     max_concurrent_trials: int | None = Field(None, ge=1, description="at most so many trials at a time")
     max_failures: int = Field(
         2, ge=0, le=100, description="how often a trial that lost its worker is tried again, from its last result"
     )
-    trial_timeout: Annotated[float | None, BeforeValidator(seconds)] = Field(
+    trial_timeout: Annotated[float | None, BeforeValidator(as_seconds)] = Field(
         None,
         gt=0,
         description="a trial hangs after so many seconds (or 90s, 10m, 2h) without a result: a new worker tries it",
@@ -118,16 +118,16 @@ def check_settings(values: object, options: Mapping[str, object], file: str) -> 
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0])
-        raise TuneAppError(f"{place(key, options, file)} {explain(first)}") from None
+        raise TuneAppError(f"{source_of(key, options, file)} {explain(first)}") from None
     if settings.early_stopping and settings.grace_period > settings.max_epochs:
         raise TuneAppError(
-            f"{place('grace_period', options, file)} is {settings.grace_period:g},"
+            f"{source_of('grace_period', options, file)} is {settings.grace_period:g},"
             f" allowed: at most max_epochs, {settings.max_epochs}"
         )
     return settings
 
 
-def place(key: str, options: Mapping[str, object], file: str) -> str:
+def source_of(key: str, options: Mapping[str, object], file: str) -> str:
     """Where a person finds the setting: as an option, or as a key in the file."""
     return f"--{key.replace('_', '-')}" if key in options else f"{file}: search.{key}"
 

@@ -106,7 +106,7 @@ def load_space(
         except RecursionError:
             raise TuneAppError("dict: nested too deeply") from None
     else:
-        path = find(str(space))
+        path = space_file(str(space))
         name, file, content = path.stem, str(path), read_yaml(path)
     options = options or {}
     if not isinstance(content, dict):
@@ -128,7 +128,7 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def find(path_or_name: str) -> Path:
+def space_file(path_or_name: str) -> Path:
     """The file of that path, or the shipped one of that name."""
     if path_or_name in shipped():
         return shipped()[path_or_name]

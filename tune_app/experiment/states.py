@@ -65,11 +65,11 @@ def read_state(paths: Paths, result: Result) -> bytes:
         state = path.read_bytes()
     except OSError as error:
         raise TuneAppError(f"{path}: cannot be read: {error.strerror}") from None
-    if digest(state) != result.state:
-        raise TuneAppError(f"{path}: damaged: its SHA-256 is {digest(state)}, the record says {result.state}")
+    if sha256(state) != result.state:
+        raise TuneAppError(f"{path}: damaged: its SHA-256 is {sha256(state)}, the record says {result.state}")
     return state
 
 
-def digest(state: bytes) -> str:
+def sha256(state: bytes) -> str:
     """What the record says of a state."""
     return hashlib.sha256(state).hexdigest()

@@ -85,7 +85,7 @@ def candidates_table(confirmation: Confirmation) -> RenderableType:
         table.add_column(column, justify="right")
     table.add_column("outcome")
     for i, (candidate, standing) in enumerate(zip(findings.candidates, findings.standings, strict=True)):
-        mean, took = findings.mean(i), findings.seconds(i)
+        mean, took = findings.mean(i), findings.run_seconds(i)
         table.add_row(
             str(candidate.trial),
             f"{candidate.value:.4f}",

@@ -3,7 +3,7 @@
 from tune_app.experiment.history import Experiment
 from tune_app.output.confirmation import answer
 from tune_app.output.repeat import repetition
-from tune_app.output.summary import seconds
+from tune_app.output.summary import seconds_searched
 from tune_app.output.view import comparison, counts, duration
 from tune_app.storage.load import load_confirmation
 from tune_app.task.levels import config_words
@@ -26,7 +26,7 @@ def report_markdown(experiment: Experiment) -> str:
         ]
     if confirmation := load_confirmation(experiment):
         lines += ["", *(f"- {line.strip()}" for line in answer(confirmation))]
-    lines += ["", f"{counts(experiment)}; {duration(seconds(experiment))}.", ""]
+    lines += ["", f"{counts(experiment)}; {duration(seconds_searched(experiment))}.", ""]
     if best:
         lines += [f"| trial | {metric.words} | epoch | state | config |", "|--:|--:|--:|--|--|"]
         for trial in history.ranked()[:MOST_SHOWN]:

@@ -23,7 +23,7 @@ def summary(experiment: Experiment) -> dict[str, Any]:
         "name": experiment.name,
         "state": experiment.state,
         "reason": history.end["reason"] if history.end and not experiment.held else None,
-        "seconds": seconds(experiment),
+        "seconds": seconds_searched(experiment),
         "seconds_left": seconds_left(history, history.spec.num_trials) if experiment.held else None,
         "metric": history.spec.settings.metric,
         "best": None if best is None else best_result(experiment, best),
@@ -79,7 +79,7 @@ def confirmation_summary(confirmation: Confirmation) -> dict[str, Any]:
                 "rounds": len(standing.errors),
                 "p": standing.p,
                 "mean": findings.mean(i),
-                "seconds": findings.seconds(i),
+                "seconds": findings.run_seconds(i),
             }
             for i, (candidate, standing) in enumerate(zip(findings.candidates, findings.standings, strict=True))
         ],
@@ -102,7 +102,7 @@ def baseline(experiment: Experiment) -> Result | None:
     return first.best if first and first.config == TUTORIAL_CONFIG else None
 
 
-def seconds(experiment: Experiment) -> float:
+def seconds_searched(experiment: Experiment) -> float:
     """How long it was searched for, without the time between an interruption and its resumption."""
     return sum(max(0.0, end - begin) for begin, end in experiment.history.spans)
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tune_app.experiment.history import COMPLETED, FAILED, INTERRUPTED, RUNNING, STOPPED, Experiment, Trial
-from tune_app.output.summary import baseline, seconds, seconds_left
+from tune_app.output.summary import baseline, seconds_left, seconds_searched
 from tune_app.task.levels import config_words
 from tune_app.task.metric import METRICS
 from tune_app.task.result import Result
@@ -56,7 +56,7 @@ def outcome(experiment: Experiment) -> str:
                 else "The search was stopped: the workers of all trials so far were killed for want of memory.",
             }.get(end["reason"], f"The search was {end['reason']}.")
         )
-    lines.append(f"{counts(experiment)}; {duration(seconds(experiment))}")
+    lines.append(f"{counts(experiment)}; {duration(seconds_searched(experiment))}")
     best = history.best
     if experiment.state == INTERRUPTED:
         lines.append(f"Go on: tune-app resume {experiment.name}")
@@ -115,7 +115,7 @@ def status_view(experiment: Experiment) -> RenderableType:
     end = experiment.history.end
     if end and experiment.state != RUNNING and end["reason"] != "completed":
         head += f" ({end['reason']})"
-    lines = [head, f"{counts(experiment)}; {duration(seconds(experiment))}"]
+    lines = [head, f"{counts(experiment)}; {duration(seconds_searched(experiment))}"]
     if (
         experiment.held
         and (left := seconds_left(experiment.history, experiment.history.spec.num_trials)) is not None

@@ -97,7 +97,7 @@ class Bucket:
         with self.explained():
             connection().delete_dir(self.path)
 
-    def find(self, name: str) -> Stored | None:
+    def stat(self, name: str) -> Stored | None:
         """An object, if it is there."""
         with self.explained(name):
             info = connection().get_file_info(f"{self.path}/{name}")

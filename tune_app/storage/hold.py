@@ -20,15 +20,15 @@ from tune_app.experiment.record import lock
 from tune_app.experiment.spec import Paths
 from tune_app.storage.bucket import Bucket
 from tune_app.storage.mirror import (
-    MOST_MANIFEST,
+    MOST_CONTENTS,
     SECONDS_ALIVE,
+    Contents,
     Holder,
-    Manifest,
     Seen,
     hold_file,
     is_held,
-    read_manifest,
-    write_manifest,
+    read_contents,
+    write_contents,
 )
 
 CLAIMS = "claims"
@@ -57,8 +57,8 @@ def alone_here(at: Paths) -> Iterator[int]:
         os.close(descriptor)
 
 
-def take(at: Paths, copy: Bucket, me: Holder, descriptor: int, created: float) -> Manifest:
-    """Become the one that searches the experiment, new or not; its manifest from then on.
+def take(at: Paths, copy: Bucket, me: Holder, descriptor: int, created: float) -> Contents:
+    """Become the one that searches the experiment, new or not; its contents from then on.
 
     `descriptor`: of the file that is locked on this machine. Raises `TuneAppError` that says who searches it.
     """
@@ -77,22 +77,22 @@ def take(at: Paths, copy: Bucket, me: Holder, descriptor: int, created: float) -
                 other = read_claim(claims, name)
                 raise TuneAppError(f"{copy}: {other} is beginning to search it at this moment")
             claims.remove(name)
-        seen = read_manifest(copy)
+        seen = read_contents(copy)
         refuse_held(at, copy, seen, before, now)
-        manifest = seen.manifest if seen else Manifest(created=created)
-        manifest = manifest.model_copy(update={"holder": me})
+        contents = seen.contents if seen else Contents(created=created)
+        contents = contents.model_copy(update={"holder": me})
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, me.id.encode(), 0)
-        write_manifest(copy, manifest)
+        write_contents(copy, contents)
     finally:
         with suppress(TuneAppError):  # it grows old
             claims.remove(me.id)
-    return manifest
+    return contents
 
 
 def refuse_held(at: Paths, copy: Bucket, seen: Seen | None, before: bytes, now: float) -> None:
     """Raise `TuneAppError` that says who searches it, unless `before`, the last one on this machine, died."""
-    holder = seen.manifest.holder if seen else None
+    holder = seen.contents.holder if seen else None
     if seen is None or holder is None or holder.id.encode() == before or not is_held(at, seen, now):
         return
     left = SECONDS_ALIVE - (now - seen.written)
@@ -105,17 +105,17 @@ def refuse_held(at: Paths, copy: Bucket, seen: Seen | None, before: bytes, now: 
 def read_claim(claims: Bucket, name: str) -> str:
     """Who made a claim, in words."""
     try:
-        return str(Holder.model_validate_json(claims.read(name, MOST_MANIFEST)))
+        return str(Holder.model_validate_json(claims.read(name, MOST_CONTENTS)))
     except (TuneAppError, ValueError):
         return "another process"
 
 
 def require_hold(copy: Bucket, me: Holder) -> None:
     """Raise `TakenOver` unless this process still is the one that searches the experiment."""
-    seen = read_manifest(copy)
+    seen = read_contents(copy)
     if seen is None:
         raise TakenOver(f"{copy}: has been removed by someone; this search of it has stopped")
-    holder = seen.manifest.holder
+    holder = seen.contents.holder
     if holder is None or holder.id != me.id:
         who = holder or "another process, which has ended,"
         raise TakenOver(f"{copy}: {who} has taken the search over, so this one has stopped")

@@ -79,8 +79,8 @@ def confirmations(experiment: Experiment) -> list[int]:
 
 def load_confirmation(experiment: Experiment) -> Confirmation | None:
     """The newest confirmation of an experiment, None where there is none; `TuneAppError` if one is damaged."""
-    place = experiment.paths.copy or experiment.paths.root
-    kept = [load_experiment(f"confirmation-{number}", place) for number in confirmations(experiment)]
+    parent = experiment.paths.copy or experiment.paths.root
+    kept = [load_experiment(f"confirmation-{number}", parent) for number in confirmations(experiment)]
     if not kept:
         return None
     read = sum(one.history.tested is not None for one in kept)

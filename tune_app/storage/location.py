@@ -38,8 +38,8 @@ def searched_here(at: Paths) -> Paths:
     """The files of an experiment as this machine searches it, where `at` may be a copy for reading."""
     if at.copy is None:
         return at
-    place, _, name = at.copy.url.rpartition("/")
-    return paths(Bucket(place), name)
+    parent, _, name = at.copy.url.rpartition("/")
+    return paths(Bucket(parent), name)
 
 
 def beside(bucket: Bucket) -> Path:

@@ -28,15 +28,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tune_app.errors import TuneAppError
 from tune_app.experiment.record import exists_already
 from tune_app.experiment.spec import NAME, Paths
-from tune_app.experiment.states import digest, read_state
+from tune_app.experiment.states import read_state, sha256
 from tune_app.storage.bucket import Bucket, Missing
 from tune_app.task.result import Result
 
-MANIFEST, RECORD, STATES = "mirror.json", "record", "states"
+CONTENTS, RECORD, STATES = "mirror.json", "record", "states"
 SECONDS_ALIVE = 120
 """A process that has not written `mirror.json` for so long has died: four times the 30 s within which it does."""
 SEGMENT_BYTES = 1_000_000
-MOST_MANIFEST, MOST_RECORD, MOST_STATE = 1_000_000, 1_000_000_000, 100_000_000
+MOST_CONTENTS, MOST_RECORD, MOST_STATE = 1_000_000, 1_000_000_000, 100_000_000
 TRIES = 3
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ class Segment(BaseModel):
     bytes: int = Field(ge=0, le=MOST_RECORD)
 
 
-class Manifest(BaseModel):
+class Contents(BaseModel):
     """The content of `mirror.json`. `created`: when the experiment was; `holder`: None where nobody searches it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -86,32 +86,32 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True)
 class Seen:
-    """A manifest, and when it was written, by the server's clock."""
+    """A contents, and when it was written, by the server's clock."""
 
-    manifest: Manifest
+    contents: Contents
     written: float
 
 
-def read_manifest(copy: Bucket) -> Seen | None:
+def read_contents(copy: Bucket) -> Seen | None:
     """What `mirror.json` says; None where there is none. `TuneAppError` where it is damaged or too new."""
-    stored = copy.find(MANIFEST)  # before it is read: what is newer may only look older
+    stored = copy.stat(CONTENTS)  # before it is read: what is newer may only look older
     if stored is None:
         return None
     try:
-        content = copy.read(MANIFEST, MOST_MANIFEST)
+        content = copy.read(CONTENTS, MOST_CONTENTS)
     except Missing:
         return None
     try:
-        return Seen(Manifest.model_validate_json(content), stored.written)
+        return Seen(Contents.model_validate_json(content), stored.written)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise TuneAppError(f"{copy}/{MANIFEST}: {where or 'the file'}: {first['msg']}") from None
+        raise TuneAppError(f"{copy}/{CONTENTS}: {where or 'the file'}: {first['msg']}") from None
 
 
-def write_manifest(copy: Bucket, manifest: Manifest) -> None:
+def write_contents(copy: Bucket, contents: Contents) -> None:
     """Make it what the experiment is."""
-    copy.write(MANIFEST, manifest.model_dump_json().encode())
+    copy.write(CONTENTS, contents.model_dump_json().encode())
 
 
 def hold_file(at: Paths) -> Path:
@@ -131,28 +131,28 @@ def died_here(at: Paths, holder: Holder) -> bool:
 
 def is_held(at: Paths, seen: Seen, now: float) -> bool:
     """Whether somebody searches it; `now` by the clock of the server, as near as can be had."""
-    holder = seen.manifest.holder
+    holder = seen.contents.holder
     return holder is not None and now - seen.written < SECONDS_ALIVE and not died_here(at, holder)
 
 
-def names(place: Bucket) -> list[str]:
+def names(parent: Bucket) -> list[str]:
     """The experiments in a bucket, the newest first; a damaged one counts as the oldest."""
 
     def created(name: str) -> float | None:
         try:
-            seen = read_manifest(place / name)
+            seen = read_contents(parent / name)
         except TuneAppError:
             return 0.0
-        return seen.manifest.created if seen else None
+        return seen.contents.created if seen else None
 
-    times = {name: created(name) for name in place.folders() if NAME.fullmatch(name)}
+    times = {name: created(name) for name in parent.folders() if NAME.fullmatch(name)}
     there = {name: time for name, time in times.items() if time is not None}
     return sorted(there, key=lambda name: there[name], reverse=True)
 
 
 def refuse_existing_copy(at: Paths) -> None:
     """Raise `TuneAppError` where a bucket has an experiment of that name already."""
-    if at.copy is not None and (seen := read_manifest(at.copy)):
+    if at.copy is not None and (seen := read_contents(at.copy)):
         raise exists_already(at.copy, at.root.name, "searched" if is_held(at, seen, time.time()) else None)
 
 
@@ -163,16 +163,16 @@ def download_record(copy: Bucket, record: Path) -> Seen:
     """
 
     def attempt() -> Seen:
-        seen = read_manifest(copy)
+        seen = read_contents(copy)
         if seen is None:
             raise Missing(f"{copy}: is not there")
-        if seen.manifest.bytes > MOST_RECORD:
+        if seen.contents.bytes > MOST_RECORD:
             raise TuneAppError(
-                f"{copy}/{MANIFEST}: a record of {seen.manifest.bytes} bytes, allowed: {MOST_RECORD}"
+                f"{copy}/{CONTENTS}: a record of {seen.contents.bytes} bytes, allowed: {MOST_RECORD}"
             )
         most = SEGMENT_BYTES  # the last one may have become longer meanwhile
-        pieces = [copy.read(f"{RECORD}/{s.name}", max(s.bytes, most))[: s.bytes] for s in seen.manifest.record]
-        if sum(map(len, pieces)) != seen.manifest.bytes:
+        pieces = [copy.read(f"{RECORD}/{s.name}", max(s.bytes, most))[: s.bytes] for s in seen.contents.record]
+        if sum(map(len, pieces)) != seen.contents.bytes:
             raise Missing(f"{copy}/{RECORD}: a part of the record is missing")
         record.write_bytes(b"".join(pieces))
         return seen
@@ -189,8 +189,8 @@ def download_state(copy: Bucket, result: Result) -> bytes:
     """The state at a result; `Missing` where it is not there or not what was kept."""
     name = f"{STATES}/{state_name(result)}"
     state = copy.read(name, MOST_STATE)
-    if digest(state) != result.state:
-        raise Missing(f"{copy}/{name}: damaged: its SHA-256 is {digest(state)}, the record says {result.state}")
+    if sha256(state) != result.state:
+        raise Missing(f"{copy}/{name}: damaged: its SHA-256 is {sha256(state)}, the record says {result.state}")
     return state
 
 

@@ -1,4 +1,4 @@
-"""Copy an experiment to a bucket while it is searched, and fetch it from there to go on.
+"""Copy an experiment to a bucket while it is searched, and bring it from there to go on.
 
 A thread reads the experiment as any reader does: every line of the record that is whole, and the states that those
 lines need: the last two of trials that run, and those that led. It copies the states, then the record, then says
@@ -24,17 +24,17 @@ from tune_app.experiment.states import read_state
 from tune_app.storage.bucket import Bucket, Missing
 from tune_app.storage.hold import TakenOver, alone_here, require_hold, take
 from tune_app.storage.mirror import (
-    MANIFEST,
+    CONTENTS,
     RECORD,
     SEGMENT_BYTES,
     STATES,
+    Contents,
     Holder,
-    Manifest,
     Segment,
     download_record,
     download_state,
     state_name,
-    write_manifest,
+    write_contents,
 )
 from tune_app.task.result import Result
 
@@ -70,12 +70,12 @@ def mirrored(at: Paths, announce: Callable[[str], None]) -> Iterator[Copying]:
         return
     with alone_here(at) as descriptor:
         me = Holder.this()
-        manifest = take(at, at.copy, me, descriptor, time.time())
+        contents = take(at, at.copy, me, descriptor, time.time())
         try:
-            fetch(at, at.copy, manifest, announce)
-            mirror = Mirror(at, at.copy, me, manifest, copying, announce)
+            bring_here(at, at.copy, contents, announce)
+            mirror = Mirror(at, at.copy, me, contents, copying, announce)
         except BaseException:
-            let_go(at.copy, manifest)
+            let_go(at.copy, contents)
             raise
         thread = threading.Thread(target=mirror.run, daemon=True, name="mirror")
         thread.start()
@@ -101,26 +101,26 @@ def mirrored(at: Paths, announce: Callable[[str], None]) -> Iterator[Copying]:
             if copying.missing and at.record.exists():
                 announce(copying.missing)
             elif not at.record.exists() and not copying.taken_over:
-                let_go(at.copy, manifest)
+                let_go(at.copy, contents)
             raise
         finish()
 
 
-def let_go(copy: Bucket, manifest: Manifest) -> None:
+def let_go(copy: Bucket, contents: Contents) -> None:
     """Search it no longer; of an experiment that has not begun nothing stays."""
     try:
-        if manifest.record:
-            write_manifest(copy, manifest.model_copy(update={"holder": None}))
+        if contents.record:
+            write_contents(copy, contents.model_copy(update={"holder": None}))
         else:
-            copy.remove(MANIFEST)  # from then on it is none
+            copy.remove(CONTENTS)  # from then on it is none
             copy.remove_all()
     except TuneAppError:  # then it is free when it has grown old
         pass
 
 
-def fetch(at: Paths, copy: Bucket, manifest: Manifest, announce: Callable[[str], None]) -> None:
+def bring_here(at: Paths, copy: Bucket, contents: Contents, announce: Callable[[str], None]) -> None:
     """Make `at` what the bucket holds, unless it is that and more already."""
-    if not manifest.record:
+    if not contents.record:
         return
     at.root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{at.root.name}-", dir=at.root.parent) as temporary:
@@ -169,18 +169,18 @@ class Mirror:
         at: Paths,
         copy: Bucket,
         me: Holder,
-        manifest: Manifest,
+        contents: Contents,
         copying: Copying,
         announce: Callable[[str], None],
     ) -> None:
-        self.local, self.copy, self.me, self.manifest = Paths(at.root), copy, me, manifest
+        self.local, self.copy, self.me, self.contents = Paths(at.root), copy, me, contents
         self.copying, self.announce = copying, announce
         self.over = threading.Event()
         self.stored = set((copy / STATES).objects())
         self.history: History | None = None
         self.read = 0
         """Bytes of the record that `history` holds."""
-        self.closed = manifest.record
+        self.closed = contents.record
         """Segments that are not written again."""
         self.open = b""
         """What goes into segments after these."""
@@ -211,7 +211,7 @@ class Mirror:
         """What the bucket does not hold, and where it is."""
         size = self.local.record.stat().st_size if self.local.record.exists() else 0
         return (
-            f"{self.copy}: the last {size - self.manifest.bytes} of the record's {size} bytes are not there, nor"
+            f"{self.copy}: the last {size - self.contents.bytes} of the record's {size} bytes are not there, nor"
             f" the states that go with them: {reason}; the whole experiment lies in {self.local.root}, and tune-app"
             " resume copies it"
         )
@@ -232,9 +232,9 @@ class Mirror:
             if self.is_new(segments[-1]):
                 (self.copy / RECORD).write(segments[-1].name, piece)
                 self.stay_alive()
-        created = self.history.created if self.history else self.manifest.created
-        manifest = Manifest(created=created, holder=None if last else self.me, record=(*self.closed, *segments))
-        self.write(manifest)
+        created = self.history.created if self.history else self.contents.created
+        contents = Contents(created=created, holder=None if last else self.me, record=(*self.closed, *segments))
+        self.write(contents)
         for segment in segments[:-1]:
             self.closed += (segment,)
             self.open = self.open[segment.bytes :]
@@ -244,18 +244,18 @@ class Mirror:
 
     def is_new(self, segment: Segment) -> bool:
         """Whether the bucket lacks something of it."""
-        return segment not in self.manifest.record
+        return segment not in self.contents.record
 
     def stay_alive(self) -> None:
         """Say that this process still searches, where copying takes long."""
         if time.monotonic() - self.written > SECONDS_BETWEEN_COPIES:
             require_hold(self.copy, self.me)
-            self.write(self.manifest)
+            self.write(self.contents)
 
-    def write(self, manifest: Manifest) -> None:
+    def write(self, contents: Contents) -> None:
         """Let everyone see what has been copied."""
-        write_manifest(self.copy, manifest)
-        self.manifest, self.written = manifest, time.monotonic()
+        write_contents(self.copy, contents)
+        self.contents, self.written = contents, time.monotonic()
 
     def snapshot(self) -> dict[str, bytes]:
         """Read on in the record, up to a moment of which all states are there; those that the bucket lacks."""

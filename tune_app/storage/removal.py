@@ -10,7 +10,7 @@ from tune_app.experiment.spec import Paths
 from tune_app.storage.bucket import Bucket
 from tune_app.storage.load import experiment_names
 from tune_app.storage.location import paths
-from tune_app.storage.mirror import MANIFEST, hold_file, read_manifest
+from tune_app.storage.mirror import CONTENTS, hold_file, read_contents
 from tune_app.storage.mirror import is_held as is_copy_held
 
 
@@ -30,14 +30,14 @@ def remove_experiment(name: str, experiments_dir: Path | Bucket) -> None:
 
 def remove_copy(at: Paths, copy: Bucket) -> None:
     """Remove an experiment from a bucket, and what this machine has of it."""
-    seen = read_manifest(copy)
+    seen = read_contents(copy)
     if seen is None and not at.root.exists():
-        place = str(copy).rpartition("/")[0]
-        raise TuneAppError(f"{place}: no experiment {at.root.name}")
+        parent = str(copy).rpartition("/")[0]
+        raise TuneAppError(f"{parent}: no experiment {at.root.name}")
     if (at.record.exists() and is_held(at.record)) or (seen and is_copy_held(at, seen, time.time())):
         raise TuneAppError(f"{copy}: is being searched right now; end the search first")
     if seen:
-        copy.remove(MANIFEST)  # from now on it is none, also if what follows fails
+        copy.remove(CONTENTS)  # from now on it is none, also if what follows fails
         copy.remove_all()
     if at.root.exists():
         remove_folder(at)

@@ -32,7 +32,7 @@ def candidates(found: Confirmation) -> tuple[tuple[str, ...], list[tuple[Cell, .
     rows: list[tuple[Cell, ...]] = []
     for i, (candidate, standing) in enumerate(zip(findings.candidates, findings.standings, strict=True)):
         outcome = "wins" if i == findings.winner else OUTCOMES[standing.state]
-        cost = (candidate.epochs, candidate.parameters, findings.seconds(i))
+        cost = (candidate.epochs, candidate.parameters, findings.run_seconds(i))
         rows.append((candidate.trial, candidate.value, len(standing.errors), findings.mean(i), *cost, outcome))
     return columns, rows
 

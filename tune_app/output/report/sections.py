@@ -30,7 +30,7 @@ from tune_app.output.report.elements import (
     preformatted,
     table,
 )
-from tune_app.output.summary import seconds
+from tune_app.output.summary import seconds_searched
 from tune_app.output.view import comparison, counts, duration
 from tune_app.storage.load import load_confirmation
 from tune_app.task.levels import config_words
@@ -45,7 +45,7 @@ def answer(experiment: Experiment) -> Section:
     history = experiment.history
     best = history.best
     when = f"{datetime.fromtimestamp(history.created):%Y-%m-%d %H:%M}"
-    search = f"{counts(experiment)}; {duration(seconds(experiment))}, begun {when}."
+    search = f"{counts(experiment)}; {duration(seconds_searched(experiment))}, begun {when}."
     if experiment.held:
         search += " It is still running: this is how far it is."
     if best is None:

@@ -20,14 +20,14 @@ MOST_BYTES = MOST_IMAGES * IMAGE + 16
 
 def load_folder(folder: Path) -> Mnist:
     """The training files of `folder`, packed or not: five sixths to train on, the last sixth to validate."""
-    return from_idx(find(folder, IMAGES), find(folder, LABELS))
+    return from_idx(file_named(folder, IMAGES), file_named(folder, LABELS))
 
 
 def load_test_folder(folder: Path) -> Split | None:
     """The test files of `folder`, packed or not; None where there are none."""
     if not {TEST_IMAGES, TEST_LABELS} & files(folder).keys():
         return None
-    return read_pair(find(folder, TEST_IMAGES), find(folder, TEST_LABELS))
+    return read_pair(file_named(folder, TEST_IMAGES), file_named(folder, TEST_LABELS))
 
 
 def data_in(folder: Path) -> Path:
@@ -56,7 +56,7 @@ def files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def find(folder: Path, name: str) -> Path:
+def file_named(folder: Path, name: str) -> Path:
     """The file that was published as `name`."""
     path = files(folder).get(name)
     if path is None:
