@@ -195,7 +195,7 @@ def load_data_and_ray(source: str | Path | None, settings: Settings, where: Wher
 
     # One after the other: read beside the import, pyarrow crashes now and then.
     data = sources.load(source)
-    import_ray()
+    import_ray(where.address)
     return data
 
 
