@@ -52,7 +52,7 @@ def load_data(source: str | Path | None, settings: Settings, where: Where) -> "M
     # One after the other: read beside the import, pyarrow crashes now and then.
     data = sources.load(source)
     if not where.in_process:
-        import_ray()
+        import_ray(where.address)
     return data
 
 

@@ -28,8 +28,10 @@ from tests.end_to_end.conftest import (
     tune_app,
     wait_for,
 )
+from tests.end_to_end.test_ray_dashboard import LOOPBACK, listening
 from tests.end_to_end.test_search import LONG
 from tune_app.cluster.connect import NO_NODE, why_not_joined
+from tune_app.cluster.ray_private import LEAVE_OUT
 from tune_app.storage.load import load_experiment
 
 SPACE = "space: {level: linear}\nsearch: {num_samples: 2, max_epochs: 1}"
@@ -211,6 +213,42 @@ def test_a_dashboard_that_ends_while_it_comes_up_is_told_and_the_search_goes_on(
     assert code == 0, err
     assert "Ray dashboard: it has ended with exit code -9" in err
     assert out.startswith("2 trials: 2 completed, ")
+
+
+PLAIN = ["env", f"{LEAVE_OUT}=1"]
+SLOW = "space: {level: cnn, bs: 4}\nsearch: {num_samples: 2, max_epochs: 1, results_per_epoch: 4}"
+
+
+def test_without_anything_private_of_ray_the_search_runs_too_and_on_this_machine_only(
+    tmp_path: Path, start: Callable[..., Running], small_data: Path
+) -> None:
+    (tmp_path / "space.yaml").write_text(SLOW)
+    command = ["env", "-u", "RAY_AUTH_MODE", *PLAIN[1:], *COMMAND]
+    running = start("search", "space.yaml", "--name", "x", "--data", small_data, "--no-dashboard", command=command)
+    running.wait_for_results("x", 1)
+    pids = {running.process.pid} | descendants(running.process.pid)
+    assert {"monitor.py", "log_monitor.py"} <= {program_of(pid) for pid in pids}
+    assert listening(pids) <= LOOPBACK
+    code, out, err = running.end()
+    assert code == 0, err
+    assert out.startswith("2 trials: 2 completed, ")
+
+
+IMPORTED_BEFORE = "import ray; from tune_app import search; search('space.yaml', name='x')"
+
+
+@pytest.mark.parametrize("how", [["env"], PLAIN])
+def test_where_ray_was_imported_before_it_listens_here_alone_or_not_at_all(tmp_path: Path, how: list[str]) -> None:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    command, env = [*how, sys.executable, "-c", IMPORTED_BEFORE], environment(tmp_path)
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=100, check=False)
+    if how != PLAIN:
+        assert done.returncode == 0, done.stderr
+        return
+    last = done.stderr.splitlines()[-1]
+    assert re.fullmatch(r"tune_app\.errors\.TuneAppError: Ray listens at .*; allowed: 127\.0\.0\.1, .*", last)
+    assert not (tmp_path / "experiments" / "x").exists()
+    wait_for(lambda: left_in(temporary(tmp_path)) == [], "Ray is gone")
 
 
 def test_what_another_ray_or_uv_would_give_its_workers_does_not_reach_those_of_our_own(

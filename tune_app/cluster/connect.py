@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tune_app.cluster.local import dashboard_address, local_cluster
+from tune_app.cluster.local import Dashboard, local_cluster
 from tune_app.cluster.lookout import lookout
 from tune_app.cluster.process import away_from_code, variables
+from tune_app.cluster.ray_private import is_no_node, place_of, read_tokens_again
 from tune_app.cluster.signals import undisturbed
 from tune_app.cluster.tokens import (
     LOOPBACK,
@@ -22,7 +23,6 @@ from tune_app.cluster.tokens import (
     authenticates,
     home_token,
     knows_no_tokens,
-    look_again,
     require_token_if_open,
 )
 from tune_app.errors import TuneAppError
@@ -37,6 +37,11 @@ ENVIRONMENT = {
     # Ray would start a worker for each CPU and wait for all; those that trials ask for are there as soon.
     "RAY_prestart_worker_first_driver": "0",
 }
+OF_OUR_OWN = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # so that it listens on 127.0.0.1 alone, on any system
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # its workers have the environment of this process
+}
+"""For a Ray that is started here; one that is joined is as it is."""
 SECONDS_TO_ANSWER = 10
 NO_CODE = next(iter(shipped().values())).parent
 """A folder of this installation without Python files: workers on other nodes import from there, if they have it."""
@@ -46,15 +51,18 @@ NO_NODE = (
 )
 
 
-def import_ray() -> None:
+def import_ray(address: str | None) -> None:
     """Import Ray, which takes most of a second, with our environment variables set: it reads some only then."""
-    with variables(wanted()):
+    with variables(wanted(address)):
         import ray.tune  # noqa: F401
 
 
-def wanted() -> dict[str, str]:
-    """The environment variables that Ray is to find, without those that a person has set."""
-    found = {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
+def wanted(address: str | None) -> dict[str, str]:
+    """The environment variables that Ray is to find: most of them only where a person has set nothing else."""
+    ours = ENVIRONMENT if address else {**ENVIRONMENT, "RAY_AUTH_MODE": "token"}
+    found = {name: value for name, value in ours.items() if name not in os.environ}
+    if address is None:
+        found |= OF_OUR_OWN
     # Ray asks for a home even to be imported; where nobody has one, containers say that it is /.
     return found if home_token() else {**found, "HOME": "/"}
 
@@ -83,11 +91,10 @@ class Where:
 class Connection:
     """A connection to Ray.
 
-    dashboard: asks where it is, HOST:PORT: None while it comes up, `TuneAppError` if it does not. head: the address
-    of a cluster that was joined.
+    head: the address of a cluster that was joined.
     """
 
-    dashboard: Callable[[], str | None] | None = None
+    dashboard: Dashboard | None = None
     head: str | None = None
 
 
@@ -106,10 +113,10 @@ def cluster(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]:
             yield Connection()
             return
         try:
-            with variables(wanted()), connected(where, metadata) as connection:
+            with variables(wanted(where.address)), connected(where, metadata) as connection:
                 yield connection
         finally:
-            look_again()
+            read_tokens_again()
 
 
 @contextmanager
@@ -140,8 +147,8 @@ def connected(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]
         require_own_address(where.dashboard_host)
         require_token_if_open(where.dashboard_host)
     dashboard_host = where.dashboard_host if where.dashboard else None
-    with local_cluster(metadata, dashboard_host, where.verbose):
-        yield Connection(dashboard_address if where.dashboard else None)
+    with local_cluster(metadata, dashboard_host, where.verbose) as dashboard:
+        yield Connection(dashboard)
 
 
 def watched(connection: Connection, again: str, finish: Callable[[], None]) -> AbstractContextManager[None]:
@@ -152,12 +159,11 @@ def watched(connection: Connection, again: str, finish: Callable[[], None]) -> A
 def join(where: Where, metadata: Mapping[str, str]) -> Connection:
     """Connect to a running cluster. `TuneAppError` where that cannot be done."""
     import ray
-    from ray._private.services import find_node_ids
     from ray.job_config import JobConfig
 
     address = str(where.address)
     place = answering(address)
-    if not find_node_ids():  # type: ignore[no-untyped-call]  # Ray would look for one for a minute
+    if is_no_node():
         raise TuneAppError(f"--address {address}: cannot be joined: {NO_NODE}")
     with tempfile.TemporaryFile() as said:
         try:
@@ -225,14 +231,14 @@ def answering(address: str) -> str:
 
     Raises `TuneAppError` where nothing answers: Ray would try for minutes.
     """
-    from ray._private.services import canonicalize_bootstrap_address_or_die
-
     place = address
     if address == "auto":
         try:
-            place = canonicalize_bootstrap_address_or_die(address)
+            place = place_of(address)
         except (ConnectionError, ValueError) as error:
             raise TuneAppError(f"--address auto: {str(error).splitlines()[0]}") from None
+        if place == address:  # it is for Ray to find one
+            return place
     said = address if place == address else f"{address}, which is {place},"
     host, _, port = place.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536 or "/" in host:

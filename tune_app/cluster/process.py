@@ -3,7 +3,7 @@
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from pathlib import Path
 
@@ -26,14 +26,19 @@ def one_at_a_time(announce: Callable[[str], None]) -> Iterator[None]:
 
 
 @contextmanager
-def variables(values: Mapping[str, str]) -> Iterator[None]:
-    """Within the block, Ray finds these environment variables; after it, they and all of Ray's are as before."""
+def variables(values: Mapping[str, str], without: Sequence[str] = ()) -> Iterator[None]:
+    """Within the block, Ray finds these environment variables, and none of those that it shall do `without`.
+
+    After it, they and all of Ray's are as before.
+    """
 
     def ours() -> dict[str, str]:
         return {name: value for name, value in os.environ.items() if name.startswith(OF_RAY) or name in values}
 
     before = ours()
     os.environ.update(values)
+    for name in without:
+        os.environ.pop(name, None)
     try:
         yield
     finally:

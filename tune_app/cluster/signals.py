@@ -4,7 +4,8 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from unittest.mock import patch
+
+from tune_app.cluster.ray_private import without_sigterm
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -34,15 +35,13 @@ def terminable() -> Iterator[None]:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Hold signals back until the block is through: Ray stopped halfway through its start would leave processes."""
-    import ray._private.utils
-
     if not in_main_thread():
         yield
         return
     received: list[int] = []
     before = {s: signal.signal(s, lambda signum, _frame: received.append(signum)) for s in SIGNALS}
     try:
-        with patch.object(ray._private.utils, "set_sigterm_handler"):  # or Ray would put its own in our place
+        with without_sigterm():
             yield
     finally:
         for s, handler in before.items():

@@ -58,14 +58,6 @@ def token_file() -> str:
     return os.environ.get("RAY_AUTH_TOKEN_PATH") or f"~/{TOKEN}"
 
 
-def look_again() -> None:
-    """Let Ray read mode and token anew: it keeps both from the first time on, whatever the variables say."""
-    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # it is in Cython
-
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
-
-
 def asks_for_token(address: str) -> str:
     """What to do about a cluster that refuses this process."""
     return (
