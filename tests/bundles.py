@@ -1,6 +1,7 @@
 """Bundles of real trainings: searched without Ray, exported as the command does it."""
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,26 +9,37 @@ from typing import Any
 import torch
 from click.testing import CliRunner, Result
 
-from tests.made_up import WORKER, ask_and_start, spec_of
+from tests.made_up import spec_of
 from tune_app.bundle.export import export_best
 from tune_app.bundle.manifest import FILES, MANIFEST, digest, sealed
 from tune_app.cli import main
-from tune_app.engine.search import Search
+from tune_app.engine.in_process import Train, run_in_process
+from tune_app.engine.search import Attempt, Search
 from tune_app.experiment.spec import DataSource
-from tune_app.machine import cpu_model
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 from tune_app.task import training
 from tune_app.task.levels import LEVELS, Config, complete
 from tune_app.task.tutorial import sources
-
-WORKER_HERE = {**WORKER, "cpu": cpu_model()}
+from tune_app.task.tutorial.mnist import Mnist
 
 
 def config_of(level: str) -> Config:
     """Values other than the tutorial's: batches that do not divide the images, momentum, weight decay, a width."""
     found: Config = {"lr": 0.07, "bs": 48, "momentum": 0.8, "weight_decay": 1e-4, "width": 2}
     return complete({"level": level} | {name: found[name] for name in LEVELS[level].defaults})
+
+
+def really(images: Mnist, results_per_epoch: int) -> Train:
+    """Train as a worker does, from the start."""
+
+    def train(attempt: Attempt) -> Iterator[Mapping[str, Any]]:
+        lesson = training.prepare(attempt.trial.config, images, attempt.trial.seed, torch.device("cpu"))
+        for result in training.fit(lesson, attempt.epochs, results_per_epoch):
+            more = {"parameters": training.count_parameters(lesson), "state": training.state(lesson)}
+            yield {**asdict(result), "diverged": False, "start_seconds": 0.0, "wait_seconds": 0.0, **more}
+
+    return train
 
 
 def make_bundle(
@@ -50,21 +62,9 @@ def make_bundle(
     )
     search = Search.create(spec.model_copy(update={"data": source}), paths(folder / "experiments", "made"))
     search.begin()
-    number = ask_and_start(search, WORKER_HERE)
-    trial = search.history.trials[number]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    lesson = training.prepare(trial.config, images, trial.seed, torch.device("cpu"))
-    for result in training.fit(lesson, epochs, results_per_epoch):
-        found: dict[str, Any] = {
-            **asdict(result),
-            "diverged": False,
-            "parameters": training.count_parameters(lesson),
-            "start_seconds": 0.0,
-            "wait_seconds": 0.0,
-            "state": training.state(lesson),
-        }
-        search.report(number, found, search.judge(number, found))
+    run_in_process(search, really(images, results_per_epoch))
     torch.set_num_threads(threads)
     search.end("completed")
     search.close()

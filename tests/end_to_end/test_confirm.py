@@ -11,15 +11,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.bundles import really
 from tests.conftest import SHIPPED
 from tests.end_to_end.conftest import Running, tune_app, wait_for
+from tests.made_up import spec_of
+from tune_app.engine.in_process import run_in_process
+from tune_app.engine.search import Search
 from tune_app.experiment.record import read_entries
+from tune_app.experiment.spec import DataSource
+from tune_app.storage.location import paths
 from tune_app.task.tutorial import sources
 
-SPACE = """
-space: {level: {choice: [linear, cnn]}, lr: {loguniform: [0.05, 0.5]}, bs: 32}
-search: {num_samples: 6, max_epochs: 4, results_per_epoch: 2, grace_period: 1, sampler: random, seed: 3}
-"""
+SPACE = {"level": {"choice": ["linear", "cnn"]}, "lr": {"loguniform": [0.05, 0.5]}, "bs": 32}
+SETTINGS = {"num_samples": 6, "max_epochs": 4, "results_per_epoch": 2, "sampler": "random", "seed": 3}
 CONFIRM = ("confirm", "x", "--top", "3", "--seeds", "4", "--no-dashboard", "--json")
 
 
@@ -33,9 +37,14 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, n in (("train", 2000), ("valid", 500), ("test", 400))
     ]
     pq.write_table(pa.concat_tables(parts), folder / "data.parquet")
-    (folder / "space.yaml").write_text(SPACE)
-    done = tune_app(folder, "search", "space.yaml", "--name", "x", "--data", "data.parquet", "--no-dashboard")
-    assert done.returncode == 0, done.stderr
+    images = sources.load(str(folder / "data.parquet"))
+    data = DataSource(source="data.parquet", digest=images.digest(), train=2000, valid=500)
+    spec = spec_of("x", SPACE, **SETTINGS).model_copy(update={"data": data})
+    search = Search.create(spec, paths(folder / "experiments", "x"))
+    search.begin()
+    run_in_process(search, really(images, 2))
+    search.end("completed")
+    search.close()
     return folder
 
 
@@ -142,24 +151,8 @@ def test_the_search_itself_reads_no_test_image(searched: Path, folder: Path) -> 
 
 
 def test_a_search_can_be_confirmed_at_once(folder: Path) -> None:
-    done = tune_app(
-        folder,
-        "search",
-        "quick",
-        "--name",
-        "y",
-        "--num-samples",
-        "2",
-        "--max-epochs",
-        "1",
-        "--grace-period",
-        "1",
-        "--data",
-        "data.parquet",
-        "--no-dashboard",
-        "--confirm",
-        "--quiet",
-    )
+    few = ("--num-samples", 2, "--max-epochs", 1, "--grace-period", 1, "--data", "data.parquet")
+    done = tune_app(folder, "search", "quick", "--name", "y", *few, "--no-dashboard", "--confirm", "--quiet")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith("2 trials")

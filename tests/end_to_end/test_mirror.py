@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import AWS, running_s3_server
-from tests.end_to_end.conftest import COMMAND, Running, alive, descendants, tune_app, wait_for
+from tests.end_to_end.conftest import COMMAND, HASTY, Running, alive, descendants, tune_app, wait_for
 from tests.end_to_end.invariants import check, outcome
 from tests.made_up import ask_and_start, give, spec_of
 from tune_app.engine.search import Search
@@ -30,7 +29,6 @@ from tune_app.storage.mirror import (
 )
 from tune_app.storage.mirroring import Mirror, mirrored
 
-HASTY = [sys.executable, "-m", "tests.end_to_end.hasty"]
 SECONDS_ALIVE = 12
 """As hasty.py has it."""
 AS_IT_IS = pytest.param(COMMAND, mirror.SECONDS_ALIVE, 80, marks=pytest.mark.soak, id="as it is")
@@ -39,13 +37,11 @@ space: {level: {choice: [fit, cnn]}, lr: {loguniform: [0.01, 1]}, bs: 4}
 search: {num_samples: 4, max_epochs: 4, results_per_epoch: 4, grace_period: 4, max_concurrent_trials: 1}
 """
 LONG = "space: {level: cnn, bs: 2, lr: 0.01}\nsearch: {num_samples: 2, max_epochs: 50, results_per_epoch: 20}"
-ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture
-def second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def second(tmp_path: Path) -> Path:
     """Another machine."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # for hasty.py
     folder = tmp_path / "second"
     folder.mkdir()
     return folder
@@ -82,7 +78,7 @@ def resumed(folder: Path, bucket: Bucket, command: Sequence[str] = HASTY) -> sub
 
 
 @pytest.mark.parametrize(
-    ("command", "seconds_alive", "trials"), [pytest.param(HASTY, SECONDS_ALIVE, 8, id="hasty"), AS_IT_IS]
+    ("command", "seconds_alive", "trials"), [pytest.param(HASTY, SECONDS_ALIVE, 6, id="hasty"), AS_IT_IS]
 )
 def test_a_killed_search_goes_on_on_another_machine_and_finds_what_an_uninterrupted_one_finds(
     tmp_path: Path,
@@ -218,7 +214,7 @@ def test_without_its_server_a_search_goes_on_and_says_in_the_end_what_is_missing
 def test_a_confirmation_of_a_search_in_a_bucket_is_interrupted_and_ends_on_another_machine(
     tmp_path: Path, second: Path, start: Callable[..., Running], small_data: Path, bucket: Bucket
 ) -> None:
-    (tmp_path / "space.yaml").write_text(SPACE)
+    (tmp_path / "space.yaml").write_text(SPACE.replace("bs: 4", "bs: 16"))
     there = ("--no-dashboard", "--experiments-dir", bucket)
     done = tune_app(tmp_path, "search", "space.yaml", "--name", "x", "--data", small_data, *there)
     assert done.returncode == 0, done.stderr
