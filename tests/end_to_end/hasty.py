@@ -9,6 +9,7 @@ from tune_app.storage import hold, mirror, mirroring
 
 if __name__ == "__main__":
     mirroring.SECONDS_BETWEEN_COPIES = 3
-    mirror.SECONDS_ALIVE = hold.SECONDS_ALIVE = 12
+    mirror.SECONDS_ALIVE = 12
+    vars(hold)["SECONDS_ALIVE"] = 12
     lookout.SECONDS_OF_SILENCE = 5
     main()

@@ -81,9 +81,9 @@ def check_decisions(entries: Sequence[Mapping[str, Any]]) -> None:
         assert r["decision"] == ("stop" if stop else "continue"), r
 
 
-def outcome(folder: Path, name: str) -> list[object]:
+def outcome(folder: Path, name: str) -> list[tuple[Any, ...]]:
     """Configs, values as full floats and decisions: what an interruption must not change."""
-    told: list[object] = []
+    told: list[tuple[Any, ...]] = []
     for e in read_entries(folder / "experiments" / name / "record.jsonl"):
         if e["kind"] == "asked":
             told.append(("asked", e["trial"], e["config"], e["seed"]))

@@ -272,13 +272,6 @@ def test_a_search_goes_on_on_another_machine_and_then_on_the_first_again(
     assert names(place) == ["x"]
 
 
-def wait(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_a_search_that_cannot_begin_leaves_nothing_in_the_bucket(bucket: Bucket) -> None:
     with pytest.raises(RuntimeError), mirrored(paths(bucket, "x"), print):
         raise RuntimeError("Ray does not start")

@@ -85,10 +85,7 @@ def test_nor_is_what_lies_beside_a_script_that_searches(tmp_path: Path) -> None:
     plant(scripts, ran)
     (scripts / "mine.py").write_text(SCRIPT)
     (tmp_path / "space.yaml").write_text(SPACE)
-    command = [sys.executable, scripts / "mine.py", tmp_path / "space.yaml"]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=200, check=False
-    )
+    done = tune_app(tmp_path, scripts / "mine.py", tmp_path / "space.yaml", command=[sys.executable])
     assert (done.returncode, done.stdout) == (0, "['completed']\n"), done.stderr
     assert not ran.exists()
 
@@ -262,7 +259,7 @@ int nvmlDeviceGetName(void *device, char *name, unsigned n) { strncpy(name, "NVI
 @pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
 def test_gpus_without_a_file_in_dev_are_found(tmp_path: Path, small_data: Path) -> None:
     (tmp_path / "nvml.c").write_text(NVML)
-    compiler = ["cc", "-shared", "-fPIC", "-o", tmp_path / "libnvidia-ml.so.1", tmp_path / "nvml.c"]
+    compiler = ["cc", "-shared", "-fPIC", "-o", str(tmp_path / "libnvidia-ml.so.1"), str(tmp_path / "nvml.c")]
     subprocess.run(compiler, check=True)
     (tmp_path / "space.yaml").write_text(SPACE)
     there = ["env", f"LD_LIBRARY_PATH={tmp_path}", *COMMAND]

@@ -154,11 +154,6 @@ def test_validate_shows_dimensions_rungs_trials_and_resources(run) -> None:
     assert (content["trials"], content["rungs"]) == (7, [0.5, 2, 8])
 
 
-def test_the_schema_is_printed(run) -> None:
-    schema = json.loads(run("validate", "--schema").output)
-    assert set(schema["properties"]) == {"space", "search"}
-
-
 def test_status_shows_a_failed_trial_with_its_traceback(run, experiment: str) -> None:
     shown = run("status", experiment).output
     assert "1 completed, 0 stopped early, 1 failed, 1 interrupted" in shown
@@ -236,7 +231,7 @@ def test_the_exported_threads_and_cpu_are_those_of_the_attempt_that_made_the_bes
 
 
 def test_what_an_error_says_is_shown_as_it_is(run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from tune_app.output.progress import progress
+    from tune_app.output.progress import Progress, progress
 
     search = Search.create(spec_of("odd"), paths(tmp_path / "experiments", "odd"))
     search.begin()
@@ -244,6 +239,7 @@ def test_what_an_error_says_is_shown_as_it_is(run, tmp_path: Path, capsys: pytes
     search.close()
     with progress(quiet=False) as shown:
         shown.show(search.history, 2)
+        assert isinstance(shown, Progress)
         shown.refreshed = 0.001
         shown.told = set()
         shown.show(search.history, 2)
@@ -356,17 +352,6 @@ def test_an_experiment_that_is_being_searched_is_not_extended(run, tmp_path: Pat
     assert done.stderr == f"Error: held: is being searched by process {os.getpid()} on {platform.node()}\n"
     assert search.record.path.read_bytes() == before
     search.close()
-
-
-def test_an_extended_search_is_extended_from_what_it_was_extended_to(
-    run, experiment: str, tmp_path: Path, no_search: None
-) -> None:
-    extended = Search.resume(paths(tmp_path / "experiments", experiment), {"num_samples": 40})
-    extended.begin()
-    extended.end("completed")
-    extended.close()
-    done = run("extend", experiment, "--num-samples", 40)
-    assert done.stderr == "Error: --num-samples is 40, allowed: more than the 40 trials that made has in all\n"
 
 
 def test_a_renamed_experiment_is_spoken_of_by_its_new_name(run, experiment: str, no_search: None) -> None:

@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -218,7 +218,7 @@ def test_a_server_that_works_at_the_third_try_is_enough_after_a_wait_between(
 ):
     waits: list[float] = []
     monkeypatch.setattr(download, "SECONDS_BETWEEN_TRIES", 1.5)
-    monkeypatch.setattr(download.time, "sleep", waits.append)
+    monkeypatch.setattr("tune_app.task.tutorial.download.time.sleep", waits.append)
     offer(server, contents)
     server.answers[f"/{IMAGES}.gz"] = [bad, bad, server.answers[f"/{IMAGES}.gz"]]
     assert len(load(server.url).train.x) == 200
@@ -288,10 +288,13 @@ def test_a_url_that_is_none_is_refused(url, left):
 # ---- the tutorial's file -------------------------------------------------------------------------------
 
 
-class LikePython2(pickle._Pickler):
+Pickler: Any = pickle._Pickler
+
+
+class LikePython2(Pickler):  # type: ignore[misc]
     """Writes arrays as the tutorial's file has them, which Python 2 made: their bytes as a string."""
 
-    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
+    dispatch: ClassVar = dict(Pickler.dispatch)
 
     def save_bytes(self, content: bytes) -> None:
         self.write(b"T" + struct.pack("<i", len(content)))
@@ -300,7 +303,7 @@ class LikePython2(pickle._Pickler):
 
     dispatch[bytes] = save_bytes
 
-    def save_global(self, obj: object, name: str | None = None) -> None:
+    def save_global(self, obj: Any, name: str | None = None) -> None:
         if getattr(obj, "__module__", None) != "numpy._core.multiarray":
             return super().save_global(obj, name)
         self.write(f"cnumpy.core.multiarray\n{obj.__name__}\n".encode())  # where it was then
@@ -623,7 +626,7 @@ def test_an_interrupted_download_leaves_nothing(tutorial, server, left, monkeypa
     def interrupt(response: object, size: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(download.requests.Response, "iter_content", interrupt)
+    monkeypatch.setattr("requests.Response.iter_content", interrupt)
     with pytest.raises(KeyboardInterrupt):
         load("tutorial")
     assert server.asked == ["/mnist.pkl.gz"]

@@ -1,6 +1,7 @@
 """The race: who is out, who is behind, and who cannot be told apart."""
 
 import math
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ GOOD = [0.040, 0.043, 0.039, 0.041, 0.042, 0.040]
 BAD = [0.080, 0.083, 0.081, 0.079, 0.082, 0.080]
 
 
-def states(*errors: list[float | None]) -> list[str]:
+def states(*errors: Sequence[float | None]) -> list[str]:
     return [standing.state for standing in race(errors)]
 
 

@@ -132,12 +132,6 @@ def test_options_override_the_file(tmp_path: Path) -> None:
     assert (settings_.num_samples, settings_.seed, settings_.time_budget) == (7, 5, 90)
 
 
-def test_a_shipped_space_is_found_by_name_and_a_misspelt_one_named() -> None:
-    assert load_space("quick").name == "quick"
-    with pytest.raises(TuneAppError, match="no such file or shipped space, did you mean 'quick'"):
-        load_space("quik")
-
-
 @pytest.mark.parametrize("name", sorted(shipped()))
 def test_shipped_files_fit_their_schema_and_name_it(name: str) -> None:
     text = (FOLDER / f"{name}.yaml").read_text()
@@ -156,11 +150,6 @@ def test_the_schema_refuses_what_an_editor_should_mark() -> None:
     for bad in ({"lrr": 0.1}, {"lr": {"loguniform": [1, 2], "uniform": [1, 2]}}, {"lr": {"log": [1, 2]}}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({"space": bad}, schema)
-
-
-def test_all_levels_of_the_tutorial_are_in_the_default_space() -> None:
-    level = load_space("tutorial").space.dimensions[0]
-    assert level.values == tuple(LEVELS)
 
 
 def test_a_grid_enumerates_every_point_once_in_file_order(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -111,13 +110,6 @@ def test_a_password_in_a_url_is_not_shown(run: Run) -> None:
     for arguments in NAMED.values():
         if arguments not in (NAMED["search"], NAMED["validate"]):  # which only compare it with names
             assert "secret" not in run(*(a.format("gs://me:secret@b/x") for a in arguments)).output
-
-
-def test_no_option_and_no_argument_reads_a_path_by_itself() -> None:
-    params = [param for command in main.commands.values() for param in command.params]
-    assert len([p for p in params if isinstance(p.type, click.Path)]) >= 7
-    assert {type(p.type).__name__ for p in params if isinstance(p.type, click.Path)} == {"TypedPath"}
-    assert {p.type.name for p in params if p.name == "experiments_dir"} == {"directory"}
 
 
 WRITTEN = {"report": ("report", "made"), "md": ("report", "made", "--format", "md"), "csv": ("results", "made")}
