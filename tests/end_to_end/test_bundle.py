@@ -36,12 +36,6 @@ def test_the_exported_weights_tell_the_validation_images_as_well_as_exported(bes
     assert hits / len(valid.y) == read_bundle(best).metrics["valid_accuracy"]
 
 
-def test_verify_says_that_the_numbers_come_back(best: Path) -> None:
-    done = tune_app(best.parent, "verify", "best")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "The same valid accuracies as in the search."
-
-
 def with_what_they_need(*packages: str) -> dict[str, Distribution]:
     """These installed packages and all that they require, and so on."""
     found: dict[str, Distribution] = {}

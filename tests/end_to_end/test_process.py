@@ -141,15 +141,15 @@ def searches(name, where=Where()):
     assert state() == before, sorted(set(state().items()) ^ set(before.items()))
 
 searches("here")
-ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, configure_logging=False)  # with its own token
-assert ray.get(ray.remote(lambda: 1).remote()) == 1
-ray.shutdown()
-searches("here-2")
 searches("there", Where(address=sys.argv[1]))
-searches("here-3")
+searches("here-2")
 ray.init(address=sys.argv[1], log_to_driver=False, configure_logging=False)  # knows no tokens, as before
 assert ray.get(ray.put(1)) == 1
 ray.shutdown()
+ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, configure_logging=False)  # with its own token
+assert ray.get(ray.remote(lambda: 1).remote()) == 1
+ray.shutdown()
+searches("here-3")
 print("as before")
 """
 

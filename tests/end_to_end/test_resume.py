@@ -88,7 +88,7 @@ def test_a_trial_that_loses_its_worker_goes_on_from_its_last_result_and_one_that
     tmp_path: Path, start: Callable[..., Running], small_data: Path
 ) -> None:
     (tmp_path / "space.yaml").write_text(LONG)
-    arguments = ("--name", "x", "--data", small_data, "--no-dashboard", "--max-failures", 1)
+    arguments = ("--name", "x", "--data", small_data, "--no-dashboard", "--max-failures", 1, "--no-early-stopping")
     running = start("search", "space.yaml", *arguments, "--sampler", "random")
 
     def kill(number: int, attempt: int) -> None:

@@ -53,11 +53,13 @@ def strip(at: Paths) -> None:
 
 
 @pytest.fixture
-def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
+def at(tmp_path: Path, small_data: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     """A search that was confirmed, without accuracies."""
     monkeypatch.chdir(tmp_path)
     at = paths(tmp_path / "experiments", "ml")
-    search = Search.create(spec_of("ml", SPACE, max_epochs=3, metric="valid_loss"), at)
+    spec = spec_of("ml", SPACE, max_epochs=3, metric="valid_loss")
+    data = spec.data.model_copy(update={"source": str(small_data)})  # few images: one command trains really
+    search = Search.create(spec.model_copy(update={"data": data}), at)
     search.begin()
     for losses in LOSSES:
         number = ask_and_start(search)

@@ -20,7 +20,7 @@ from tune_app.storage.load import experiment_names
 from tune_app.storage.location import paths
 from tune_app.storage.mirror import Holder, Manifest, refuse_existing_copy, write_manifest
 
-AT_ONCE = 8
+AT_ONCE = 4
 PROGRAM = """
 import sys; from pathlib import Path; from tune_app import api
 api.name_now = lambda space: "same"

@@ -167,11 +167,6 @@ def test_the_accelerator_level_on_a_cpu_is_exactly_the_wrapped_one(cnn, tiny):
     assert states[0] == states[1]
 
 
-def test_the_cnn_learns(small):
-    losses = [r.train_loss for r in train({"level": "cnn", "lr": 0.05, "bs": 8}, small, epochs=4)]
-    assert losses[3] < losses[0] - 0.5
-
-
 @pytest.mark.parametrize("name", LOGISTIC)
 def test_a_step_on_all_images_is_the_gradient_step_computed_by_hand(small, name):
     """Softmax regression, its gradient, momentum and weight decay in NumPy with float64."""
