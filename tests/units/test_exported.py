@@ -110,50 +110,39 @@ def test_a_missing_file_is_refused_with_its_path(tmp_path):
     assert refusal(tmp_path / "config.yaml") == ": cannot be read: No such file or directory"
 
 
-@pytest.mark.parametrize("content", ["", "just text", "[1, 2]", "3"])
-def test_a_file_that_is_no_mapping_is_refused_with_what_is_allowed(tmp_path, content):
-    assert refusal(write(tmp_path, content)).endswith(", allowed: a mapping with config, seed, epochs")
-
-
-def test_a_file_that_is_no_yaml_is_refused_with_its_line(tmp_path):
-    assert ", line 2: not valid YAML: " in refusal(write(tmp_path, "config: {level: cnn}\nseed: ]\n"))
-
-
-def test_an_unknown_key_is_refused_with_the_nearest_name(tmp_path):
-    assert refusal(write(tmp_path, {**CONFIG, "sede": 1})) == (
-        ": sede is unknown, did you mean 'seed'? allowed: config, seed, epochs, results_per_epoch, threads, data"
-    )
-
-
-def test_a_missing_config_is_said_to_be_missing(tmp_path):
-    assert refusal(write(tmp_path, {"seed": 3})) == ": config is missing"
-
-
 @pytest.mark.parametrize(
-    ("key", "value", "allowed"),
+    ("content", "line"),
     [
-        ("config", "cnn", "a valid dictionary"),
-        ("config", None, "a valid dictionary"),
-        ("seed", 1.5, "a valid integer"),
-        ("seed", True, "a valid integer"),
-        ("seed", "1", "a valid integer"),
-        ("seed", None, "a valid integer"),
-        ("seed", -1, "greater than or equal to 0"),
-        ("seed", 2**32, "less than 4294967296"),
-        ("epochs", 0, "greater than 0"),
-        ("epochs", 10_001, "less than or equal to 10000"),
-        ("epochs", float("nan"), "a finite number"),
-        ("epochs", float("inf"), "a finite number"),
-        ("epochs", "5", "a valid number"),
-        ("results_per_epoch", 0, "greater than or equal to 1"),
-        ("results_per_epoch", 2.0, "a valid integer"),
-        ("threads", 0, "greater than or equal to 1"),
-        ("threads", 1025, "less than or equal to 1024"),
-        ("data", 3, "a valid string"),
+        ("", ", allowed: a mapping with config, seed, epochs"),
+        ("[1, 2]", ", allowed: a mapping with config, seed, epochs"),
+        ("config: {level: cnn}\nseed: ]\n", ", line 2: not valid YAML: "),
+        ({"seed": 3}, ": config is missing"),
+        (
+            {**CONFIG, "sede": 1},
+            ": sede is unknown, did you mean 'seed'? allowed: config, seed, epochs",
+        ),
+        ({**CONFIG, "config": "cnn"}, ": config is 'cnn', allowed: a valid dictionary"),
+        ({**CONFIG, "seed": 1.5}, ": seed is 1.5, allowed: a valid integer"),
+        ({**CONFIG, "seed": True}, ": seed is True, allowed: a valid integer"),
+        ({**CONFIG, "seed": 2**32}, ": seed is 4294967296, allowed: less than 4294967296"),
+        ({**CONFIG, "epochs": 0}, ": epochs is 0, allowed: greater than 0"),
+        ({**CONFIG, "epochs": 10_001}, ": epochs is 10001, allowed: less than or equal to 10000"),
+        ({**CONFIG, "epochs": float("nan")}, ": epochs is nan, allowed: a finite number"),
+        ({**CONFIG, "results_per_epoch": 0}, ": results_per_epoch is 0, allowed: greater than or equal to 1"),
+        ({**CONFIG, "threads": 1025}, ": threads is 1025, allowed: less than or equal to 1024"),
+        ({**CONFIG, "data": 3}, ": data is 3, allowed: a valid string"),
+        (
+            {"config": {"level": "cnn", "lr": "fast"}},
+            ": config: lr is 'fast', allowed: a number",
+        ),
+        (
+            {"config": {"level": "cnnn"}},
+            ": config: level 'cnnn' does not exist, did you mean 'cnn'?",
+        ),
     ],
 )
-def test_a_wrong_type_or_value_is_refused_with_what_is_allowed(tmp_path, key, value, allowed):
-    assert refusal(write(tmp_path, {**CONFIG, key: value})) == f": {key} is {value!r}, allowed: {allowed}"
+def test_a_file_of_another_kind_is_refused_in_one_line_with_what_is_allowed(tmp_path, content, line):
+    assert line in refusal(write(tmp_path, content))
 
 
 # ---- reading a manifest --------------------------------------------------------------------------------

@@ -54,11 +54,6 @@ def test_a_folder_of_idx_files_gives_the_images_and_labels_in_their_order(tmp_pa
     assert {found.train.y.dtype, found.valid.y.dtype} == {np.dtype(np.int64)}
 
 
-def test_a_packed_file_is_known_by_its_content_and_not_by_its_name(tmp_path, contents):
-    write(tmp_path, {name: gzip.compress(content, 1) for name, content in contents.items()})
-    assert len(load(str(tmp_path)).train.x) == 1000
-
-
 @pytest.mark.parametrize(("n", "train", "valid"), [(2, 1, 1), (5, 4, 1), (6, 5, 1), (7, 5, 2), (60, 50, 10)])
 def test_a_few_images_are_split_the_same_way_and_none_is_lost(tmp_path, contents, small, n, train, valid):
     images, labels = small.train.x[:n].reshape(-1, 28, 28), small.train.y[:n]

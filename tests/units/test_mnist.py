@@ -257,14 +257,6 @@ def test_a_file_that_is_not_parquet_is_refused_with_its_path(tmp_path: Path, con
     assert "not a Parquet file" in refusal(path)
 
 
-@pytest.mark.parametrize("kept", [0.3, 0.99])
-def test_a_truncated_file_is_refused_with_its_path(tmp_path: Path, kept: float):
-    path = write(tmp_path / "d.parquet")
-    content = path.read_bytes()
-    path.write_bytes(content[: int(len(content) * kept)])
-    assert "not a Parquet file" in refusal(path)
-
-
 # ---- classes that are missing --------------------------------------------------------------------------
 
 
@@ -317,15 +309,14 @@ def test_a_folder_without_idx_files_is_refused_with_the_name_of_the_missing_file
     )
 
 
+def test_a_path_that_cannot_be_looked_up_is_refused_in_one_line():
+    assert refusal("x" * 300).startswith(f"{'x' * 300}: ")
+
+
 @pytest.mark.parametrize("name", ["nothing.parquet", "no/such/folder", "file.parquet/below"])
 def test_a_path_that_does_not_exist_is_refused_with_what_is_allowed(tmp_path: Path, name: str):
     write(tmp_path / "file.parquet")
     assert "no such data; allowed: a Parquet file, a folder or URL" in refusal(tmp_path / name)
-
-
-@pytest.mark.parametrize("source", ["x" * 300, "~nobody-of-this-name/mnist.parquet"])
-def test_a_path_that_cannot_be_looked_up_is_refused_in_one_line(source: str):
-    assert refusal(source).startswith(f"{source}: ")
 
 
 @pytest.mark.parametrize(

@@ -156,11 +156,6 @@ def test_a_png_of_any_mode_gives_its_grey_pixels(digits: NDArray[np.uint8], mode
     assert (read_images(png(image)) == digits[0].reshape(1, 784)).all()
 
 
-def test_a_png_of_black_and_white_is_0_and_255(digits: NDArray[np.uint8]) -> None:
-    found = read_images(png(Image.fromarray(digits[0] > 99)))
-    assert (found.reshape(28, 28) == np.where(digits[0] > 99, 255, 0)).all()
-
-
 @pytest.mark.parametrize(
     "name", ["emnist-digits-test-images-idx3-ubyte", "EMNIST-letters-test-images-idx3-ubyte.gz"]
 )

@@ -18,10 +18,6 @@ def states(*errors: Sequence[float | None]) -> list[str]:
     return [standing.state for standing in race(errors)]
 
 
-def test_a_single_config_needs_no_race() -> None:
-    assert states([]) == ["tie"]
-
-
 def test_nobody_is_out_before_the_first_test() -> None:
     assert states(GOOD[: FIRST_TEST - 1], BAD[: FIRST_TEST - 1]) == ["racing", "racing"]
 
@@ -31,10 +27,6 @@ def test_what_is_clearly_worse_is_out_at_the_first_test_and_its_later_rounds_do_
     assert (good.state, bad.state) == ("tie", "out")
     assert bad.errors == tuple(BAD[:FIRST_TEST])
     assert bad.p is not None and bad.p < 0.05
-
-
-def test_a_race_that_is_down_to_one_is_decided_without_further_rounds() -> None:
-    assert states(GOOD[:FIRST_TEST], BAD[:FIRST_TEST]) == ["tie", "out"]
 
 
 def test_configs_that_cannot_be_told_apart_race_to_the_last_round_and_are_a_tie() -> None:

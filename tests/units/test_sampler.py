@@ -9,7 +9,7 @@ from tune_app.engine.sampler import Sampler
 from tune_app.experiment.history import COMPLETED, FAILED, STOPPED, Trial
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace, load_space
-from tune_app.task.levels import TUTORIAL_CONFIG, Config, complete
+from tune_app.task.levels import Config, complete
 
 Sampling = Literal["random", "tpe"]
 SPACE = """
@@ -62,10 +62,6 @@ def test_the_same_seed_proposes_the_same_and_another_seed_others(space: SearchSp
 def test_a_random_config_depends_on_seed_and_number_alone(space: SearchSpace) -> None:
     settings = Settings(sampler="random", seed=3)
     assert play(space, settings, 12, best_lr=0.9) == play(space, settings, 12, best_lr=0.01)
-
-
-def test_the_tutorials_config_comes_first_where_the_space_contains_it(space: SearchSpace) -> None:
-    assert play(space, Settings(), 1) == [TUTORIAL_CONFIG]
 
 
 def test_tpe_comes_nearer_to_what_was_good_than_random(space: SearchSpace) -> None:
