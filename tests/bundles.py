@@ -1,7 +1,7 @@
 """Bundles of real trainings: searched without Ray, exported as the command does it."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,30 @@ def really(images: Mnist, results_per_epoch: int) -> Train:
     return train
 
 
+def search_really(
+    folder: Path,
+    name: str,
+    space: dict[str, Any],
+    data: Path | str | None,
+    enough: Callable[[Search], bool] = lambda search: False,
+    **settings: Any,
+) -> None:
+    """A search in this process of the images that `data` names (None: MNIST), below `folder`, until `enough`."""
+    images = sources.load(str(folder / data) if data else None)
+    counts = {"train": len(images.train.y), "valid": len(images.valid.y)}
+    source = DataSource(source=str(data) if data else None, digest=images.digest(), **counts)
+    spec = spec_of(name, space, **settings).model_copy(update={"data": source})
+    search = Search.create(spec, paths(folder / "experiments", name))
+    search.begin()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    train = really(images, spec.settings.results_per_epoch)
+    ended = run_in_process(search, train, lambda: "interrupted" if enough(search) else None)
+    torch.set_num_threads(threads)
+    search.end(ended or "completed")
+    search.close()
+
+
 def make_bundle(
     folder: Path,
     config: Config,
@@ -51,23 +75,8 @@ def make_bundle(
     metric: str = "valid_accuracy",
 ) -> Path:
     """Search one config on the images of `data` (None: MNIST) and export it; the bundle's folder."""
-    images = sources.load(str(data) if data else None)
-    settings = {"max_epochs": epochs, "results_per_epoch": results_per_epoch, "num_samples": 1, "metric": metric}
-    spec = spec_of("made", dict(config), **settings)
-    source = DataSource(
-        source=str(data) if data else None,
-        digest=images.digest(),
-        train=len(images.train.y),
-        valid=len(images.valid.y),
-    )
-    search = Search.create(spec.model_copy(update={"data": source}), paths(folder / "experiments", "made"))
-    search.begin()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    run_in_process(search, really(images, results_per_epoch))
-    torch.set_num_threads(threads)
-    search.end("completed")
-    search.close()
+    how: dict[str, Any] = {"max_epochs": epochs, "results_per_epoch": results_per_epoch, "metric": metric}
+    search_really(folder, "made", dict(config), data, num_samples=1, **how)
     export_best(load_experiment("made", folder / "experiments"), folder / "best")
     return folder / "best"
 

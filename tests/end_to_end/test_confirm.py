@@ -6,24 +6,20 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.bundles import really
+from tests.bundles import search_really
 from tests.conftest import SHIPPED
 from tests.end_to_end.conftest import Running, tune_app, wait_for
-from tests.made_up import spec_of
-from tune_app.engine.in_process import run_in_process
-from tune_app.engine.search import Search
 from tune_app.experiment.record import read_entries
-from tune_app.experiment.spec import DataSource
-from tune_app.storage.location import paths
 from tune_app.task.tutorial import sources
 
 SPACE = {"level": {"choice": ["linear", "cnn"]}, "lr": {"loguniform": [0.05, 0.5]}, "bs": 32}
-SETTINGS = {"num_samples": 6, "max_epochs": 4, "results_per_epoch": 2, "sampler": "random", "seed": 3}
+SETTINGS: dict[str, Any] = {"num_samples": 6, "max_epochs": 4, "results_per_epoch": 2, "seed": 3}
 CONFIRM = ("confirm", "x", "--top", "3", "--seeds", "4", "--no-dashboard", "--json")
 
 
@@ -37,14 +33,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, n in (("train", 2000), ("valid", 500), ("test", 400))
     ]
     pq.write_table(pa.concat_tables(parts), folder / "data.parquet")
-    images = sources.load(str(folder / "data.parquet"))
-    data = DataSource(source="data.parquet", digest=images.digest(), train=2000, valid=500)
-    spec = spec_of("x", SPACE, **SETTINGS).model_copy(update={"data": data})
-    search = Search.create(spec, paths(folder / "experiments", "x"))
-    search.begin()
-    run_in_process(search, really(images, 2))
-    search.end("completed")
-    search.close()
+    search_really(folder, "x", SPACE, "data.parquet", **SETTINGS)
     return folder
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.bundles import config_of, really, run
+from tests.bundles import config_of, run, search_really
 from tests.end_to_end.conftest import (
     COMMAND,
     Running,
@@ -34,14 +34,8 @@ from tests.end_to_end.conftest import (
 )
 from tests.end_to_end.invariants import check
 from tests.end_to_end.test_cluster import HEAD, running_head
-from tests.made_up import spec_of
-from tune_app.engine.in_process import run_in_process
-from tune_app.engine.search import Search
 from tune_app.experiment.record import Entry, encode, read_entries
-from tune_app.experiment.spec import DataSource
 from tune_app.storage.load import load_experiment
-from tune_app.storage.location import paths
-from tune_app.task.tutorial import sources
 
 SLOW = "space: {level: cnn, bs: 2, lr: 0.01}\nsearch: {num_samples: 2, max_epochs: 2, results_per_epoch: 4}"
 SEARCH = ("search", "space.yaml", "--name", "x", "--no-dashboard", "--data")
@@ -416,17 +410,11 @@ class Touch:
 
 
 def test_what_a_stranger_put_into_an_experiment_is_not_executed(
-    tmp_path: Path, small_data: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None
+    tmp_path: Path, small_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    images = sources.load(str(small_data))
-    data = DataSource(source=str(small_data), digest=images.digest(), train=2000, valid=500)
-    spec = spec_of("x", dict(config_of("fit")), max_epochs=4, num_samples=1).model_copy(update={"data": data})
-    search = Search.create(spec, paths(tmp_path / "experiments", "x"))
-    search.begin()
-    run_in_process(search, really(images, 1), lambda: "enough" if search.history.results == 3 else None)
-    search.end("interrupted")
-    search.close()
+    space, settings = dict(config_of("fit")), {"num_samples": 1, "max_epochs": 4}
+    search_really(tmp_path, "x", space, small_data, lambda search: search.history.results == 3, **settings)
 
     marker, root = tmp_path / "executed", tmp_path / "experiments" / "x"
     harmful = pickle.dumps(Touch(marker))

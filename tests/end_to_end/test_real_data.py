@@ -20,7 +20,7 @@ CNN = """
 space:
   level: cnn
   lr: {grid: [0.1, 0.05, 0.001]}
-search: {max_epochs: 3, results_per_epoch: 4, grace_period: 0.75, reduction_factor: 3}
+search: {max_epochs: 2, results_per_epoch: 4, grace_period: 0.75, reduction_factor: 3}
 """
 
 
