@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import environment
+from tests.end_to_end.conftest import environment, temporary, tune_app
 from tune_app.bundle.manifest import FILES, MANIFEST
 from tune_app.cli import main
 from tune_app.storage.load import load_experiment
@@ -87,17 +87,11 @@ def test_three_commands_lead_from_nothing_to_a_config_that_was_found_on_two_node
     block = next(block for _, block in BLOCK.findall((ROOT / "docs" / "cluster.md").read_text()))
     start, search, export = block.splitlines()
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
-    env = environment(tmp_path)
-    env |= {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "TUNE_APP_CLUSTER": f"{env['TMPDIR']}/c",
-    }
-    del env["RAY_AUTH_MODE"]
+    path = f"PATH={Path(sys.executable).parent}:{os.environ['PATH']}"
+    there = ["env", "-u", "RAY_AUTH_MODE", path, f"TUNE_APP_CLUSTER={temporary(tmp_path)}/c", "bash", "-c"]
 
     def run(command: str) -> str:
-        done = subprocess.run(
-            ["bash", "-c", command], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=200, check=False
-        )
+        done = tune_app(tmp_path, command, command=there)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -4,12 +4,12 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import COMMAND, Running, environment, left_in, temporary, tune_app
+from tests.end_to_end.conftest import COMMAND, Running, left_in, temporary, tune_app
 from tests.end_to_end.test_cluster import running_head
 from tune_app.storage.load import load_experiment
 
@@ -34,13 +34,9 @@ def plant(folder: Path, ran: Path) -> None:
         (folder / f"{name}.py").write_text(PLANT.format(ran=str(ran)))
 
 
-def run_python(
-    folder: Path, code: str, *arguments: object, unset: Sequence[str] = ()
-) -> subprocess.CompletedProcess[str]:
-    """Run Python code in a process of its own."""
-    env = {name: value for name, value in environment(folder).items() if name not in unset}
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=200, check=False)
+def run_python(folder: Path, code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run Python code in a process of its own that nobody has told how Ray authenticates."""
+    return tune_app(folder, *arguments, command=["env", "-u", "RAY_AUTH_MODE", sys.executable, "-c", code])
 
 
 # ---- whose code runs -----------------------------------------------------------------------------------
@@ -156,7 +152,7 @@ print("as before")
 
 def test_what_a_ray_sets_in_this_process_ends_with_it(tmp_path: Path, address: str) -> None:
     (tmp_path / "space.yaml").write_text(SPACE)
-    done = run_python(tmp_path, BEFORE_AND_AFTER, address, unset=["RAY_AUTH_MODE"])
+    done = run_python(tmp_path, BEFORE_AND_AFTER, address)
     assert (done.returncode, done.stdout) == (0, "as before\n"), done.stderr
 
 

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -20,7 +19,6 @@ from tests.end_to_end.conftest import (
     Running,
     alive,
     descendants,
-    environment,
     left_in,
     temporary,
     tune_app,
@@ -89,16 +87,8 @@ def test_the_end_says_what_is_best_and_what_to_do_next_and_the_record_holds_it_a
 
 
 def test_a_worker_that_comes_late_is_waited_for_while_another_goes_on(tmp_path: Path) -> None:
-    environ = {**environment(tmp_path), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.end_to_end.late_worker", str(tmp_path)],
-        cwd=tmp_path,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    late = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.end_to_end.late_worker"]
+    done = tune_app(tmp_path, tmp_path, command=late)
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout.splitlines()[-1])
     # Tune itself would end it as soon as the first is free, and start another: all twelve would be the first's.
@@ -215,13 +205,6 @@ def test_more_than_there_is_is_refused_at_once_and_leaves_nothing(tmp_path: Path
     assert line.startswith(f"Error: {option} is 999, allowed: up to the ")
     assert all(one.startswith("Ray dashboard: ") for one in before), "which may come up before the answer"
     assert not (tmp_path / "experiments").exists()
-
-
-def test_a_batch_size_that_leaves_too_few_batches_is_refused(tmp_path: Path, small_data: Path) -> None:
-    (tmp_path / "space.yaml").write_text("space: {level: linear, bs: {choice: [64, 1024]}}")
-    done = tune_app(tmp_path, "search", "space.yaml", "--data", small_data)
-    said = "space.bs goes up to 1024, but 2000 images and 4 results per epoch allow at most 500"
-    assert (done.returncode, done.stderr) == (1, f"Error: {said}\n")
 
 
 def idx_folder(folder: Path, x: NDArray[np.uint8], y: NDArray[np.int64]) -> Path:

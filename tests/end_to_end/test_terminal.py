@@ -8,8 +8,6 @@ import subprocess
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.end_to_end.conftest import (
     COMMAND,
     alive,
@@ -68,35 +66,6 @@ def test_ctrl_c_on_a_terminal_ends_the_search_and_its_processes(tmp_path: Path, 
                 os.kill(one, 9)
     assert left_in(temporary(tmp_path)) == []
     assert load_experiment("x", tmp_path / "experiments").state == "interrupted"
-
-
-def test_a_terminal_that_cannot_draw_over_gets_a_line_for_each_ended_trial(
-    tmp_path: Path, small_data: Path
-) -> None:
-    (tmp_path / "space.yaml").write_text(SHORT)
-    arguments = ["search", "space.yaml", "--data", str(small_data), "--no-dashboard"]
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(tmp_path)
-        os.execve(COMMAND[0], [*COMMAND, *arguments], {**environment(tmp_path), "TERM": "dumb"})
-    seen = read_until(terminal, None, 120)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert seen.index("trial 0: completed, valid accuracy ") < seen.index(OUTCOME)
-    assert "\x1b[" not in seen
-
-
-@pytest.mark.parametrize("redirected", ["2> log", "> log 2>&1"])
-def test_no_table_is_drawn_into_a_log(tmp_path: Path, small_data: Path, redirected: str) -> None:
-    (tmp_path / "space.yaml").write_text(SHORT)
-    arguments = ["search", "space.yaml", "--data", str(small_data), "--no-dashboard"]
-    env = {**environment(tmp_path), "FORCE_COLOR": "1", "TTY_COMPATIBLE": "1", "TERM": "xterm"}
-    line = f"{shlex.join([*COMMAND, *arguments])} {redirected}"
-    subprocess.run(["bash", "-c", line], cwd=tmp_path, env=env, check=True, timeout=240)
-    log = (tmp_path / "log").read_text()
-    assert log.count("trial 0: completed, valid accuracy ") == 1
-    assert "of 2 trials" not in log
-    assert "\x1b[2K" not in log  # a line that is drawn over
-    assert "\x1b[?25l" not in log  # the cursor is hidden
 
 
 def in_bash(folder: Path, data: Path, rest: str) -> subprocess.CompletedProcess[str]:

@@ -8,16 +8,13 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from tests.bundles import really
+from tests.bundles import search_really
 from tests.made_up import ask_and_start, give, spec_of
 from tune_app.cli import main
-from tune_app.engine.in_process import run_in_process
 from tune_app.engine.search import Search
-from tune_app.experiment.spec import DataSource
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 from tune_app.task.levels import LEVELS
-from tune_app.task.tutorial import sources
 
 COMMANDS = main.commands
 
@@ -331,17 +328,13 @@ def test_what_cannot_be_enqueued_is_one_line_and_begins_nothing(run, experiment:
 
 
 @pytest.fixture
-def trained(tmp_path: Path, small_data: Path, one_thread: None) -> str:
+def trained(tmp_path: Path, small_data: Path) -> str:
     """An experiment of two trials: one was trained to its end, no worker began with the other."""
-    images = sources.load(str(small_data))
     space = {"level": "linear", "lr": {"loguniform": [0.01, 1]}}
-    source = DataSource(source=str(small_data), digest=images.digest(), train=2000, valid=500)
-    spec = spec_of("trained", space, max_epochs=2, results_per_epoch=2).model_copy(update={"data": source})
-    search = Search.create(spec, paths(tmp_path / "experiments", "trained"))
-    search.begin()
-    run_in_process(search, really(images, 2), lambda: "enough" if search.history.trials[0].ended else None)
+    half = {"max_epochs": 2, "results_per_epoch": 2}
+    search_really(tmp_path, "trained", space, small_data, lambda search: search.history.trials[0].ended, **half)
+    search = Search.resume(paths(tmp_path / "experiments", "trained"))
     search.ask()
-    search.end("interrupted")
     search.close()
     return "trained"
 
