@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.bundles import search_really
 from tests.end_to_end.conftest import (
     Running,
     alive,
@@ -25,20 +26,18 @@ from tests.end_to_end.conftest import (
     wait_for,
 )
 from tests.end_to_end.invariants import check
-from tests.made_up import ask_and_start, give, spec_of
+from tests.made_up import ask_and_start, spec_of
 from tests.units.test_idx import idx_bytes
 from tune_app.bundle.manifest import FILES, MANIFEST
 from tune_app.cli import main
 from tune_app.cli.search import finish
 from tune_app.engine.search import Search
-from tune_app.experiment.spec import DataSource
 from tune_app.output.view import outcome
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 from tune_app.task.levels import TUTORIAL_CONFIG
 from tune_app.task.tutorial.idx import IMAGES, LABELS
 from tune_app.task.tutorial.mnist import Mnist
-from tune_app.task.tutorial.sources import load
 
 SPACE = """
 space:
@@ -240,14 +239,7 @@ def test_images_sorted_by_label_are_refused_before_anything_starts(
 def test_a_search_of_sorted_images_that_began_before_goes_on(tmp_path: Path, small: Mnist) -> None:
     order = np.argsort(small.train.y, kind="stable")
     data = idx_folder(tmp_path / "sorted", small.train.x[order], small.train.y[order])
-    images = load(str(data))
-    source = DataSource(source=str(data), digest=images.digest(), train=1666, valid=334)
-    spec = spec_of("x", {"level": "linear"}, max_epochs=1, num_samples=1).model_copy(update={"data": source})
-    search = Search.create(spec, paths(tmp_path / "experiments", "x"))  # which checks nothing
-    search.begin()
-    give(search, ask_and_start(search), 0.5)
-    search.end("completed")
-    search.close()
+    search_really(tmp_path, "x", {"level": "linear"}, data, num_samples=1, max_epochs=1)  # which checks nothing
     done = tune_app(tmp_path, "extend", "x", "--num-samples", 2, "--no-dashboard")
     assert (done.returncode, done.stdout[:9]) == (0, "2 trials:"), done.stderr
 
