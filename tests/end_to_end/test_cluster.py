@@ -117,10 +117,7 @@ def test_a_cluster_of_another_ray_or_python_is_one_line_with_both(
 @pytest.mark.parametrize(
     ("call", "line"),
     [
-        (
-            lambda: get_node_to_connect_for_driver(None, timeout_seconds=0),
-            f"cannot be joined: {NO_NODE}",
-        ),
+        (lambda: get_node_to_connect_for_driver(None, timeout_seconds=0), f"cannot be joined: {NO_NODE}"),
         (
             lambda: check_version_info({"ray_version": "3.0.0", "python_version": "3.14.0"}, "node 10.0.0.1"),
             f"the cluster has Ray 3.0.0 and Python 3.14.0, this process {OURS}; allowed: Ray 3.0.0"

@@ -24,9 +24,7 @@ from tune_app.storage import mirror, mirroring
 from tune_app.storage.bucket import Bucket
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
-from tune_app.storage.mirror import (
-    read_manifest,
-)
+from tune_app.storage.mirror import read_manifest
 from tune_app.storage.mirroring import Mirror, mirrored
 
 SECONDS_ALIVE = 12

@@ -206,11 +206,7 @@ def test_a_persons_own_token_is_used_unless_others_can_read_it(
 NO_ENTRY = ["unshare", "--user", "--map-user=54321", "env", "-u", "HOME"]
 
 
-@pytest.mark.parametrize(
-    "without",
-    [["env", "HOME=/proc/self"], NO_ENTRY],
-    ids=["read-only", "no entry in passwd"],
-)
+@pytest.mark.parametrize("without", [["env", "HOME=/proc/self"], NO_ENTRY], ids=["read-only", "no entry in passwd"])
 def test_nobody_needs_a_home_to_search_in(tmp_path: Path, small_data: Path, without: list[str]) -> None:
     if subprocess.run([*without, "true"], capture_output=True, check=False).returncode:
         pytest.skip("needs a user namespace")

@@ -16,15 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.bundles import search_really
-from tests.end_to_end.conftest import (
-    Running,
-    alive,
-    descendants,
-    left_in,
-    temporary,
-    tune_app,
-    wait_for,
-)
+from tests.end_to_end.conftest import Running, alive, descendants, left_in, temporary, tune_app, wait_for
 from tests.end_to_end.invariants import check
 from tests.made_up import ask_and_start, spec_of
 from tests.units.test_idx import idx_bytes

@@ -117,10 +117,7 @@ def test_a_missing_file_is_refused_with_its_path(tmp_path):
         ("[1, 2]", ", allowed: a mapping with config, seed, epochs"),
         ("config: {level: cnn}\nseed: ]\n", ", line 2: not valid YAML: "),
         ({"seed": 3}, ": config is missing"),
-        (
-            {**CONFIG, "sede": 1},
-            ": sede is unknown, did you mean 'seed'? allowed: config, seed, epochs",
-        ),
+        ({**CONFIG, "sede": 1}, ": sede is unknown, did you mean 'seed'? allowed: config, seed, epochs"),
         ({**CONFIG, "config": "cnn"}, ": config is 'cnn', allowed: a valid dictionary"),
         ({**CONFIG, "seed": 1.5}, ": seed is 1.5, allowed: a valid integer"),
         ({**CONFIG, "seed": True}, ": seed is True, allowed: a valid integer"),
@@ -131,14 +128,8 @@ def test_a_missing_file_is_refused_with_its_path(tmp_path):
         ({**CONFIG, "results_per_epoch": 0}, ": results_per_epoch is 0, allowed: greater than or equal to 1"),
         ({**CONFIG, "threads": 1025}, ": threads is 1025, allowed: less than or equal to 1024"),
         ({**CONFIG, "data": 3}, ": data is 3, allowed: a valid string"),
-        (
-            {"config": {"level": "cnn", "lr": "fast"}},
-            ": config: lr is 'fast', allowed: a number",
-        ),
-        (
-            {"config": {"level": "cnnn"}},
-            ": config: level 'cnnn' does not exist, did you mean 'cnn'?",
-        ),
+        ({"config": {"level": "cnn", "lr": "fast"}}, ": config: lr is 'fast', allowed: a number"),
+        ({"config": {"level": "cnnn"}}, ": config: level 'cnnn' does not exist, did you mean 'cnn'?"),
     ],
 )
 def test_a_file_of_another_kind_is_refused_in_one_line_with_what_is_allowed(tmp_path, content, line):

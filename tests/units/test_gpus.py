@@ -21,13 +21,7 @@ NO_CUDA_ON_ONE = (
         ("auto", {"a": 8e9, "b": 6e9}, 1 / 3, 6, []),
         ("auto", {"a": 8e9, "b": HELD}, 1 / 4, 4, ["Ray offers 1 GPU that others hold: they do not count."]),
         (0.5, {"a": HELD, "b": 8e9}, 0.5, 2, ["Ray offers 1 GPU that others hold: they do not count."]),
-        (
-            "auto",
-            {"a": HELD, "b": HELD},
-            0,
-            16,
-            ["Ray offers 1 GPU that others hold: its trials run on CPUs."] * 2,
-        ),
+        ("auto", {"a": HELD, "b": HELD}, 0, 16, ["Ray offers 1 GPU that others hold: its trials run on CPUs."] * 2),
         (0, {}, 0, 16, []),
     ],
 )

@@ -84,13 +84,7 @@ def test_a_file_gets_lines_whatever_says_that_it_were_a_terminal(
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [
-        ("TERM", "dumb"),
-        ("TERM", "unknown"),
-        ("TERM", "DUMB"),
-        ("TTY_INTERACTIVE", "0"),
-        ("TTY_COMPATIBLE", "0"),
-    ],
+    [("TERM", "dumb"), ("TERM", "unknown"), ("TERM", "DUMB"), ("TTY_INTERACTIVE", "0"), ("TTY_COMPATIBLE", "0")],
 )
 @pytest.mark.parametrize("forced", [True, False])
 def test_a_terminal_that_cannot_draw_over_gets_lines(

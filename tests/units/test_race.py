@@ -48,11 +48,7 @@ def test_a_round_counts_only_when_all_have_ended_it() -> None:
 
 
 @given(
-    st.lists(
-        st.lists(st.floats(0, 1), min_size=ROUNDS, max_size=ROUNDS),
-        min_size=1,
-        max_size=5,
-    ),
+    st.lists(st.lists(st.floats(0, 1), min_size=ROUNDS, max_size=ROUNDS), min_size=1, max_size=5),
     st.randoms(use_true_random=False),
 )
 def test_the_outcome_does_not_depend_on_the_order_in_which_runs_end(

@@ -218,10 +218,7 @@ def test_any_content_yields_a_valid_space_or_an_error_in_one_line(tmp_path: Path
     text=st.one_of(
         st.binary(max_size=60),
         st.text(max_size=60).map(str.encode),
-        st.lists(
-            st.sampled_from(FRAGMENTS),
-            max_size=30,
-        ).map(lambda parts: "".join(parts).encode()),
+        st.lists(st.sampled_from(FRAGMENTS), max_size=30).map(lambda parts: "".join(parts).encode()),
     )
 )
 def test_any_file_yields_a_valid_space_or_an_error_in_one_line(tmp_path: Path, text: bytes) -> None:
