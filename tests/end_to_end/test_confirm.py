@@ -37,6 +37,16 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def confirmed(searched: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A copy of it that was confirmed without an interruption, and the answer."""
+    folder = tmp_path_factory.mktemp("confirmed")
+    shutil.copytree(searched, folder, dirs_exist_ok=True)
+    done = tune_app(folder, *CONFIRM)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
 @pytest.fixture
 def folder(searched: Path, tmp_path: Path) -> Path:
     """A copy of it for one test."""
@@ -51,7 +61,7 @@ def outcome(answer: dict[str, object]) -> object:
 
 
 def test_a_confirmation_that_is_killed_ends_as_one_that_is_not(
-    folder: Path, start: Callable[..., Running], tmp_path: Path
+    folder: Path, start: Callable[..., Running], confirmed: tuple[Path, str]
 ) -> None:
     record = folder / "experiments" / "x" / "confirmation-1" / "record.jsonl"
     killed = start(*CONFIRM)
@@ -71,10 +81,7 @@ def test_a_confirmation_that_is_killed_ends_as_one_that_is_not(
     torn = acknowledged[: acknowledged.rfind(b"\n") + 1]
     assert record.read_bytes().startswith(torn)
     check_runs(record)
-
-    record.parent.rename(tmp_path / "first")
-    whole = tune_app(folder, *CONFIRM)
-    assert outcome(json.loads(whole.stdout)) == outcome(json.loads(done.stdout))
+    assert outcome(json.loads(done.stdout)) == outcome(json.loads(confirmed[1]))
 
 
 def check_runs(record: Path) -> None:
@@ -90,16 +97,16 @@ def check_runs(record: Path) -> None:
     assert sorted(e["trial"] for e in entries if e["kind"] == "ended") == sorted(asked)
 
 
-def test_the_answer_says_what_the_winner_is_worth_on_images_that_no_search_saw(folder: Path) -> None:
-    done = tune_app(folder, *CONFIRM)
-    answer = json.loads(done.stdout)
+def test_the_answer_says_what_the_winner_is_worth_on_images_that_no_search_saw(confirmed: tuple[Path, str]) -> None:
+    folder, printed = confirmed
+    answer = json.loads(printed)
     winner, test = answer["winner"], answer["test"]
     assert winner["interval"][0] <= winner["valid_accuracy"] <= winner["interval"][1]
     assert test["images"] == 400
     assert test["interval"][0] < test["accuracy"] < test["interval"][1]
     assert abs(test["accuracy"] - winner["valid_accuracy"]) < 0.1
     again = tune_app(folder, *CONFIRM)
-    assert again.stdout == done.stdout
+    assert again.stdout == printed
     words = tune_app(folder, "confirm", "x").stdout
     assert f"valid accuracy {winner['valid_accuracy']:.4f}" in words
     assert "on 400 images, read once" in words

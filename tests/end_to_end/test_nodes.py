@@ -48,22 +48,26 @@ def run_python(cluster: Nodes, *code: str) -> Any:
 
 
 @needs_mounts
-def test_a_node_that_joins_is_used_one_that_dies_loses_nothing_and_one_that_is_missing_is_waited_for(
+def test_a_node_that_is_missing_is_waited_for_and_one_that_dies_loses_nothing_where_another_joins(
     tmp_path: Path, start: Callable[..., Running], small_data: Path
 ) -> None:
     """The nodes share no file system: results and weights reach the driver through Ray."""
     (tmp_path / "space.yaml").write_text(LONG)
-    with nodes(tmp_path, "--num-cpus", 1) as cluster:
+    with nodes(tmp_path, "--num-cpus", 0) as cluster:
         arguments = ("search", "space.yaml", "--data", small_data, "--address", cluster.address)
         refused = tune_app(tmp_path, *arguments, "--cpus-per-trial", 2)
         assert refused.returncode == 1
-        said = "Error: --cpus-per-trial is 2, allowed: up to the 1 that one machine has here"
+        said = "Error: --cpus-per-trial is 2, allowed: up to the 0 that one machine has here"
         assert refused.stderr.splitlines()[-1] == said
-        running = start(*arguments, "--name", "x", "--max-epochs", 50)
-        running.wait_for_results("x", 2)
+        running = start(*arguments, "--name", "x", "--max-epochs", 50, "--wait-for-resources", 60)
+        assert running.process.stderr is not None
+        line = next(line for line in running.process.stderr if line.startswith("Waiting"))
+        assert line.startswith("Waiting up to 60 s for resources: --cpus-per-trial is 1, allowed: up to the 0 ")
         second = cluster.start("--num-cpus", 2)
 
         def far() -> list[Trial]:
+            if not (tmp_path / "experiments" / "x" / "record.jsonl").exists():
+                return []
             trials = load_experiment("x", tmp_path / "experiments").history.trials
             there = [trial for trial in trials if trial.results and not trial.ended]
             return [t for t in there if namespace(t.attempts[-1]["pid"]) != namespace(os.getpid())]
@@ -74,7 +78,7 @@ def test_a_node_that_joins_is_used_one_that_dies_loses_nothing_and_one_that_is_m
         assert len(held) == 2 and all(1_960_000 <= used < 3_900_000 for used in held), held
         lost = far()
         kill_node(second)
-        cluster.start("--num-cpus", 3)
+        cluster.start("--num-cpus", 2)
 
         def go_on() -> bool:
             trials = [load_experiment("x", tmp_path / "experiments").trial(trial.number) for trial in lost]
@@ -89,17 +93,6 @@ def test_a_node_that_joins_is_used_one_that_dies_loses_nothing_and_one_that_is_m
             assert [result["k"] for result in trial.results] == list(range(1, len(trial.results) + 1))
             there = sum(result["attempt"] == 0 for result in trial.results)
             assert len(before.results) <= there <= len(before.results) + 1, "it went on from its last result"
-
-        more = ("--num-samples", 1, "--max-epochs", 1, "--grace-period", 1, "--wait-for-resources", 60)
-        waiting = start(*arguments, "--name", "y", "--cpus-per-trial", 4, *more)
-        assert waiting.process.stderr is not None
-        line = next(line for line in waiting.process.stderr if line.startswith("Waiting"))
-        assert line.startswith("Waiting up to 60 s for resources: --cpus-per-trial is 4, allowed: up to the 3 ")
-        cluster.start("--num-cpus", 4)
-        code, out, err = waiting.end(120)
-        assert code == 0, err
-        assert "1 completed" in out
-    check(tmp_path, "y")
 
 
 @pytest.mark.parametrize(
