@@ -1,31 +1,52 @@
 """Bundles of real trainings: searched without Ray, exported as the command does it."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from click.testing import CliRunner, Result
 
-from tests.made_up import WORKER, ask_and_start, spec_of
+from tests.made_up import spec_of
 from tune_app.bundle.export import export_best
-from tune_app.bundle.manifest import FILES, MANIFEST, digest, sealed
+from tune_app.bundle.manifest import FILES, MANIFEST, sealed, sha256
 from tune_app.cli import main
+from tune_app.engine.in_process import train_in_process
 from tune_app.engine.search import Search
 from tune_app.experiment.spec import DataSource
-from tune_app.machine import cpu_model
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
-from tune_app.task import training
 from tune_app.task.levels import LEVELS, Config, complete
 from tune_app.task.tutorial import sources
-
-WORKER_HERE = {**WORKER, "cpu": cpu_model()}
 
 
 def config_of(level: str) -> Config:
     """Values other than the tutorial's: batches that do not divide the images, momentum, weight decay, a width."""
     found: Config = {"lr": 0.07, "bs": 48, "momentum": 0.8, "weight_decay": 1e-4, "width": 2}
     return complete({"level": level} | {name: found[name] for name in LEVELS[level].defaults})
+
+
+def search_really(
+    folder: Path,
+    name: str,
+    space: dict[str, Any],
+    data: Path | str | None,
+    enough: Callable[[Search], bool] = lambda search: False,
+    **settings: Any,
+) -> None:
+    """A search in this process of the images that `data` names (None: MNIST), below `folder`, until `enough`."""
+    images = sources.load(str(folder / data) if data else None)
+    counts = {"train": len(images.train.y), "valid": len(images.valid.y)}
+    source = DataSource(source=str(data) if data else None, digest=images.digest(), **counts)
+    spec = spec_of(name, space, **settings).model_copy(update={"data": source})
+    search = Search.create(spec, paths(folder / "experiments", name))
+    search.begin()
+    threads = torch.get_num_threads()
+    ended = train_in_process(search, images, lambda: "interrupted" if enough(search) else None, lambda: None)
+    torch.set_num_threads(threads)
+    search.end(ended or "completed")
+    search.close()
 
 
 def make_bundle(
@@ -37,27 +58,8 @@ def make_bundle(
     metric: str = "valid_accuracy",
 ) -> Path:
     """Search one config on the images of `data` (None: MNIST) and export it; the bundle's folder."""
-    images = sources.load(str(data) if data else None)
-    settings = {"max_epochs": epochs, "results_per_epoch": results_per_epoch, "num_samples": 1, "metric": metric}
-    spec = spec_of("made", dict(config), **settings)
-    source = DataSource(
-        source=str(data) if data else None,
-        digest=images.digest(),
-        train=len(images.train.y),
-        valid=len(images.valid.y),
-    )
-    search = Search.create(spec.model_copy(update={"data": source}), paths(folder / "experiments", "made"))
-    search.begin()
-    number = ask_and_start(search, WORKER_HERE)
-    trial = search.history.trials[number]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    lesson = training.prepare(trial.config, images, trial.seed, torch.device("cpu"))
-    for result in training.fit(lesson, epochs, results_per_epoch):
-        search.add_result(number, result, training.state(lesson), search.judge(number, result))
-    torch.set_num_threads(threads)
-    search.end("completed")
-    search.close()
+    how: dict[str, Any] = {"max_epochs": epochs, "results_per_epoch": results_per_epoch, "metric": metric}
+    search_really(folder, "made", dict(config), data, num_samples=1, **how)
     export_best(load_experiment("made", folder / "experiments"), folder / "best")
     return folder / "best"
 
@@ -69,5 +71,5 @@ def run(*arguments: object) -> Result:
 def reseal(folder: Path, **changes: object) -> None:
     """What a stranger can do: change files, and write a manifest that fits them."""
     manifest = json.loads((folder / MANIFEST).read_text())
-    files = {name: digest((folder / name).read_bytes()) for name in FILES}
+    files = {name: sha256((folder / name).read_bytes()) for name in FILES}
     (folder / MANIFEST).write_text(sealed({**manifest, "files": files, **changes}))

@@ -25,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """scripts/soak asks for more."""
     parser.addoption("--kills", type=int, default=2, help="how often a search is killed before it may finish")
     parser.addoption(
-        "--histories", type=int, default=500, help="random histories that count; nearly twice as many are run"
+        "--histories", type=int, default=200, help="random histories that count; nearly twice as many are run"
     )
     parser.addoption("--soak", action="store_true", help="run what takes too long for every run, too")
 

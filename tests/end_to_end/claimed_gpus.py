@@ -42,11 +42,7 @@ def main(address: str, folder: Path) -> None:
     ray.cloudpickle.register_pickle_by_value(made_up)  # workers do not import from here
     spec = spec_of("claimed", num_samples=8, max_epochs=1)
     usable = patch.object(resources, "cuda_memory", lambda: 5_000_000_000.0)
-    with (
-        usable,
-        patch.object(bridge, "TrialWorker", Claimed),
-        cluster(Where(address=address), {}),
-    ):
+    with usable, patch.object(bridge, "TrialWorker", Claimed), cluster(Where(address=address), {}):
         share, trials = search_all(spec, folder)
     visible = {attempt["pid"]: attempt["gpus"] for trial in trials for attempt in trial.attempts}
     print(json.dumps({"gpus": share.gpus, "at_once": share.at_once, "visible": list(visible.values())}))

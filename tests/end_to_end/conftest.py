@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 COMMAND = [sys.executable, "-m", "tune_app"]
+HASTY = ["env", f"PYTHONPATH={Path(__file__).parents[2]}", sys.executable, "-m", "tests.end_to_end.hasty"]
 
 
 def can_mount() -> bool:

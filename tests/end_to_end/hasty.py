@@ -1,9 +1,15 @@
-"""tune-app that copies every 3 s and takes one for dead after 12 s: python -m tests.end_to_end.hasty ARGUMENTS."""
+"""tune-app whose minutes are seconds: python -m tests.end_to_end.hasty ARGUMENTS.
+
+It copies every 3 s, takes another one for dead after 12 s, and the head of a cluster after 5 s.
+"""
 
 from tune_app.cli import main
+from tune_app.cluster import lookout
 from tune_app.storage import hold, mirror, mirroring
 
 if __name__ == "__main__":
     mirroring.SECONDS_BETWEEN_COPIES = 3
-    mirror.SECONDS_ALIVE = hold.SECONDS_ALIVE = 12
+    mirror.SECONDS_ALIVE = 12
+    vars(hold)["SECONDS_ALIVE"] = 12
+    lookout.SECONDS_OF_SILENCE = 5
     main()

@@ -1,4 +1,4 @@
-"""What must hold in every experiment, whatever happened to it; imports nothing from the package but readers."""
+"""What must hold in every experiment, whatever happened to it; it calls commands, and reads by a reader alone."""
 
 import json
 import subprocess
@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.end_to_end.conftest import tune_app
+from click.testing import CliRunner
+
+from tune_app.cli import main
 from tune_app.experiment.record import read_entries
 
 
@@ -16,6 +18,14 @@ def percentile(values: list[float], share: float) -> float:
     position = (len(ordered) - 1) * share
     low, high = ordered[int(position)], ordered[min(int(position) + 1, len(ordered) - 1)]
     return low + (high - low) * (position - int(position))
+
+
+def told(folder: Path, *arguments: str) -> Any:
+    """What a command prints as JSON."""
+    command = [*arguments, "--json", "--experiments-dir", str(folder / "experiments")]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
 
 
 def check(folder: Path, name: str) -> None:
@@ -39,9 +49,9 @@ def check(folder: Path, name: str) -> None:
 
     # status, export and the record agree on the best.
     best = max(results, key=lambda r: (r["valid"]["valid_accuracy"], -r["epoch"], -r["parameters"], -r["trial"]))
-    status = json.loads(tune_app(folder, "status", name, "--json").stdout)
+    status = told(folder, "status", name)
     assert (status["best"]["trial"], status["best"]["epoch"]) == (best["trial"], best["epoch"])
-    exported = json.loads(tune_app(folder, "export", name, "-o", f"{name}-checked", "--json").stdout)
+    exported = told(folder, "export", name, "-o", str(folder / f"{name}-checked"))
     assert exported["metrics"]["valid_accuracy"] == best["valid"]["valid_accuracy"]
 
     # No temporary file is left, and no lock.
@@ -81,9 +91,9 @@ def check_decisions(entries: Sequence[Mapping[str, Any]]) -> None:
         assert r["decision"] == ("stop" if stop else "continue"), r
 
 
-def outcome(folder: Path, name: str) -> list[object]:
+def outcome(folder: Path, name: str) -> list[tuple[Any, ...]]:
     """Configs, values as full floats and decisions: what an interruption must not change."""
-    told: list[object] = []
+    told: list[tuple[Any, ...]] = []
     for e in read_entries(folder / "experiments" / name / "record.jsonl"):
         if e["kind"] == "asked":
             told.append(("asked", e["trial"], e["config"], e["seed"]))

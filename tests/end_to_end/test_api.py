@@ -1,10 +1,9 @@
 """The Python API, as a notebook uses it."""
 
-import subprocess
 import sys
 from pathlib import Path
 
-from tests.end_to_end.conftest import environment
+from tests.end_to_end.conftest import tune_app
 
 NOTEBOOK = """
 import subprocess, sys, threading, time
@@ -53,15 +52,7 @@ print(ray.is_initialized(), load_experiment().name)
 def test_a_notebook_searches_twice_in_one_process_and_leaves_its_own_ray_alone(
     tmp_path: Path, small_data: Path
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", NOTEBOOK, str(small_data)],
-        cwd=tmp_path,
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = tune_app(tmp_path, small_data, command=[sys.executable, "-c", NOTEBOOK])
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "['level', 'lr', 'bs'] 10",

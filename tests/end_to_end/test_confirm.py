@@ -6,20 +6,20 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.bundles import search_really
 from tests.conftest import SHIPPED
 from tests.end_to_end.conftest import Running, tune_app, wait_for
 from tune_app.experiment.record import read_entries
 from tune_app.task.tutorial import sources
 
-SPACE = """
-space: {level: {choice: [linear, cnn]}, lr: {loguniform: [0.05, 0.5]}, bs: 32}
-search: {num_samples: 6, max_epochs: 4, results_per_epoch: 2, grace_period: 1, sampler: random, seed: 3}
-"""
+SPACE = {"level": {"choice": ["linear", "cnn"]}, "lr": {"loguniform": [0.05, 0.5]}, "bs": 32}
+SETTINGS: dict[str, Any] = {"num_samples": 6, "max_epochs": 4, "results_per_epoch": 2, "seed": 3}
 CONFIRM = ("confirm", "x", "--top", "3", "--seeds", "4", "--no-dashboard", "--json")
 
 
@@ -33,10 +33,18 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, n in (("train", 2000), ("valid", 500), ("test", 400))
     ]
     pq.write_table(pa.concat_tables(parts), folder / "data.parquet")
-    (folder / "space.yaml").write_text(SPACE)
-    done = tune_app(folder, "search", "space.yaml", "--name", "x", "--data", "data.parquet", "--no-dashboard")
-    assert done.returncode == 0, done.stderr
+    search_really(folder, "x", SPACE, "data.parquet", **SETTINGS)
     return folder
+
+
+@pytest.fixture(scope="module")
+def confirmed(searched: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A copy of it that was confirmed without an interruption, and the answer."""
+    folder = tmp_path_factory.mktemp("confirmed")
+    shutil.copytree(searched, folder, dirs_exist_ok=True)
+    done = tune_app(folder, *CONFIRM)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
 
 
 @pytest.fixture
@@ -53,7 +61,7 @@ def outcome(answer: dict[str, object]) -> object:
 
 
 def test_a_confirmation_that_is_killed_ends_as_one_that_is_not(
-    folder: Path, start: Callable[..., Running], tmp_path: Path
+    folder: Path, start: Callable[..., Running], confirmed: tuple[Path, str]
 ) -> None:
     record = folder / "experiments" / "x" / "confirmation-1" / "record.jsonl"
     killed = start(*CONFIRM)
@@ -73,10 +81,7 @@ def test_a_confirmation_that_is_killed_ends_as_one_that_is_not(
     torn = acknowledged[: acknowledged.rfind(b"\n") + 1]
     assert record.read_bytes().startswith(torn)
     check_runs(record)
-
-    record.parent.rename(tmp_path / "first")
-    whole = tune_app(folder, *CONFIRM)
-    assert outcome(json.loads(whole.stdout)) == outcome(json.loads(done.stdout))
+    assert outcome(json.loads(done.stdout)) == outcome(json.loads(confirmed[1]))
 
 
 def check_runs(record: Path) -> None:
@@ -92,29 +97,27 @@ def check_runs(record: Path) -> None:
     assert sorted(e["trial"] for e in entries if e["kind"] == "ended") == sorted(asked)
 
 
-def test_the_answer_says_what_the_winner_is_worth_on_images_that_no_search_saw(folder: Path) -> None:
-    done = tune_app(folder, *CONFIRM)
-    answer = json.loads(done.stdout)
+def test_the_answer_says_what_the_winner_is_worth_on_images_that_no_search_saw(confirmed: tuple[Path, str]) -> None:
+    folder, printed = confirmed
+    answer = json.loads(printed)
     winner, test = answer["winner"], answer["test"]
     assert winner["interval"][0] <= winner["valid_accuracy"] <= winner["interval"][1]
     assert test["images"] == 400
     assert test["interval"][0] < test["accuracy"] < test["interval"][1]
     assert abs(test["accuracy"] - winner["valid_accuracy"]) < 0.1
     again = tune_app(folder, *CONFIRM)
-    assert again.stdout == done.stdout
+    assert again.stdout == printed
     words = tune_app(folder, "confirm", "x").stdout
     assert f"valid accuracy {winner['valid_accuracy']:.4f}" in words
     assert "on 400 images, read once" in words
 
     # The weights that were tested are kept, and come out the same when they are tried again.
-    from safetensors.numpy import load_file
-
     from tune_app.task.training import evaluate
 
     (state,) = (folder / "experiments" / "x" / "confirmation-1" / "states").iterdir()
     images = sources.load_test(str(folder / "data.parquet"))
     assert images is not None
-    assert evaluate(winner["config"], load_file(state), images)[1].mean() == test["accuracy"]
+    assert evaluate(winner["config"], state.read_bytes(), images)[1].mean() == test["accuracy"]
 
     # They are what is exported, and the bundle's own script comes to the same numbers.
     exported = json.loads(tune_app(folder, "export", "x", "-o", "best", "--json").stdout)
@@ -142,24 +145,8 @@ def test_the_search_itself_reads_no_test_image(searched: Path, folder: Path) -> 
 
 
 def test_a_search_can_be_confirmed_at_once(folder: Path) -> None:
-    done = tune_app(
-        folder,
-        "search",
-        "quick",
-        "--name",
-        "y",
-        "--num-samples",
-        "2",
-        "--max-epochs",
-        "1",
-        "--grace-period",
-        "1",
-        "--data",
-        "data.parquet",
-        "--no-dashboard",
-        "--confirm",
-        "--quiet",
-    )
+    few = ("--num-samples", 2, "--max-epochs", 1, "--grace-period", 1, "--data", "data.parquet")
+    done = tune_app(folder, "search", "quick", "--name", "y", *few, "--no-dashboard", "--confirm", "--quiet")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith("2 trials")

@@ -23,8 +23,8 @@ from tune_app.storage.hold import TakenOver, alone_here, take
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import folder_or_bucket, paths
 from tune_app.storage.mirror import (
+    Contents,
     Holder,
-    Manifest,
     Segment,
     download_record,
     download_state,
@@ -272,13 +272,6 @@ def test_a_search_goes_on_on_another_machine_and_then_on_the_first_again(
     assert names(place) == ["x"]
 
 
-def wait(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_a_search_that_cannot_begin_leaves_nothing_in_the_bucket(bucket: Bucket) -> None:
     with pytest.raises(RuntimeError), mirrored(paths(bucket, "x"), print):
         raise RuntimeError("Ray does not start")
@@ -343,7 +336,7 @@ def test_a_search_that_runs_elsewhere_is_not_removed(
     copy = copy_of(at)
     copier = mirror_of(at)
     copier.copy_all(last=False)
-    write_contents(copy, copier.manifest.model_copy(update={"holder": OTHER}))
+    write_contents(copy, copier.contents.model_copy(update={"holder": OTHER}))
     search.close()
     done = CliRunner().invoke(main, ["remove", "x", "--experiments-dir", copy.url.removesuffix("/x")])
     assert (done.exit_code, done.output) == (
@@ -375,7 +368,7 @@ def test_a_flipped_bit_in_the_copy_is_noticed_and_named(search: Search, at: Path
     copy = copy_of(at)
     copier = mirror_of(at)
     copier.copy_all(last=True)
-    (segment,) = copier.manifest.record
+    (segment,) = copier.contents.record
     content = bytearray((copy / "record").read(segment.name, 10**6))
     content[len(content) // 2] ^= 1
     (copy / "record").write(segment.name, bytes(content))
@@ -395,7 +388,7 @@ def test_a_flipped_bit_in_the_copy_is_noticed_and_named(search: Search, at: Path
 def test_a_segment_that_is_shorter_than_it_should_be_is_noticed(bucket: Bucket, tmp_path: Path) -> None:
     segment = Segment(name=f"00000-{'0' * 16}", bytes=10)
     (bucket / "x" / "record").write(segment.name, b"short")
-    write_contents(bucket / "x", Manifest(created=0.0, record=(segment,)))
+    write_contents(bucket / "x", Contents(created=0.0, record=(segment,)))
     with pytest.raises(TuneAppError, match="a part of the record is missing"):
         download_record(bucket / "x", tmp_path / "record")
 

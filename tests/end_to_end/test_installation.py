@@ -7,7 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from tests.end_to_end.conftest import COMMAND, environment, needs_mounts
+from tests.end_to_end.conftest import COMMAND, needs_mounts, tune_app
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -42,14 +42,6 @@ def test_a_container_with_64_mb_of_shared_memory_works(tmp_path: Path) -> None:
     (tmp_path / "space.yaml").write_text("space: {level: linear}\nsearch: {num_samples: 2, max_epochs: 1}")
     search = " ".join([*COMMAND, "search", "space.yaml", "--name", "x", "--no-dashboard", "--quiet"])
     script = f"mount -t tmpfs -o size=64m tmpfs /dev/shm && {search}"
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", script],
-        cwd=tmp_path,
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = tune_app(tmp_path, command=["unshare", "--mount", "sh", "-c", script])
     assert done.returncode == 0, done.stderr
     assert "2 completed" in done.stdout

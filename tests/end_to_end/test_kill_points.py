@@ -98,15 +98,15 @@ def whole(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> Path:
         # A result was judged; nothing is kept or written of it.
         ("judged", 3, "random", "result 2", [1, 2]),
         # Its state is kept, but the record does not know of the result.
-        ("kept", 3, "random", "result 2", [1, 2, 3]),
+        pytest.param("kept", 3, "random", "result 2", [1, 2, 3], marks=pytest.mark.soak),
         # Its entry is being written: the line is torn.
         ("half a line", 3, "tpe", "result 2", [1, 2, 3]),
         # Its entry is written; the older state is still there, and Tune has not heard of the decision.
         ("result", 3, "random", "result 3", [1, 2, 3]),
         # Its entry says that the trial stops, but not yet that it has ended.
-        ("stop", 2, "tpe", "result 2", None),
+        pytest.param("stop", 2, "tpe", "result 2", None, marks=pytest.mark.soak),
         # The end is written; the sampler has not heard of it.
-        ("ended", 12, "tpe", "ended", None),
+        pytest.param("ended", 12, "tpe", "ended", None, marks=pytest.mark.soak),
         # The config is in the record; Tune has not heard of it.
         ("asked", 12, "tpe", "asked", None),
     ],

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import AWS, running_s3_server
-from tests.end_to_end.conftest import COMMAND, Running, alive, descendants, tune_app, wait_for
+from tests.end_to_end.conftest import COMMAND, HASTY, Running, alive, descendants, tune_app, wait_for
 from tests.end_to_end.invariants import check, outcome
 from tests.made_up import ask_and_start, give, spec_of
 from tune_app.engine.search import Search
@@ -25,12 +24,9 @@ from tune_app.storage import mirror, mirroring
 from tune_app.storage.bucket import Bucket
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
-from tune_app.storage.mirror import (
-    read_contents,
-)
+from tune_app.storage.mirror import read_contents
 from tune_app.storage.mirroring import Mirror, mirrored
 
-HASTY = [sys.executable, "-m", "tests.end_to_end.hasty"]
 SECONDS_ALIVE = 12
 """As hasty.py has it."""
 AS_IT_IS = pytest.param(COMMAND, mirror.SECONDS_ALIVE, 80, marks=pytest.mark.soak, id="as it is")
@@ -39,13 +35,11 @@ space: {level: {choice: [fit, cnn]}, lr: {loguniform: [0.01, 1]}, bs: 4}
 search: {num_samples: 4, max_epochs: 4, results_per_epoch: 4, grace_period: 4, max_concurrent_trials: 1}
 """
 LONG = "space: {level: cnn, bs: 2, lr: 0.01}\nsearch: {num_samples: 2, max_epochs: 50, results_per_epoch: 20}"
-ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture
-def second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def second(tmp_path: Path) -> Path:
     """Another machine."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # for hasty.py
     folder = tmp_path / "second"
     folder.mkdir()
     return folder
@@ -82,7 +76,7 @@ def resumed(folder: Path, bucket: Bucket, command: Sequence[str] = HASTY) -> sub
 
 
 @pytest.mark.parametrize(
-    ("command", "seconds_alive", "trials"), [pytest.param(HASTY, SECONDS_ALIVE, 8, id="hasty"), AS_IT_IS]
+    ("command", "seconds_alive", "trials"), [pytest.param(HASTY, SECONDS_ALIVE, 6, id="hasty"), AS_IT_IS]
 )
 def test_a_killed_search_goes_on_on_another_machine_and_finds_what_an_uninterrupted_one_finds(
     tmp_path: Path,
@@ -109,8 +103,8 @@ def test_a_killed_search_goes_on_on_another_machine_and_finds_what_an_uninterrup
     kill(running)
     had = load_experiment("x", local(tmp_path, bucket)).history
     has = load_experiment("x", bucket.url).history
-    last = max(r["time"] for trial in had.trials for r in trial.results)
-    known = max(r["time"] for trial in has.trials for r in trial.results)
+    last = max(r.time for trial in had.trials for r in trial.results)
+    known = max(r.time for trial in has.trials for r in trial.results)
     assert last - known < 30
     wait_for(lambda: silent(bucket, seconds_alive), "it is taken for dead", seconds_alive + 20)
     done = resumed(second, bucket, command)
@@ -152,7 +146,7 @@ def test_an_interrupted_search_is_copied_to_its_end_and_goes_on_elsewhere_at_onc
 def searching(bucket: Bucket, pid: int) -> bool:
     """Whether that process says that it searches x."""
     seen = read_contents(bucket / "x")
-    return seen is not None and seen.manifest.holder is not None and seen.manifest.holder.pid == pid
+    return seen is not None and seen.contents.holder is not None and seen.contents.holder.pid == pid
 
 
 @pytest.mark.soak
@@ -218,7 +212,7 @@ def test_without_its_server_a_search_goes_on_and_says_in_the_end_what_is_missing
 def test_a_confirmation_of_a_search_in_a_bucket_is_interrupted_and_ends_on_another_machine(
     tmp_path: Path, second: Path, start: Callable[..., Running], small_data: Path, bucket: Bucket
 ) -> None:
-    (tmp_path / "space.yaml").write_text(SPACE)
+    (tmp_path / "space.yaml").write_text(SPACE.replace("bs: 4", "bs: 16"))
     there = ("--no-dashboard", "--experiments-dir", bucket)
     done = tune_app(tmp_path, "search", "space.yaml", "--name", "x", "--data", small_data, *there)
     assert done.returncode == 0, done.stderr
@@ -259,7 +253,7 @@ def test_a_server_that_goes_away_is_told_once_and_what_is_missing_and_where_in_t
         with mirrored(at, told.append) as copying:
             other = Search.create(spec_of("y"), at)
             other.begin()
-            wait_for(lambda: (seen := read_contents(copy)) and seen.manifest.bytes > 0, "it is copied")
+            wait_for(lambda: (seen := read_contents(copy)) and seen.contents.bytes > 0, "it is copied")
             server.kill()
             server.wait()
             give(other, ask_and_start(other), 0.5, 0.6)

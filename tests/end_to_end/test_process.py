@@ -4,13 +4,13 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import COMMAND, Running, environment, left_in, temporary, tune_app
-from tests.end_to_end.test_cluster import HEAD
+from tests.end_to_end.conftest import COMMAND, Running, left_in, temporary, tune_app
+from tests.end_to_end.test_cluster import running_head
 from tune_app.storage.load import load_experiment
 
 INSTALLED = [str(Path(sys.executable).with_name("tune-app"))]
@@ -20,15 +20,11 @@ SPACE = "space: {level: linear, bs: 64}\nsearch: {num_samples: 1, max_epochs: 1,
 PLANT = 'open({ran!r}, "a").write(__name__)\n'
 
 
-@pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Ray that knows no tokens."""
-    env = environment(tmp_path)
-    command = [sys.executable, "-c", HEAD, env["TMPDIR"]]
-    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as head:
-        assert head.stdout is not None
-        yield head.stdout.readline().strip()
-        head.communicate("", timeout=30)
+    with running_head(tmp_path_factory.mktemp("head")) as address:
+        yield address
 
 
 def plant(folder: Path, ran: Path) -> None:
@@ -38,13 +34,9 @@ def plant(folder: Path, ran: Path) -> None:
         (folder / f"{name}.py").write_text(PLANT.format(ran=str(ran)))
 
 
-def run_python(
-    folder: Path, code: str, *arguments: object, unset: Sequence[str] = ()
-) -> subprocess.CompletedProcess[str]:
-    """Run Python code in a process of its own."""
-    env = {name: value for name, value in environment(folder).items() if name not in unset}
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=200, check=False)
+def run_python(folder: Path, code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run Python code in a process of its own that nobody has told how Ray authenticates."""
+    return tune_app(folder, *arguments, command=["env", "-u", "RAY_AUTH_MODE", sys.executable, "-c", code])
 
 
 # ---- whose code runs -----------------------------------------------------------------------------------
@@ -57,9 +49,7 @@ def test_what_lies_where_a_person_types_is_imported_by_no_worker(tmp_path: Path,
     on = ("--no-dashboard", "--experiments-dir", ".")
     done = tune_app(stranger, "search", "space.yaml", "--name", "x", "--data", small_data, *on, command=INSTALLED)
     assert done.returncode == 0, done.stderr
-    done = tune_app(stranger, "extend", "x", "--num-samples", 2, *on, command=INSTALLED)
-    assert done.returncode == 0, done.stderr
-    assert [trial.state for trial in load_experiment("x", stranger).history.trials] == ["completed"] * 2
+    assert [trial.state for trial in load_experiment("x", stranger).history.trials] == ["completed"]
     assert not ran.exists()
 
 
@@ -91,42 +81,12 @@ def test_nor_is_what_lies_beside_a_script_that_searches(tmp_path: Path) -> None:
     plant(scripts, ran)
     (scripts / "mine.py").write_text(SCRIPT)
     (tmp_path / "space.yaml").write_text(SPACE)
-    command = [sys.executable, scripts / "mine.py", tmp_path / "space.yaml"]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=200, check=False
-    )
+    done = tune_app(tmp_path, scripts / "mine.py", tmp_path / "space.yaml", command=[sys.executable])
     assert (done.returncode, done.stdout) == (0, "['completed']\n"), done.stderr
     assert not ran.exists()
 
 
 # ---- what stays as it was ------------------------------------------------------------------------------
-
-THREADS = """
-import json, sys, threading
-from tune_app import search
-
-states, lock = {}, threading.Lock()
-
-def one(name):
-    history = search("space.yaml", name=name).history
-    with lock:
-        states[name] = [trial.state for trial in history.trials]
-
-threads = [threading.Thread(target=one, args=(name,)) for name in ("a", "b")]
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
-print(json.dumps(states))
-"""
-
-
-def test_of_two_searches_in_one_process_the_second_waits_for_the_first(tmp_path: Path) -> None:
-    (tmp_path / "space.yaml").write_text(SPACE)
-    done = run_python(tmp_path, THREADS)
-    assert json.loads(done.stdout) == {"a": ["completed"], "b": ["completed"]}, done.stderr
-    assert done.stderr.count("Another search is running in this process") == 1
-
 
 LATER = """
 import json, sys, threading, time
@@ -137,7 +97,7 @@ from tune_app.cluster import process
 states, here = {}, Path.cwd()
 
 def one(name):
-    history = search("space.yaml", name=name, where=Where(data="images.parquet"), quiet=True).history
+    history = search("space.yaml", name=name, where=Where(data="images.parquet")).history
     states[name] = [trial.state for trial in history.trials], history.spec.data.source
 
 first = threading.Thread(target=one, args=("a",))
@@ -151,7 +111,7 @@ print(json.dumps(states))
 """
 
 
-def test_a_search_that_is_called_while_another_starts_ray_finds_its_files_where_they_are(
+def test_of_two_searches_in_one_process_the_second_waits_for_the_first_and_finds_its_files_where_they_are(
     tmp_path: Path, small_data: Path
 ) -> None:
     (tmp_path / "space.yaml").write_text(SPACE)
@@ -159,6 +119,7 @@ def test_a_search_that_is_called_while_another_starts_ray_finds_its_files_where_
     done = run_python(tmp_path, LATER)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {name: [["completed"], "images.parquet"] for name in ("a", "b")}
+    assert done.stderr.count("Another search is running in this process") == 1
     assert {path.name for path in (tmp_path / "experiments").iterdir()} == {"a", "b"}
 
 
@@ -169,45 +130,30 @@ import ray
 from tune_app import Where, search
 
 state = lambda: {**os.environ, "": os.getcwd(), "argv": str(sys.argv), "log": logging.getLogger("ray").level}
-first, second, address = sys.argv[1:]
-before = state()
-for number, place in enumerate((first, second)):
-    where = Where() if place == "here" else Where(address=address)
-    search("space.yaml", name=f"x{number}", where=where, quiet=True)
+
+def searches(name, where=Where()):
+    before = state()
+    search("space.yaml", name=name, where=where, quiet=True)
     assert state() == before, sorted(set(state().items()) ^ set(before.items()))
-ray.init(address=address, log_to_driver=False, configure_logging=False)  # knows no tokens, as before
+
+searches("here")
+searches("there", Where(address=sys.argv[1]))
+searches("here-2")
+ray.init(address=sys.argv[1], log_to_driver=False, configure_logging=False)  # knows no tokens, as before
 assert ray.get(ray.put(1)) == 1
 ray.shutdown()
+ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, configure_logging=False)  # with its own token
+assert ray.get(ray.remote(lambda: 1).remote()) == 1
+ray.shutdown()
+searches("here-3")
 print("as before")
 """
 
 
-@pytest.mark.parametrize(("first", "second"), [("here", "there"), ("there", "here")])
-def test_what_a_ray_sets_in_this_process_ends_with_it(
-    tmp_path: Path, address: str, first: str, second: str
-) -> None:
+def test_what_a_ray_sets_in_this_process_ends_with_it(tmp_path: Path, address: str) -> None:
     (tmp_path / "space.yaml").write_text(SPACE)
-    done = run_python(tmp_path, BEFORE_AND_AFTER, first, second, address, unset=["RAY_AUTH_MODE"])
+    done = run_python(tmp_path, BEFORE_AND_AFTER, address)
     assert (done.returncode, done.stdout) == (0, "as before\n"), done.stderr
-
-
-OWN_AFTERWARDS = """
-import ray
-from tune_app import search
-
-search("space.yaml", name="x", quiet=True)
-ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, configure_logging=False)
-assert ray.get(ray.remote(lambda: 1).remote()) == 1
-ray.shutdown()
-search("space.yaml", name="y", quiet=True)
-print("both")
-"""
-
-
-def test_a_person_starts_a_ray_with_a_token_of_their_own_between_two_searches(tmp_path: Path) -> None:
-    (tmp_path / "space.yaml").write_text(SPACE)
-    done = run_python(tmp_path, OWN_AFTERWARDS, unset=["RAY_AUTH_MODE"])
-    assert (done.returncode, done.stdout) == (0, "both\n"), done.stderr
 
 
 # ---- tokens and homes ----------------------------------------------------------------------------------
@@ -240,31 +186,24 @@ def test_by_default_ray_asks_for_a_token_that_only_its_owner_can_read_and_that_e
     assert not (tmp_path / ".ray").exists() and left_in(temporary(tmp_path)) == []
 
 
-def test_a_persons_own_token_is_used_unless_others_can_read_it(
-    tmp_path: Path, start: Callable[..., Running], small_data: Path
-) -> None:
+def test_a_persons_own_token_is_used(tmp_path: Path, start: Callable[..., Running], small_data: Path) -> None:
+    """Unless others can read it: tests/units/test_tokens.py."""
     (tmp_path / "space.yaml").write_text(SPACE)
     own = tmp_path / ".ray" / "auth_token"
     own.parent.mkdir()
-    for mode, used in ((0o600, True), (0o644, False)):
-        own.write_text("0" * 64)
-        own.chmod(mode)
-        name = f"x{mode}"
-        running = start("search", "space.yaml", "--name", name, "--data", small_data, command=BY_DEFAULT)
-        assert (token_of(running) == Path("~/.ray/auth_token")) == used
-        code, _, err = running.end()
-        assert code == 0, err
+    own.write_text("0" * 64)
+    own.chmod(0o600)
+    running = start("search", "space.yaml", "--name", "x", "--data", small_data, command=BY_DEFAULT)
+    assert token_of(running) == Path("~/.ray/auth_token")
+    code, _, err = running.end()
+    assert code == 0, err
     assert own.read_text() == "0" * 64
 
 
 NO_ENTRY = ["unshare", "--user", "--map-user=54321", "env", "-u", "HOME"]
 
 
-@pytest.mark.parametrize(
-    "without",
-    [["env", "HOME=/proc/self"], ["env", "HOME=/nowhere/at/all"], NO_ENTRY],
-    ids=["read-only", "missing", "no entry in passwd"],
-)
+@pytest.mark.parametrize("without", [["env", "HOME=/proc/self"], NO_ENTRY], ids=["read-only", "no entry in passwd"])
 def test_nobody_needs_a_home_to_search_in(tmp_path: Path, small_data: Path, without: list[str]) -> None:
     if subprocess.run([*without, "true"], capture_output=True, check=False).returncode:
         pytest.skip("needs a user namespace")
@@ -309,7 +248,7 @@ int nvmlDeviceGetName(void *device, char *name, unsigned n) { strncpy(name, "NVI
 @pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
 def test_gpus_without_a_file_in_dev_are_found(tmp_path: Path, small_data: Path) -> None:
     (tmp_path / "nvml.c").write_text(NVML)
-    compiler = ["cc", "-shared", "-fPIC", "-o", tmp_path / "libnvidia-ml.so.1", tmp_path / "nvml.c"]
+    compiler = ["cc", "-shared", "-fPIC", "-o", str(tmp_path / "libnvidia-ml.so.1"), str(tmp_path / "nvml.c")]
     subprocess.run(compiler, check=True)
     (tmp_path / "space.yaml").write_text(SPACE)
     there = ["env", f"LD_LIBRARY_PATH={tmp_path}", *COMMAND]

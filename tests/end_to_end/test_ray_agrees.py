@@ -3,6 +3,7 @@
 import random
 from collections import defaultdict
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from tune_app.experiment.settings import Settings
 
 
 @pytest.mark.parametrize("metric", ["valid_accuracy", "valid_loss"])
-def test_decisions_equal_those_of_rays_class_on_random_histories(metric: str) -> None:
+def test_decisions_equal_those_of_rays_class_on_random_histories(metric: Any) -> None:
     from ray.tune.schedulers import AsyncHyperBandScheduler
 
     for seed in range(40):
@@ -24,7 +25,7 @@ def test_decisions_equal_those_of_rays_class_on_random_histories(metric: str) ->
             results_per_epoch=1,
             metric=metric,
         )
-        ray = AsyncHyperBandScheduler(
+        ray: Any = AsyncHyperBandScheduler(
             time_attr="epoch",
             metric=metric,
             mode=settings.mode,

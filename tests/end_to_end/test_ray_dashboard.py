@@ -118,7 +118,7 @@ def test_a_search_shows_in_the_dashboard_and_for_prometheus_and_on_this_machine_
     said = "".join(log_of(url, worker) for worker in actors_of(url, "TrialWorker"))
     for trial in history.trials:
         for result in trial.results:
-            words = f"trial {trial.number}, epoch {result['epoch']:g}: {result['valid_accuracy']:.4f}"
+            words = f"trial {trial.number}, epoch {result.epoch:g}: {result.valid['valid_accuracy']:.4f}"
             assert f"{words}; {config_words(trial.config)}\n" in said
 
     running.process.send_signal(signal.SIGINT)

@@ -85,7 +85,9 @@ def test_nodes_without_tune_app_get_it_with_the_job(tmp_path: Path) -> None:
     check(tmp_path, "x")
 
 
-def test_a_job_keeps_its_experiments_elsewhere_and_ends_cleanly_when_it_is_stopped(tmp_path: Path) -> None:
+def test_a_job_keeps_its_experiments_elsewhere_or_in_a_bucket_and_ends_cleanly_when_it_is_stopped(
+    tmp_path: Path, bucket: Bucket
+) -> None:
     spaces, found = tmp_path / "spaces", tmp_path / "found"
     spaces.mkdir()
     (spaces / "long.yaml").write_text(LONG)
@@ -106,12 +108,9 @@ def test_a_job_keeps_its_experiments_elsewhere_and_ends_cleanly_when_it_is_stopp
         end = load_experiment("x", found).history.end
         assert end is not None and end["reason"] == "interrupted"
 
-
-def test_a_job_copies_its_experiment_with_the_credentials_of_the_head(tmp_path: Path, bucket: Bucket) -> None:
-    with nodes(tmp_path, "--num-cpus", 1) as cluster:
-        arguments = ("quick", "--name", "x", "--num-samples", 2, "--max-epochs", 1, "--experiments-dir", bucket)
-        done = submit(cluster, *arguments)
+        copied = ("quick", "--name", "y", "--num-samples", 1, "--max-epochs", 1, "--experiments-dir", bucket)
+        done = submit(cluster, *copied)  # with the credentials of the head
         assert done.returncode == 0, done.stdout + done.stderr
         jobs = urllib.request.urlopen(f"{cluster.dashboard}/api/jobs/", timeout=10).read().decode()
         assert AWS["AWS_SECRET_ACCESS_KEY"] not in jobs + done.stdout + done.stderr
-    assert load_experiment("x", bucket.url).state == "finished"
+    assert load_experiment("y", bucket.url).state == "finished"

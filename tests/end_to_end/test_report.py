@@ -66,7 +66,19 @@ def test_a_script_that_got_into_the_page_would_not_run(tmp_path: Path) -> None:
 def test_the_report_of_a_search_while_it_runs_and_afterwards(
     tmp_path: Path, start: Callable[..., Running], small_data: Path
 ) -> None:
-    running = start("search", "quick", "--name", "x", "--data", small_data, "--max-epochs", 40, "--no-dashboard")
+    running = start(
+        "search",
+        "quick",
+        "--name",
+        "x",
+        "--data",
+        small_data,
+        "--max-epochs",
+        30,
+        "--num-samples",
+        5,
+        "--no-dashboard",
+    )
     running.wait_for_results("x", 5)
     assert tune_app(tmp_path, "report", "x").stdout == "wrote x-report.html\n"
     assert "It is still running" in (tmp_path / "x-report.html").read_text()

@@ -4,6 +4,7 @@ import os
 import random
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.end_to_end.conftest import Running, alive, descendants, tune_app, wai
 from tests.end_to_end.invariants import check, outcome
 from tests.made_up import spec_of
 from tune_app.engine.search import Search
+from tune_app.experiment.history import Trial
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 
@@ -19,11 +21,16 @@ SPACE = """
 space:
   level: {choice: [scratch, fit, cnn]}
   lr: {loguniform: [0.01, 1]}
-  bs: {choice: [8, 16]}
+  bs: {choice: [16, 32]}
   momentum: {choice: [0, 0.9], when: {level: [fit, cnn]}}
-search: {num_samples: 14, max_epochs: 4, results_per_epoch: 4, grace_period: 1, max_concurrent_trials: 1}
+search: {num_samples: 12, max_epochs: 4, results_per_epoch: 4, grace_period: 1, max_concurrent_trials: 1}
 """
-LONG = "space: {level: cnn, bs: 2, lr: 0.01}\nsearch: {num_samples: 2, max_epochs: 3, results_per_epoch: 4}"
+LONG = "space: {level: cnn, bs: 2, lr: 0.01}\nsearch: {num_samples: 3, max_epochs: 2, results_per_epoch: 6}"
+
+
+def none_lives(processes: set[int]) -> bool:
+    """Whether all of these have ended."""
+    return not any(map(alive, processes))
 
 
 @pytest.mark.parametrize("sampler", [pytest.param("random", marks=pytest.mark.soak), "tpe"])
@@ -46,7 +53,7 @@ def test_a_driver_killed_again_and_again_finds_what_an_uninterrupted_one_finds(
         processes = {running.process.pid} | descendants(running.process.pid)
         running.process.kill()
         acknowledged = record.read_bytes()
-        wait_for(lambda processes=processes: not any(map(alive, processes)), "no process is left", 30)
+        wait_for(partial(none_lives, processes), "no process is left", 30)
         running = start("resume", "killed", "--no-dashboard")
     code, _, err = running.end(120)
     assert code == 0, err
@@ -77,39 +84,38 @@ def test_a_search_goes_on_from_another_folder_where_the_images_are_named_from_th
     assert not (tmp_path / "~").exists()
 
 
-def test_a_trial_that_loses_its_worker_goes_on_from_its_last_result(
+def test_a_trial_that_loses_its_worker_goes_on_from_its_last_result_and_one_that_does_too_often_fails(
     tmp_path: Path, start: Callable[..., Running], small_data: Path
 ) -> None:
     (tmp_path / "space.yaml").write_text(LONG)
-    running = start(
-        "search", "space.yaml", "--name", "x", "--data", small_data, "--no-dashboard", "--sampler", "random"
-    )
-    running.wait_for_results("x", 3)
-    os.kill(load_experiment("x", tmp_path / "experiments").trial(0).attempts[0]["pid"], signal.SIGKILL)
-    code, out, err = running.end(120)
-    assert code == 0, err
-    assert "2 completed, 0 stopped early, 0 failed" in out
-    trial = load_experiment("x", tmp_path / "experiments").trial(0)
-    assert [attempt["attempt"] for attempt in trial.attempts] == [0, 1]
-    assert {r["attempt"] for r in trial.results} == {0, 1}
-    check(tmp_path, "x")
+    arguments = ("--name", "x", "--data", small_data, "--no-dashboard", "--max-failures", 1, "--no-early-stopping")
+    running = start("search", "space.yaml", *arguments, "--sampler", "random")
 
+    def kill(number: int, attempt: int) -> None:
+        """Kill the worker of a trial once this attempt at it has a result."""
 
-def test_a_trial_whose_worker_dies_too_often_fails_and_the_search_goes_on(
-    tmp_path: Path, start: Callable[..., Running], small_data: Path
-) -> None:
-    (tmp_path / "space.yaml").write_text(LONG)
-    running = start(
-        "search", "space.yaml", "--name", "x", "--data", small_data, "--no-dashboard", "--max-failures", 0
-    )
-    running.wait_for_results("x", 3)
-    os.kill(load_experiment("x", tmp_path / "experiments").trial(0).attempts[0]["pid"], signal.SIGKILL)
+        def trial() -> Trial | None:
+            trials = load_experiment("x", tmp_path / "experiments").history.trials
+            there = [t for t in trials if t.number == number and t.results]
+            return there[0] if there and there[0].results[-1].attempt == attempt else None
+
+        running.wait_for_results("x", 1)
+        wait_for(trial, f"attempt {attempt} at trial {number} has a result")
+        found = trial()
+        assert found is not None
+        os.kill(found.attempts[-1]["pid"], signal.SIGKILL)
+
+    kill(0, 0)
+    kill(1, 0)
+    kill(1, 1)
     code, out, err = running.end(120)
     assert code == 3, err
-    assert "1 completed, 0 stopped early, 1 failed" in out
-    failed = load_experiment("x", tmp_path / "experiments").trial(0)
-    assert (failed.state, failed.reason) == ("failed", "lost: its worker died")
-    assert "died" in tune_app(tmp_path, "status", "--trial", 0).stdout
+    assert "2 completed, 0 stopped early, 1 failed" in out
+    once, failed, _ = load_experiment("x", tmp_path / "experiments").history.trials
+    assert [attempt["attempt"] for attempt in once.attempts] == [0, 1]
+    assert {r.attempt for r in once.results} == {0, 1}
+    assert (failed.state, failed.reason) == ("failed", "lost 2 times, the last time: its worker died")
+    assert "died" in tune_app(tmp_path, "status", "--trial", 1).stdout
     check(tmp_path, "x")
 
 
@@ -117,7 +123,8 @@ def test_an_interrupted_search_is_resumed_and_a_held_or_finished_one_is_not(
     tmp_path: Path, start: Callable[..., Running], small_data: Path
 ) -> None:
     (tmp_path / "space.yaml").write_text(LONG)
-    running = start("search", "space.yaml", "--name", "x", "--data", small_data, "--no-dashboard")
+    arguments = ("search", "space.yaml", "--name", "x", "--data", small_data, "--no-dashboard", "--num-samples", 2)
+    running = start(*arguments)
     running.wait_for_results("x", 2)
     second = tune_app(tmp_path, "resume", "x")
     assert second.returncode == 1
@@ -128,13 +135,12 @@ def test_an_interrupted_search_is_resumed_and_a_held_or_finished_one_is_not(
     assert "Go on: tune-app resume x" in out
     other = tune_app(tmp_path, "resume", "x", "--data", tmp_path / "nothing.parquet")
     assert (other.returncode, other.stderr.count("\n")) == (1, 1)
-    arguments = ("search", "space.yaml", "--name", "x", "--resume", "--data", small_data, "--no-dashboard")
-    changed = tune_app(tmp_path, *arguments, "--seed", 5)
+    changed = tune_app(tmp_path, *arguments, "--resume", "--seed", 5)
     assert (changed.returncode, changed.stderr) == (
         1,
         "Error: x: began with another space or settings: search.seed was 0, is 5\n",
     )
-    resumed = tune_app(tmp_path, *arguments)
+    resumed = tune_app(tmp_path, *arguments, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     check(tmp_path, "x")
     again = tune_app(tmp_path, "resume", "x")

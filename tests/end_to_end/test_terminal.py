@@ -8,9 +8,16 @@ import subprocess
 import time
 from pathlib import Path
 
-import pytest
-
-from tests.end_to_end.conftest import COMMAND, alive, descendants, environment, left_in, temporary, wait_for
+from tests.end_to_end.conftest import (
+    COMMAND,
+    alive,
+    descendants,
+    environment,
+    left_in,
+    temporary,
+    tune_app,
+    wait_for,
+)
 from tune_app.storage.load import load_experiment
 
 LONG = "space: {level: cnn, bs: 2, lr: 0.01}\nsearch: {num_samples: 3, max_epochs: 50, results_per_epoch: 20}"
@@ -61,53 +68,16 @@ def test_ctrl_c_on_a_terminal_ends_the_search_and_its_processes(tmp_path: Path, 
     assert load_experiment("x", tmp_path / "experiments").state == "interrupted"
 
 
-@pytest.mark.parametrize("term", ["dumb", "unknown"])
-def test_a_terminal_that_cannot_draw_over_gets_a_line_for_each_ended_trial(
-    tmp_path: Path, small_data: Path, term: str
-) -> None:
+def in_bash(folder: Path, data: Path, rest: str) -> subprocess.CompletedProcess[str]:
+    """A search as a line that bash runs, and what follows it there."""
+    arguments = ["search", "space.yaml", "--data", str(data), "--no-dashboard", "--name", "x"]
+    return tune_app(folder, command=["bash", "-c", f"{shlex.join([*COMMAND, *arguments])} {rest}"])
+
+
+def test_a_search_without_its_streams_is_a_whole_search(tmp_path: Path, small_data: Path) -> None:
     (tmp_path / "space.yaml").write_text(SHORT)
-    arguments = ["search", "space.yaml", "--data", str(small_data), "--no-dashboard"]
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(tmp_path)
-        os.execve(COMMAND[0], [*COMMAND, *arguments], {**environment(tmp_path), "TERM": term})
-    seen = read_until(terminal, None, 120)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert seen.index("trial 0: completed, valid accuracy ") < seen.index(OUTCOME)
-    assert "\x1b[" not in seen
-
-
-@pytest.mark.parametrize("redirected", ["2> log", "> log 2>&1"])
-@pytest.mark.parametrize("variable", ["FORCE_COLOR", "TTY_COMPATIBLE"])
-def test_no_table_is_drawn_into_a_log(tmp_path: Path, small_data: Path, variable: str, redirected: str) -> None:
-    (tmp_path / "space.yaml").write_text(SHORT)
-    arguments = ["search", "space.yaml", "--data", str(small_data), "--no-dashboard"]
-    env = {**environment(tmp_path), variable: "1", "TERM": "xterm"}
-    line = f"{shlex.join([*COMMAND, *arguments])} {redirected}"
-    subprocess.run(["bash", "-c", line], cwd=tmp_path, env=env, check=True, timeout=240)
-    log = (tmp_path / "log").read_text()
-    assert log.count("trial 0: completed, valid accuracy ") == 1
-    assert "of 2 trials" not in log
-    assert "\x1b[2K" not in log  # a line that is drawn over
-    assert "\x1b[?25l" not in log  # the cursor is hidden
-
-
-@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
-def test_a_search_without_its_streams_is_a_whole_search(tmp_path: Path, small_data: Path, closed: str) -> None:
-    (tmp_path / "space.yaml").write_text(SHORT)
-    arguments = ["search", "space.yaml", "--data", str(small_data), "--no-dashboard", "--name", "x"]
-    line = f"{shlex.join([*COMMAND, *arguments])} {closed}"
-    done = subprocess.run(
-        ["bash", "-c", line],
-        cwd=tmp_path,
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=True,
-    )
-    assert (OUTCOME in done.stdout) == (closed == "2>&-")
-    assert done.stderr == ""
+    done = in_bash(tmp_path, small_data, "<&- >&- 2>&-")
+    assert (done.stdout, done.stderr) == ("", "")
     experiment = load_experiment("x", tmp_path / "experiments")  # each line of the record is what was written
     assert (experiment.state, len(experiment.history.trials)) == ("finished", 2)
     assert left_in(temporary(tmp_path)) == []
@@ -117,18 +87,7 @@ def test_a_search_whose_reader_leaves_ends_without_a_traceback_and_can_be_resume
     tmp_path: Path, small_data: Path
 ) -> None:
     (tmp_path / "space.yaml").write_text(SHORT.replace("num_samples: 2", "num_samples: 20"))
-    arguments = ["search", "space.yaml", "--data", str(small_data), "--no-dashboard", "--name", "x"]
-    line = f"{shlex.join([*COMMAND, *arguments])} 2>&1 | head -n 1"
-    done = subprocess.run(
-        ["bash", "-c", line],
-        cwd=tmp_path,
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=True,
-    )
+    done = in_bash(tmp_path, small_data, "2>&1 | head -n 1")
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
-    experiment = load_experiment("x", tmp_path / "experiments")
-    assert experiment.state == "interrupted"
+    assert load_experiment("x", tmp_path / "experiments").state == "interrupted"
     wait_for(lambda: left_in(temporary(tmp_path)) == [], "Ray's files are gone", 10)

@@ -33,8 +33,8 @@ def test_a_script_gives_the_accuracies_losses_and_weights_of_the_level_to_the_la
     done = run_script(tmp_path, train_script(config_of(level), 120941839, 5 / 3, 3, 1), small_data)
     assert (done.returncode, done.stderr) == (0, "")
     found = [line.split() for line in done.stdout.splitlines()]
-    assert [float(words[4]) for words in found] == [result.valid_accuracy for result in expected]
-    assert [float(words[7]) for words in found] == [result.valid_loss for result in expected]
+    assert [float(words[4]) for words in found] == [result.valid["valid_accuracy"] for result in expected]
+    assert [float(words[7]) for words in found] == [result.valid["valid_loss"] for result in expected]
     assert [words[1] for words in found] == [f"{result.epoch:g}" for result in expected]
     weights = load_file(tmp_path / "weights.safetensors")
     assert set(weights) == set(lesson.parameters)

@@ -95,11 +95,7 @@ def goes_round(bucket: Bucket) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [
-        ("HTTP_PROXY", "http://{}"),
-        ("http_proxy", "{}/"),
-        ("HTTP_PROXY", "http://somebody:p%40ss@{}"),
-    ],
+    [("HTTP_PROXY", "http://{}"), ("http_proxy", "{}/"), ("HTTP_PROXY", "http://somebody:p%40ss@{}")],
 )
 def test_a_proxy_of_the_environment_is_used(
     bucket: Bucket, s3_server: str, monkeypatch: pytest.MonkeyPatch, name: str, value: str
@@ -152,11 +148,7 @@ def test_a_proxy_passes_on_what_is_encrypted(
     [
         ("HTTP_PROXY", "http://me:secret@proxy", "HTTP_PROXY: is no address of a proxy, allowed: http(s)://[USER:"),
         ("HTTP_PROXY", "socks5://secret:1080", "HTTP_PROXY: is no address of a proxy, allowed: http(s)://[USER:"),
-        (
-            "AWS_CA_BUNDLE",
-            "/nowhere.pem",
-            "AWS_CA_BUNDLE: is /nowhere.pem, allowed: a file with certificates",
-        ),
+        ("AWS_CA_BUNDLE", "/nowhere.pem", "AWS_CA_BUNDLE: is /nowhere.pem, allowed: a file with certificates"),
         ("AWS_CA_BUNDLE", "/etc", "AWS_CA_BUNDLE: is /etc, allowed: a file with certificates (PEM)"),
     ],
 )

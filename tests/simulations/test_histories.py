@@ -101,14 +101,14 @@ class Os:
 class Disk(PosixPath):
     """A path on the same disk, for what is written beside the record."""
 
-    def write_bytes(self, data: bytes) -> int:
+    def write_bytes(self, data: bytes) -> int:  # type: ignore[override]
         if fate.strikes():
             if fate.last != "nothing":
                 super().write_bytes(data if fate.last == "all" else data[: len(data) // 2])
             raise Killed
         return super().write_bytes(data)
 
-    def rename(self, target: "Disk") -> "Disk":
+    def rename(self, target: "Disk") -> "Disk":  # type: ignore[override]
         struck = fate.strikes()
         if not struck or fate.last == "all":
             fate.damaged.discard(target.name)
@@ -142,6 +142,7 @@ class Histories(RuleBasedStateMachine):
     """Random histories of one experiment each."""
 
     search: Search | None = None
+    seen: History
     sound = False
     """Whether all that was done so far was found right."""
 

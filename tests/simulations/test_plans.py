@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ def test_trials_at_each_rung_and_epochs_are_those_of_random_searches_on_measured
     monkeypatch.setattr(os, "fsync", lambda _: None)  # nothing is at stake
     happened, planned = [], []
     for seed in range(8):
-        settings = {"sampler": "random", "seed": seed}
+        settings: dict[str, Any] = {"sampler": "random", "seed": seed}
         happened.append(simulate(tmp_path / str(seed), curves, **settings))
         source = load_space("tutorial", {**settings, "results_per_epoch": 1})
         planned += [made_up_search(source, small, number) for number in range(5)]

@@ -128,10 +128,7 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (lambda: tune_app.search(where=Where(data="https://me:pw@host/x")), "data: a URL with a user or password"),
         (lambda: tune_app.search(settings={"cpus_per_trial": 9999}), "cpus_per_trial is 9999, allowed: up to"),
         (lambda: tune_app.extend("x", {"num_samples": 1}), "num_samples is 1, allowed: more than the 2 trials"),
-        (
-            lambda: tune_app.extend("x", {"time_budget": 9}),
-            "x: all its trials have ended, so time alone",
-        ),
+        (lambda: tune_app.extend("x", {"time_budget": 9}), "x: all its trials have ended, so time alone"),
         (lambda: tune_app.confirm("x", top=0), "top is 0, allowed: 1 to 50"),
         (lambda: tune_app.confirm("x", seeds=1001), "seeds is 1001, allowed: 1 to 1000"),
     ],

@@ -11,13 +11,11 @@ from click.testing import Result
 from PIL import Image
 
 from tests.bundles import config_of, make_bundle, reseal, run
-from tune_app.bundle import verify
 from tune_app.bundle.card import model_card
-from tune_app.bundle.manifest import CONFIG, FILES, MANIFEST, SCRIPT, digest, read_bundle
-from tune_app.bundle.verify import Verification, load_data, runnable, verification
+from tune_app.bundle.manifest import CONFIG, FILES, MANIFEST, SCRIPT, read_bundle, sha256
+from tune_app.bundle.verify import load_data, runnable, verification
 from tune_app.errors import TuneAppError
 from tune_app.storage.load import load_experiment
-from tune_app.task.metric import METRICS
 from tune_app.task.tutorial import mnist, sources
 
 # ---- what is in it -------------------------------------------------------------------------------------
@@ -26,7 +24,7 @@ from tune_app.task.tutorial import mnist, sources
 def test_a_bundle_has_its_files_and_a_manifest_with_the_digest_of_each(bundle: Path) -> None:
     assert {path.name for path in bundle.iterdir()} == {*FILES, MANIFEST}
     manifest = read_bundle(bundle)
-    assert manifest.files == {name: digest((bundle / name).read_bytes()) for name in FILES}
+    assert manifest.files == {name: sha256((bundle / name).read_bytes()) for name in FILES}
 
 
 def test_the_manifest_says_with_what_on_what_and_from_which_space(bundle: Path) -> None:
@@ -38,10 +36,6 @@ def test_the_manifest_says_with_what_on_what_and_from_which_space(bundle: Path) 
     assert (manifest["threads"], manifest["device"]) == (1, "cpu")
     assert manifest["written_by"].startswith("tune_app ")
     assert manifest["metrics"]["valid_accuracy"] == manifest["valid_accuracies"][-1]
-
-
-def test_config_json_and_config_yaml_say_the_same(bundle: Path) -> None:
-    assert json.loads((bundle / "config.json").read_text()) == yaml.safe_load((bundle / CONFIG).read_text())
 
 
 def test_the_card_names_metrics_licence_and_who_made_the_data(made: Path, small_data: Path) -> None:
@@ -148,22 +142,10 @@ def test_a_flipped_bit_anywhere_in_the_manifest_is_found(bundle: Path) -> None:
             read_bundle(bundle)
 
 
-def test_a_manifest_of_another_bundle_is_found(bundle: Path, tmp_path: Path, small_data: Path) -> None:
-    other = make_bundle(tmp_path / "other", config_of("linear"), small_data, 1, 1)
-    shutil.copy(other / MANIFEST, bundle / MANIFEST)
-    assert refusal("verify", bundle).startswith(f"best/{CONFIG}: not the exported file: ")
-
-
 def test_a_bundle_without_manifest_is_none(bundle: Path) -> None:
     (bundle / MANIFEST).unlink()
     assert refusal("verify", bundle) == "best/manifest.json: cannot be read: No such file or directory"
     assert refusal("predict", bundle) == "best/manifest.json: cannot be read: No such file or directory"
-
-
-def test_a_folder_in_the_place_of_a_file_is_named(bundle: Path) -> None:
-    (bundle / SCRIPT).unlink()
-    (bundle / SCRIPT).mkdir()
-    assert refusal("verify", bundle) == "best/train.py: is no file"
 
 
 def test_a_config_is_changed_in_a_copy_or_outside_its_bundle(bundle: Path, small_data: Path) -> None:
@@ -176,14 +158,6 @@ def test_a_config_is_changed_in_a_copy_or_outside_its_bundle(bundle: Path, small
     assert refusal("train", bundle).endswith("; allowed: changes in a copy under another name")
 
 
-def test_a_damaged_config_is_not_enqueued(bundle: Path) -> None:
-    (bundle / CONFIG).write_text((bundle / CONFIG).read_text().replace("lr: 0.07", "lr: 0.06"))
-    done = run("search", "quick", "--name", "new", "--enqueue", bundle / CONFIG)
-    assert done.exit_code == 1
-    assert done.stderr.startswith(f"Error: best/{CONFIG}: not the exported file: ")
-    assert not Path("experiments").exists()
-
-
 # ---- verify --------------------------------------------------------------------------------------------
 
 
@@ -194,19 +168,6 @@ def test_the_interval_of_a_confirmation_is_what_is_allowed(bundle: Path, small_d
     outcome = verification(runnable(bundle), sources.load(str(small_data)), [*others, 0.25])
     assert (outcome.comes_back, outcome.allowed) == (True, (0.2, 0.3))
     assert not verification(runnable(bundle), sources.load(str(small_data)), [*others, 0.31]).comes_back
-
-
-@pytest.mark.parametrize("found", [[], [0.5], [0.5, 0.6, 0.7]])
-def test_too_few_or_too_many_results_do_not_come_back(found: list[float]) -> None:
-    outcome = Verification(
-        METRICS["valid_loss"], [0.5, 0.7], found, ["threads: 1 in the search, 2 now"], (0.0, 1.0)
-    )
-    assert not outcome.comes_back
-    assert outcome.failure == f"{len(found)} results came out, the manifest has 2"
-
-
-def test_an_empty_manifest_does_not_come_back() -> None:
-    assert not Verification(METRICS["valid_accuracy"], [], [], ["threads"], (0.0, 1.0)).comes_back
 
 
 # ---- a stranger's bundle -------------------------------------------------------------------------------
@@ -258,7 +219,7 @@ def test_a_bundle_makes_nobody_download_anything(
     bundle: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     asked: list[str | None] = []
-    monkeypatch.setattr(verify.sources, "load", asked.append)
+    monkeypatch.setattr(sources, "load", asked.append)
     config = yaml.safe_load((bundle / CONFIG).read_text())
     (bundle / CONFIG).write_text(yaml.safe_dump({**config, "data": source}))
     reseal(bundle)

@@ -2,17 +2,16 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from tests.made_up import WORKER, ask_and_start, give, spec_of, tell
+from tests.bundles import search_really
+from tests.made_up import ask_and_start, give, spec_of
 from tune_app.cli import main
 from tune_app.engine.search import Search
-from tune_app.experiment.spec import DataSource
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 from tune_app.task.levels import LEVELS
@@ -41,26 +40,6 @@ def experiment(tmp_path: Path) -> str:
 
 
 def test_every_command_has_help_with_an_example() -> None:
-    assert set(COMMANDS) == {
-        "plan",
-        "search",
-        "resume",
-        "extend",
-        "confirm",
-        "package",
-        "list",
-        "remove",
-        "status",
-        "report",
-        "results",
-        "dashboard",
-        "export",
-        "train",
-        "verify",
-        "predict",
-        "levels",
-        "validate",
-    }
     for name, command in {"": main, **COMMANDS}.items():
         text = CliRunner().invoke(main, [name, "--help"] if name else ["--help"]).output
         assert f"Example: tune-app {name}".strip() in " ".join(text.split()), name
@@ -86,19 +65,12 @@ def test_each_setting_is_an_option_of_search_and_a_row_of_the_docs() -> None:
     ("arguments", "code", "message"),
     [
         (["search", "--name", "../x"], 1, "name '../x' is not allowed: letters, digits"),
-        (["search", "--name", "a/b"], 1, "name 'a/b' is not allowed"),
-        (["search", "--name", "-x"], 1, "name '-x' is not allowed"),
         (["search", "--name", ""], 1, "name '' is not allowed"),
         (["search", "~nobody-here/x.yaml"], 1, "no such file or shipped space"),
-        (["search", "x" * 300], 1, "no such file or shipped space"),
         (["search", "--address", "a..b:1"], 1, "--address a..b:1: no Ray cluster answers"),
         (["search", "--data", "https://me:secret@localhost/"], 1, "a URL with a user or password is not taken"),
         (["search", "quik"], 1, "quik: no such file or shipped space, did you mean 'quick'?"),
         (["search", "--metric", "acc"], 1, "--metric is 'acc', allowed: 'valid_accuracy' or 'valid_loss'"),
-        (["search", "--num-samples", "0"], 1, "--num-samples is 0, allowed: greater than or equal to 1"),
-        (["search", "--max-epochs", "2", "--grace-period", "3"], 1, "--grace-period is 3, allowed: at most"),
-        (["search", "--cpus-per-trial", "0"], 1, "--cpus-per-trial is 0.0, allowed: greater than 0"),
-        (["search", "--time-budget", "soon"], 1, "--time-budget is 'soon', allowed: seconds, or 90s, 10m, 2h"),
         (["search", "--num-samples", "many"], 2, "'many' is not a valid integer"),
         (["search", "--nme", "x"], 2, "No such option '--nme'"),
         (["search", "--resume"], 2, "--resume needs a --name"),
@@ -151,11 +123,6 @@ def test_validate_shows_dimensions_rungs_trials_and_resources(run) -> None:
     assert "at once on this machine" in shown
     content = json.loads(run("validate", "s.yaml", "--json").output)
     assert (content["trials"], content["rungs"]) == (7, [0.5, 2, 8])
-
-
-def test_the_schema_is_printed(run) -> None:
-    schema = json.loads(run("validate", "--schema").output)
-    assert set(schema["properties"]) == {"space", "search"}
 
 
 def test_status_shows_a_failed_trial_with_its_traceback(run, experiment: str) -> None:
@@ -235,7 +202,7 @@ def test_the_exported_threads_and_cpu_are_those_of_the_attempt_that_made_the_bes
 
 
 def test_what_an_error_says_is_shown_as_it_is(run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from tune_app.output.progress import progress
+    from tune_app.output.progress import Progress, progress
 
     search = Search.create(spec_of("odd"), paths(tmp_path / "experiments", "odd"))
     search.begin()
@@ -243,6 +210,7 @@ def test_what_an_error_says_is_shown_as_it_is(run, tmp_path: Path, capsys: pytes
     search.close()
     with progress(quiet=False) as shown:
         shown.show(search.history, 2)
+        assert isinstance(shown, Progress)
         shown.refreshed = 0.001
         shown.told = set()
         shown.show(search.history, 2)
@@ -294,24 +262,14 @@ def grid(tmp_path: Path) -> str:
             ["made", "--num-samples", 24],
             "--num-samples is 24, allowed: more than the 24 trials that made has in all",
         ),
-        (["made", "--num-samples", 3], "--num-samples is 3, allowed: more than the 24 trials that made has in all"),
         (["made", "--num-samples", 0], "--num-samples is 0, allowed: greater than or equal to 1"),
-        (["made", "--num-samples", 10**7], "--num-samples is 10000000, allowed: less than or equal to 1000000"),
         (
             ["made", "--time-budget", "10m"],
             "made: all its trials have ended, so time alone adds nothing; allowed: --num-samples",
         ),
-        (["made", "--time-budget", "soon"], "--time-budget is 'soon', allowed: seconds, or 90s, 10m, 2h"),
         (["made", "--time-budget", "inf"], "--time-budget is 'inf', allowed: seconds, or 90s, 10m, 2h"),
-        (["made", "--time-budget", 0], "--time-budget is 0.0, allowed: greater than 0"),
-        (["made", "--time-budget", "9" * 400], "--time-budget is inf, allowed: a finite number"),
         (
             ["made", "--max-epochs", 20],
-            "--max-epochs 20: every rung and end would be another, so that is a new search, which the best configs"
-            " can start: tune-app search SPACE --max-epochs 20 --enqueue made:5",
-        ),
-        (
-            ["made", "--max-epochs", 20, "--num-samples", 99],
             "--max-epochs 20: every rung and end would be another, so that is a new search, which the best configs"
             " can start: tune-app search SPACE --max-epochs 20 --enqueue made:5",
         ),
@@ -320,7 +278,6 @@ def grid(tmp_path: Path) -> str:
             "grid: is a grid, which tries each of its points once; allowed: --time-budget",
         ),
         (["mde", "--num-samples", 99], "experiments: no experiment mde, did you mean 'made'? allowed: "),
-        (["../made", "--num-samples", 99], "name '../made' is not allowed: letters, digits"),
     ],
 )
 def test_an_extension_that_cannot_be_is_one_line_and_changes_nothing(
@@ -357,81 +314,29 @@ def test_an_experiment_that_is_being_searched_is_not_extended(run, tmp_path: Pat
     search.close()
 
 
-def test_an_extended_search_is_extended_from_what_it_was_extended_to(
-    run, experiment: str, tmp_path: Path, no_search: None
-) -> None:
-    extended = Search.resume(paths(tmp_path / "experiments", experiment), {"num_samples": 40})
-    extended.begin()
-    extended.end("completed")
-    extended.close()
-    done = run("extend", experiment, "--num-samples", 40)
-    assert done.stderr == "Error: --num-samples is 40, allowed: more than the 40 trials that made has in all\n"
-
-
 def test_a_renamed_experiment_is_spoken_of_by_its_new_name(run, experiment: str, no_search: None) -> None:
     Path("experiments", experiment).rename("experiments/other")
     done = run("extend", "other", "--num-samples", 5)
     assert done.stderr == "Error: --num-samples is 5, allowed: more than the 24 trials that other has in all\n"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["quick", "--enqueue", "mde:5"], "experiments: no experiment mde, did you mean 'made'? allowed: made"),
-        (["quick", "--enqueue", "best.yaml"], "best.yaml: cannot be read: No such file or directory"),
-        (
-            ["quick", "--enqueue", "space.yaml"],
-            "space.yaml: has no config, allowed: a config.yaml of tune-app export",
-        ),
-        (["quick", "--enqueue", "made:5"], "--enqueue made:5: level cnn, which the space does not contain"),
-        (
-            ["space.yaml", "--enqueue", "made:1", "--enqueue", "fit.yaml"],
-            "--enqueue fit.yaml: level fit, which the space does not contain",
-        ),
-        (["grid", "--enqueue", "made:5"], "--enqueue does not go with a grid, which tries each of its points once"),
-    ],
-)
-def test_what_cannot_be_enqueued_is_one_line_and_begins_nothing(
-    run, experiment: str, no_search: None, arguments: list[str], message: str
-) -> None:
-    Path("space.yaml").write_text("space: {level: {choice: [linear, cnn]}, lr: {loguniform: [0.01, 1]}}")
-    Path("fit.yaml").write_text("config: {level: fit}")
-    done = run("search", *arguments, "--name", "new")
-    assert done.exit_code == 1
-    assert done.stderr.startswith(f"Error: {message}")
-    assert (done.stdout, done.stderr.count("\n")) == ("", 1)
+def test_what_cannot_be_enqueued_is_one_line_and_begins_nothing(run, experiment: str, no_search: None) -> None:
+    done = run("search", "quick", "--enqueue", "made:5", "--name", "new")
+    said = "--enqueue made:5: level cnn, which the space does not contain"
+    assert (done.exit_code, done.stdout, done.stderr) == (1, "", f"Error: {said}\n")
     assert [path.name for path in Path("experiments").iterdir()] == [experiment]
 
 
 @pytest.fixture
-def trained(tmp_path: Path, small_data: Path) -> Iterator[str]:
+def trained(tmp_path: Path, small_data: Path) -> str:
     """An experiment of two trials: one was trained to its end, no worker began with the other."""
-    import torch
-
-    from tune_app.machine import cpu_model, versions
-    from tune_app.task import training
-    from tune_app.task.tutorial import sources
-
-    images = sources.load(str(small_data))
-    spec = spec_of(
-        "trained", {"level": "linear", "lr": {"loguniform": [0.01, 1]}}, max_epochs=2, results_per_epoch=2
-    )
-    source = DataSource(source=str(small_data), digest=images.digest(), train=2000, valid=500)
-    spec = spec.model_copy(update={"data": source, "versions": versions()})
-    search = Search.create(spec, paths(tmp_path / "experiments", "trained"))
-    search.begin()
-    trial = search.ask()
-    search.started(trial.number, {**WORKER, "cpu": cpu_model()})
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    lesson = training.prepare(trial.config, images, trial.seed, torch.device("cpu"))
-    for result in training.fit(lesson, 2, 2):
-        tell(search, trial.number, result)
+    space = {"level": "linear", "lr": {"loguniform": [0.01, 1]}}
+    half = {"max_epochs": 2, "results_per_epoch": 2}
+    search_really(tmp_path, "trained", space, small_data, lambda search: search.history.trials[0].ended, **half)
+    search = Search.resume(paths(tmp_path / "experiments", "trained"))
     search.ask()
-    search.end("interrupted")
     search.close()
-    yield "trained"
-    torch.set_num_threads(threads)
+    return "trained"
 
 
 def test_a_trial_is_trained_again_in_the_foreground_to_the_same_accuracies(
@@ -457,10 +362,7 @@ def test_a_trial_that_no_worker_began_is_trained_to_the_end_and_compared_with_no
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["made", "--trial", 3], "experiment made has no trial 3, allowed: 0 to 2"),
         (["made", "--trial", -1], "experiment made has no trial -1, allowed: 0 to 2"),
-        (["mde", "--trial", 0], "experiments: no experiment mde, did you mean 'made'? allowed: made"),
-        (["../made", "--trial", 0], "name '../made' is not allowed: letters, digits"),
         (["made", "--trial", 0, "--data", "nowhere"], "nowhere: "),
     ],
 )

@@ -17,7 +17,6 @@ from tune_app.engine.race import Race
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
 from tune_app.experiment.findings import Confirmation, Findings, Seeds, candidates_of
-from tune_app.experiment.record import read_entries
 from tune_app.experiment.spec import Confirming, Paths
 from tune_app.output.confirmation import answer
 from tune_app.output.summary import confirmation_summary
@@ -125,17 +124,6 @@ def test_in_a_round_all_run_the_same_seed_and_no_seed_both_chooses_and_measures(
     measured = [t for t in search.history.trials if t.seed in seeds.measuring]
     assert [t.seed for t in measured] == seeds.measuring
     assert len({t.config["lr"] for t in measured}) == 1
-
-
-def test_each_run_goes_as_far_as_the_search_chose_and_counts_with_its_value_there(at: Paths) -> None:
-    search = begin(at)
-    finish(search)
-    epochs = {str(c.config): c.epochs for c in search.spec.confirming.candidates}  # type: ignore[union-attr]
-    assert all(t.epoch == epochs[str(t.config)] for t in search.history.trials)
-    entries = list(read_entries(at.confirmation(1).record))
-    accuracies = [t.results[-1].valid["valid_accuracy"] for t in read(at).findings.measured.runs]
-    assert read(at).findings.measured.mean == pytest.approx(np.mean(accuracies))
-    assert entries[-1]["event"] == "ended"
 
 
 def test_the_weights_of_the_median_seed_are_tried_on_the_test_images_and_kept(at: Paths) -> None:

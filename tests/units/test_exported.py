@@ -1,14 +1,15 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 
 from tune_app.bundle.manifest import CONFIG as CONFIG_FILE
-from tune_app.bundle.manifest import FILES, digest, read_manifest, sealed
-from tune_app.bundle.retrain import ExportedConfig, differences, read_exported, train_exported, verdict
+from tune_app.bundle.manifest import FILES, read_manifest, sealed, sha256
+from tune_app.bundle.retrain import differences, read_exported, train_exported, verdict
 from tune_app.errors import TuneAppError
 from tune_app.machine import cpu_model, versions
 from tune_app.task.levels import LEVELS, complete
@@ -43,12 +44,12 @@ def write(folder: Path, config: object, manifest: object = None) -> Path:
     elif isinstance(manifest, dict):
         for name in set(FILES) - {CONFIG_FILE}:
             (folder / name).write_text(name)
-        files = {name: digest((folder / name).read_bytes()) for name in FILES}
+        files = {name: sha256((folder / name).read_bytes()) for name in FILES}
         (folder / "manifest.json").write_text(sealed({**manifest, "files": files}))
     return path
 
 
-def manifest_of(accuracies: list[float], data: Mnist) -> dict[str, object]:
+def manifest_of(accuracies: list[float], data: Mnist) -> dict[str, Any]:
     """The manifest that an export of such a search on this machine has."""
     return {
         "experiment": "e",
@@ -109,84 +110,30 @@ def test_a_missing_file_is_refused_with_its_path(tmp_path):
     assert refusal(tmp_path / "config.yaml") == ": cannot be read: No such file or directory"
 
 
-def test_a_folder_is_refused(tmp_path):
-    assert refusal(tmp_path) == ": cannot be read: Is a directory"
-
-
-@pytest.mark.parametrize("content", ["", "just text", "[1, 2]", "3"])
-def test_a_file_that_is_no_mapping_is_refused_with_what_is_allowed(tmp_path, content):
-    assert refusal(write(tmp_path, content)).endswith(", allowed: a mapping with config, seed, epochs")
-
-
-def test_a_file_that_is_no_yaml_is_refused_with_its_line(tmp_path):
-    assert ", line 2: not valid YAML: " in refusal(write(tmp_path, "config: {level: cnn}\nseed: ]\n"))
-
-
-def test_an_unknown_key_is_refused_with_the_nearest_name(tmp_path):
-    assert refusal(write(tmp_path, {**CONFIG, "sede": 1})) == (
-        ": sede is unknown, did you mean 'seed'? allowed: config, seed, epochs, results_per_epoch, threads, data"
-    )
-
-
-def test_a_missing_config_is_said_to_be_missing(tmp_path):
-    assert refusal(write(tmp_path, {"seed": 3})) == ": config is missing"
-
-
 @pytest.mark.parametrize(
-    ("key", "value", "allowed"),
+    ("content", "line"),
     [
-        ("config", "cnn", "a valid dictionary"),
-        ("config", None, "a valid dictionary"),
-        ("seed", 1.5, "a valid integer"),
-        ("seed", True, "a valid integer"),
-        ("seed", "1", "a valid integer"),
-        ("seed", None, "a valid integer"),
-        ("seed", -1, "greater than or equal to 0"),
-        ("seed", 2**32, "less than 4294967296"),
-        ("epochs", 0, "greater than 0"),
-        ("epochs", 10_001, "less than or equal to 10000"),
-        ("epochs", float("nan"), "a finite number"),
-        ("epochs", float("inf"), "a finite number"),
-        ("epochs", "5", "a valid number"),
-        ("results_per_epoch", 0, "greater than or equal to 1"),
-        ("results_per_epoch", 2.0, "a valid integer"),
-        ("threads", 0, "greater than or equal to 1"),
-        ("threads", 1025, "less than or equal to 1024"),
-        ("data", 3, "a valid string"),
+        ("", ", allowed: a mapping with config, seed, epochs"),
+        ("[1, 2]", ", allowed: a mapping with config, seed, epochs"),
+        ("config: {level: cnn}\nseed: ]\n", ", line 2: not valid YAML: "),
+        ({"seed": 3}, ": config is missing"),
+        ({**CONFIG, "sede": 1}, ": sede is unknown, did you mean 'seed'? allowed: config, seed, epochs"),
+        ({**CONFIG, "config": "cnn"}, ": config is 'cnn', allowed: a valid dictionary"),
+        ({**CONFIG, "seed": 1.5}, ": seed is 1.5, allowed: a valid integer"),
+        ({**CONFIG, "seed": True}, ": seed is True, allowed: a valid integer"),
+        ({**CONFIG, "seed": 2**32}, ": seed is 4294967296, allowed: less than 4294967296"),
+        ({**CONFIG, "epochs": 0}, ": epochs is 0, allowed: greater than 0"),
+        ({**CONFIG, "epochs": 10_001}, ": epochs is 10001, allowed: less than or equal to 10000"),
+        ({**CONFIG, "epochs": float("nan")}, ": epochs is nan, allowed: a finite number"),
+        ({**CONFIG, "results_per_epoch": 0}, ": results_per_epoch is 0, allowed: greater than or equal to 1"),
+        ({**CONFIG, "threads": 1025}, ": threads is 1025, allowed: less than or equal to 1024"),
+        ({**CONFIG, "data": 3}, ": data is 3, allowed: a valid string"),
+        ({"config": {"level": "cnn", "lr": "fast"}}, ": config: lr is 'fast', allowed: a number"),
+        ({"config": {"level": "cnnn"}}, ": config: level 'cnnn' does not exist, did you mean 'cnn'?"),
     ],
 )
-def test_a_wrong_type_or_value_is_refused_with_what_is_allowed(tmp_path, key, value, allowed):
-    assert refusal(write(tmp_path, {**CONFIG, key: value})) == f": {key} is {value!r}, allowed: {allowed}"
-
-
-@pytest.mark.parametrize("value", [True, [1], {"a": 1}, None, float("nan"), "fast", 0, 1001])
-def test_a_wrong_hyperparameter_is_refused_with_its_range(tmp_path, value):
-    path = write(tmp_path, {"config": {"level": "cnn", "lr": value}})
-    assert refusal(path) == f": config: lr is {value!r}, allowed: a number, greater than 0, at most 1000"
-
-
-def test_an_unknown_level_is_refused_with_the_nearest_name(tmp_path):
-    path = write(tmp_path, {"config": {"level": "cnnn"}})
-    assert refusal(path).startswith(": config: level 'cnnn' does not exist, did you mean 'cnn'? allowed: scratch,")
-
-
-def test_an_unknown_hyperparameter_is_refused_with_the_level(tmp_path):
-    path = write(tmp_path, {"config": {"level": "scratch", "momentum": 0.9}})
-    assert refusal(path) == ": config: level 'scratch' has no 'momentum', allowed: lr, bs"
-
-
-def test_a_config_without_a_level_is_refused(tmp_path):
-    assert refusal(write(tmp_path, {"config": {"lr": 0.1}})).startswith(
-        ": config: level is missing, allowed: scratch"
-    )
-
-
-def test_a_very_long_value_is_shortened(tmp_path):
-    assert len(refusal(write(tmp_path, {**CONFIG, "seed": "9" * 10_000}))) < 150
-
-
-def test_every_setting_that_an_export_writes_is_known():
-    assert set(ExportedConfig.model_fields) == set(CONFIG)
+def test_a_file_of_another_kind_is_refused_in_one_line_with_what_is_allowed(tmp_path, content, line):
+    assert line in refusal(write(tmp_path, content))
 
 
 # ---- reading a manifest --------------------------------------------------------------------------------
@@ -234,13 +181,6 @@ def test_values_of_another_kind_are_refused_with_their_key(tmp_path, small, key,
         read_manifest(path)
 
 
-def test_a_manifest_without_the_digest_of_a_file_is_refused(tmp_path, small):
-    path = write(tmp_path, CONFIG, manifest_of([0.5], small)).with_name("manifest.json")
-    path.write_text(sealed({**json.loads(path.read_text()), "files": {}}))
-    with pytest.raises(TuneAppError, match=r"manifest\.json: not as tune-app export writes it: no digest of conf"):
-        read_exported(path.with_name("config.yaml"))
-
-
 # ---- training again ------------------------------------------------------------------------------------
 
 
@@ -259,23 +199,12 @@ def test_the_same_training_is_the_same_and_nothing_differs(tmp_path, small):
     assert verdict(exported, small, again) == {"same": True, "recorded": found, "differences": []}
 
 
-def test_integers_and_their_floats_are_no_difference(tmp_path, small):
-    manifest = manifest_of([0.5], small)
-    manifest["epochs"] = 2.0
-    assert differences(read_exported(write(tmp_path, {**CONFIG, "epochs": 2}, manifest)), small) == []
-
-
 def test_another_last_digit_is_not_the_same(tmp_path, small):
     exported = read_exported(write(tmp_path, CONFIG, manifest_of([0.5, 0.75], small)))
     assert verdict(exported, small, [0.5, 0.75])["same"]
     assert not verdict(exported, small, [0.5, 0.7500000000000001])["same"]
     assert not verdict(exported, small, [0.5])["same"]
     assert not verdict(exported, small, [])["same"]
-
-
-def test_a_manifest_without_accuracies_is_never_the_same(tmp_path, small):
-    exported = read_exported(write(tmp_path, CONFIG, manifest_of([], small)))
-    assert verdict(exported, small, []) == {"same": False, "recorded": [], "differences": []}
 
 
 def test_without_a_manifest_nothing_can_be_said_to_be_the_same(tmp_path, small):
@@ -321,11 +250,3 @@ def test_another_processor_and_other_versions_are_named(tmp_path, small):
         f"torch: 1.0 in the search, {versions()['torch']} now",
         f"numpy: None in the search, {versions()['numpy']} now",
     ]
-
-
-def test_a_changed_seed_gives_other_accuracies_and_says_why(tmp_path, small):
-    found = accuracies(write(tmp_path / "search", CONFIG), small)
-    path = write(tmp_path / "export", {**CONFIG, "seed": 8}, manifest_of(found, small))
-    judged = verdict(read_exported(path), small, accuracies(path, small))
-    assert not judged["same"]
-    assert judged["differences"] == ["seed: 7 in the search, 8 now"]

@@ -54,28 +54,6 @@ def test_a_folder_of_idx_files_gives_the_images_and_labels_in_their_order(tmp_pa
     assert {found.train.y.dtype, found.valid.y.dtype} == {np.dtype(np.int64)}
 
 
-def test_plain_and_packed_files_give_the_same_data(tmp_path, contents):
-    folders = [tmp_path / name for name in ("plain", "packed", "mixed")]
-    for folder in folders:
-        folder.mkdir()
-    write(folders[0], contents)
-    write(folders[1], contents, packed=True)
-    write(folders[2], {IMAGES: contents[IMAGES]}, packed=True)
-    write(folders[2], {LABELS: contents[LABELS]})
-    assert len({load(str(folder)).digest() for folder in folders}) == 1
-
-
-def test_a_packed_file_is_known_by_its_content_and_not_by_its_name(tmp_path, contents):
-    write(tmp_path, {name: gzip.compress(content, 1) for name, content in contents.items()})
-    assert len(load(str(tmp_path)).train.x) == 1000
-
-
-def test_five_sixths_are_for_training_and_the_last_sixth_for_validation(tmp_path, contents, small):
-    found = load(str(write(tmp_path, contents)))
-    assert np.array_equal(found.train.x, small.train.x[:1000])
-    assert np.array_equal(found.valid.x, small.train.x[1000:N])
-
-
 @pytest.mark.parametrize(("n", "train", "valid"), [(2, 1, 1), (5, 4, 1), (6, 5, 1), (7, 5, 2), (60, 50, 10)])
 def test_a_few_images_are_split_the_same_way_and_none_is_lost(tmp_path, contents, small, n, train, valid):
     images, labels = small.train.x[:n].reshape(-1, 28, 28), small.train.y[:n]
@@ -204,11 +182,6 @@ def test_a_truncated_file_is_refused_with_its_path(tmp_path, contents, name, pac
     assert line == f"{name}{'.gz' * packed}: {full - 100} bytes, but its header promises {full}"
 
 
-def test_a_file_with_bytes_too_many_is_refused(tmp_path, contents):
-    contents[IMAGES] += b"\0"
-    assert f"{IMAGES}: {len(contents[IMAGES])} bytes, but its header" in refusal(write(tmp_path, contents))
-
-
 OTHER: dict[str, Callable[[bytes], bytes]] = {
     "nothing": lambda content: b"",
     "half a header": lambda content: content[:7],
@@ -227,16 +200,6 @@ def test_a_file_that_is_not_idx_is_refused_with_its_path(tmp_path, contents, nam
     assert refusal(write(tmp_path, contents)).startswith(
         f"{name}: not an IDX file of {dimensions} dimensions of bytes, it starts with "
     )
-
-
-def test_an_html_page_is_recognizable_in_the_message(tmp_path, contents):
-    contents[LABELS] = OTHER["an HTML page"](b"")
-    assert refusal(write(tmp_path, contents)).endswith("it starts with '<!DOCTYPE html>'")
-
-
-def test_swapped_images_and_labels_are_refused(tmp_path, contents):
-    contents[IMAGES], contents[LABELS] = contents[LABELS], contents[IMAGES]
-    assert f"{IMAGES}: not an IDX file of 3 dimensions" in refusal(write(tmp_path, contents))
 
 
 @pytest.mark.parametrize(("height", "width"), [(27, 28), (28, 27), (14, 56)])
@@ -290,11 +253,6 @@ def counting(method: Callable[..., bytes], counts: list[int]) -> Callable[..., b
     return read
 
 
-def test_a_plain_file_larger_than_any_mnist_is_refused(tmp_path, contents, monkeypatch):
-    monkeypatch.setattr(idx, "MOST_BYTES", len(contents[IMAGES]) - 1)
-    assert f"{IMAGES}: unpacks to more than" in refusal(write(tmp_path, contents))
-
-
 GZ_DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "cut off": lambda packed: packed[:-1000],
     "cut off in its header": lambda packed: packed[:5],
@@ -319,11 +277,11 @@ def test_a_flipped_bit_in_a_packed_file_is_never_taken_for_an_image(tmp_path, co
     path = tmp_path / f"{LABELS}.gz"
     packed = path.read_bytes()
     refused = 0
-    for position in range(0, len(packed), 10):
+    for position in range(0, len(packed), 40):
         path.write_bytes(packed[:position] + bytes((packed[position] ^ 16,)) + packed[position + 1 :])
         try:
             assert load(str(tmp_path)).digest() == expected  # in the time or the name in gzip's header
         except TuneAppError as error:
             assert str(path) in str(error) or str(tmp_path) in str(error)
             refused += 1
-    assert refused > 0.9 * len(packed) / 10
+    assert refused > 0.9 * len(packed) / 40

@@ -1,15 +1,21 @@
 """A search without Ray, one trial after the other."""
 
 import json
+import time
 from collections.abc import Iterator
+from itertools import count, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 from tests.made_up import diverged, result_of, spec_of, state_of
+from tune_app import engine
+from tune_app.cli import main
 from tune_app.engine.in_process import run_in_process
 from tune_app.engine.search import Attempt, Search
 from tune_app.experiment.history import replay
@@ -119,3 +125,25 @@ def test_an_experiment_of_the_format_before_is_read_as_if_written_now(at: Paths)
     entries = [{**entry, **entry.pop("valid", {})} for entry in read_entries(at.record)]
     at.record.write_bytes(b"".join(map(encode, [{**entries[0], "format": 2}, *entries[1:]])))
     assert replay(at.record) == search.history
+
+
+def test_a_clock_that_jumps_back_an_hour_changes_nothing(at: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = count()
+
+    def back_after_ten_entries() -> float:
+        return time.time() - (3600 if next(asked) > 10 else 0)
+
+    monkeypatch.setattr(engine.search, "time", SimpleNamespace(time=back_after_ten_entries))
+    search = begun(at, num_samples=2, max_epochs=9, early_stopping=False)
+    assert run_in_process(search, by_number) is None
+    search.end("completed")
+    search.close()
+    times = [entry["time"] for entry in read_entries(at.record)]
+    assert sum(after < before - 3500 for before, after in pairwise(times)) == 1
+    there = ("--experiments-dir", str(at.root.parent))
+    status = json.loads(CliRunner().invoke(main, ["status", "x", "--json", *there]).stdout)
+    assert status["state"] == "finished"
+    assert 0 <= status["seconds"] < 60
+    assert CliRunner().invoke(main, ["status", "x", *there]).stdout.startswith("x: finished\n2 trials: ")
+    (listed,) = json.loads(CliRunner().invoke(main, ["list", "--json", *there]).stdout)
+    assert (listed["state"], listed["trials"]) == ("finished", 2)

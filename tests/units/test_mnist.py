@@ -2,6 +2,7 @@ import hashlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -42,7 +43,7 @@ def refusal(source: Path | str) -> str:
     return str(error.value)
 
 
-def write(path: Path, n: int = 12, row_group_size: int | None = None, **columns: object) -> Path:
+def write(path: Path, n: int = 12, row_group_size: int | None = None, **columns: Any) -> Path:
     """A Parquet file of n rows, the last two of them valid; `columns` replace the good ones."""
     good: dict[str, object] = {
         "split": ["train"] * (n - 2) + ["valid"] * 2,
@@ -64,21 +65,6 @@ def test_the_shipped_images_and_labels_are_mnist_to_the_bit():
         assert (images, labels) == DIGESTS[name] == split.digests
 
 
-def test_the_shipped_arrays_have_the_shapes_and_types_of_mnist():
-    train, valid = shipped().train, shipped().valid
-    assert (train.x.shape, train.y.shape) == ((50_000, 784), (50_000,))
-    assert (valid.x.shape, valid.y.shape) == ((10_000, 784), (10_000,))
-    assert {array.dtype.name for array in (train.x, valid.x)} == {"uint8"}
-    assert {array.dtype.name for array in (train.y, valid.y)} == {"int64"}
-    assert np.bincount(train.y).tolist() == [4932, 5678, 4968, 5101, 4859, 4506, 4951, 5175, 4842, 4988]
-
-
-def test_the_arrays_cannot_be_written_to():
-    for array in (shipped().train.x, shipped().train.y, shipped().valid.x, shipped().valid.y):
-        with pytest.raises(ValueError, match="read-only"):
-            array[0] = 1
-
-
 def test_the_digest_depends_on_every_image_every_label_and_their_order():
     x, y = np.arange(3 * IMAGE, dtype=np.uint8).reshape(3, IMAGE), np.array([1, 2, 3])
     split = Split(x, y)
@@ -96,18 +82,6 @@ def test_the_digest_depends_on_every_image_every_label_and_their_order():
     digests = [Mnist(split, split).digest(), *(other.digest() for other in others)]
     assert len(set(digests)) == len(digests)
     assert Mnist(Split(x.copy(), y.copy()), split).digest() == digests[0]
-
-
-def test_a_flipped_bit_in_the_shipped_file_is_refused_with_its_path(tmp_path: Path, monkeypatch):
-    content = bytearray(SHIPPED.read_bytes())
-    content[1_000_000] ^= 4  # in the images of the first row group
-    copy = tmp_path / "mnist.parquet"
-    copy.write_bytes(content)
-    monkeypatch.setattr(sources, "SHIPPED", copy)
-    with pytest.raises(TuneAppError) as error:
-        load()
-    assert str(copy) in str(error.value)
-    assert "\n" not in str(error.value)
 
 
 def test_a_flipped_bit_anywhere_in_the_data_is_refused_or_changes_nothing(tmp_path: Path, monkeypatch):
@@ -203,20 +177,6 @@ def test_a_parquet_file_is_loaded_in_its_order_and_read_only(tmp_path: Path):
     assert {array.dtype.name for array in arrays} == {"uint8", "int64"}
 
 
-def test_the_small_file_holds_the_first_images_of_mnist(small_data: Path):
-    small = load(str(small_data))
-    assert np.array_equal(small.train.x, shipped().train.x[:2000])
-    assert np.array_equal(small.train.y, shipped().train.y[:2000])
-    assert np.array_equal(small.valid.x, shipped().valid.x[:500])
-    assert np.array_equal(small.valid.y, shipped().valid.y[:500])
-
-
-def test_a_path_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch):
-    write(tmp_path / "own.parquet")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert len(load("~/own.parquet").train.x) == 10
-
-
 def test_columns_of_similar_types_are_understood(tmp_path: Path):
     expected = load(str(write(tmp_path / "plain.parquet")))
     similar = write(
@@ -241,10 +201,10 @@ def test_the_images_for_validation_may_be_called_otherwise(tmp_path: Path, name:
 
 @pytest.mark.parametrize("missing", ["split", "image", "label"])
 def test_a_missing_column_is_refused_with_its_name(tmp_path: Path, missing: str):
-    assert missing in refusal(write(tmp_path / "d.parquet", **{missing: None})).rpartition("label:")[2]
+    assert missing in refusal(write(tmp_path / "d.parquet", **{missing: cast(Any, None)})).rpartition("label:")[2]
 
 
-WRONG: dict[str, Callable[[], dict[str, object]]] = {
+WRONG: dict[str, Callable[[], dict[str, Any]]] = {
     "images of 783 bytes": lambda: {"image": pa.array([bytes(783)] * 12, pa.binary(783))},
     "images of several sizes": lambda: {"image": pa.array([bytes(783), bytes(785)] * 6, pa.binary())},
     "images as lists": lambda: {"image": pa.array([[0] * IMAGE] * 12, pa.list_(pa.uint8()))},
@@ -279,20 +239,6 @@ def test_a_file_without_rows_of_a_split_is_refused_with_its_path(tmp_path: Path,
     assert refusal(path) == f"{path}, split {name}: no images"
 
 
-def test_a_file_of_test_images_alone_is_refused(tmp_path: Path):
-    path = write(tmp_path / "d.parquet", split=["test"] * 12)
-    assert refusal(path) == f"{path}, split train: no images"
-
-
-def test_a_parquet_file_without_rows_is_refused(tmp_path: Path):
-    empty = {
-        "split": pa.array([], pa.string()),
-        "image": pa.array([], pa.binary(IMAGE)),
-        "label": pa.array([], "u1"),
-    }
-    assert refusal(write(tmp_path / "d.parquet", **empty)).endswith("split train: no images")
-
-
 def test_more_rows_than_any_mnist_are_refused_before_they_are_read(tmp_path: Path, monkeypatch):
     path = write(tmp_path / "d.parquet")
     monkeypatch.setattr(sources, "MOST_IMAGES", 11)
@@ -308,14 +254,6 @@ def test_more_rows_than_any_mnist_are_refused_before_they_are_read(tmp_path: Pat
 def test_a_file_that_is_not_parquet_is_refused_with_its_path(tmp_path: Path, content: bytes):
     path = tmp_path / "d.parquet"
     path.write_bytes(content)
-    assert "not a Parquet file" in refusal(path)
-
-
-@pytest.mark.parametrize("kept", [0.3, 0.99])
-def test_a_truncated_file_is_refused_with_its_path(tmp_path: Path, kept: float):
-    path = write(tmp_path / "d.parquet")
-    content = path.read_bytes()
-    path.write_bytes(content[: int(len(content) * kept)])
     assert "not a Parquet file" in refusal(path)
 
 
@@ -371,15 +309,14 @@ def test_a_folder_without_idx_files_is_refused_with_the_name_of_the_missing_file
     )
 
 
+def test_a_path_that_cannot_be_looked_up_is_refused_in_one_line():
+    assert refusal("x" * 300).startswith(f"{'x' * 300}: ")
+
+
 @pytest.mark.parametrize("name", ["nothing.parquet", "no/such/folder", "file.parquet/below"])
 def test_a_path_that_does_not_exist_is_refused_with_what_is_allowed(tmp_path: Path, name: str):
     write(tmp_path / "file.parquet")
     assert "no such data; allowed: a Parquet file, a folder or URL" in refusal(tmp_path / name)
-
-
-@pytest.mark.parametrize("source", ["x" * 300, "~nobody-of-this-name/mnist.parquet"])
-def test_a_path_that_cannot_be_looked_up_is_refused_in_one_line(source: str):
-    assert refusal(source).startswith(f"{source}: ")
 
 
 @pytest.mark.parametrize(
@@ -403,11 +340,6 @@ def test_a_file_of_another_kind_is_refused_with_its_kind(tmp_path: Path, name: s
         load_test(str(path))
 
 
-def test_a_parquet_file_is_known_by_its_content_whatever_its_name(tmp_path: Path):
-    path = write(tmp_path / "mnist.csv")
-    assert len(load(str(path)).train.x) == 10
-
-
 def test_hugging_faces_parquet_is_refused_with_its_kind(tmp_path: Path):
     path = write(tmp_path / "d.parquet", split=None, image=pa.array([{"bytes": b"\x89PNG", "path": None}] * 12))
     line = f"{path}: is Hugging Face's Parquet, whose images are packed files; allowed: {FORMATS}"
@@ -415,7 +347,3 @@ def test_hugging_faces_parquet_is_refused_with_its_kind(tmp_path: Path):
     with pytest.raises(TuneAppError) as error:
         load_test(str(path))
     assert str(error.value) == line
-
-
-def test_a_device_is_not_read(tmp_path: Path):
-    assert "no such data" in refusal("/dev/zero")

@@ -18,9 +18,9 @@ from tune_app.experiment.record import RecordWriter, refuse_existing
 from tune_app.storage.bucket import Bucket
 from tune_app.storage.load import experiment_names
 from tune_app.storage.location import paths
-from tune_app.storage.mirror import Holder, Manifest, refuse_existing_copy, write_contents
+from tune_app.storage.mirror import Contents, Holder, refuse_existing_copy, write_contents
 
-AT_ONCE = 8
+AT_ONCE = 4
 PROGRAM = """
 import sys; from pathlib import Path; from tune_app import api
 api.name_now = lambda space: "same"
@@ -136,7 +136,7 @@ def test_a_name_that_is_searched_from_a_bucket_is_not_advised_to_be_removed(
     at = paths(bucket, "x")
     running, ended = " and is being searched right now", ", allowed: another --name, or tune-app remove x"
     for holder, ending in (Holder.this(), f"{running}, allowed: another --name"), (None, ended):
-        write_contents(bucket / "x", Manifest(created=1.0, holder=holder))
+        write_contents(bucket / "x", Contents(created=1.0, holder=holder))
         with pytest.raises(TuneAppError) as refused:
             refuse_existing_copy(at)
         assert str(refused.value) == f"{bucket}/x: exists already{ending}"

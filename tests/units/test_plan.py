@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from tune_app.cli import main
 from tune_app.experiment.space import SpaceSource, load_space
-from tune_app.plan import Cost, corners, made_up_search, measured, plan, seconds_of_result
+from tune_app.plan import Cost, corners, made_up_search, plan, seconds_of_result
 from tune_app.task.levels import complete
 from tune_app.task.tutorial.mnist import Mnist
 
@@ -43,15 +43,6 @@ def test_the_extremes_of_each_level_are_measured_and_what_lies_between_is_interp
         assert seconds_of_result(config, costs, 1000) == pytest.approx(1000 * image(bs, width) + 0.5)
 
 
-def test_a_corner_is_really_trained(small: Mnist) -> None:
-    settings = space_of(BOTH).settings
-    narrow, wide = (
-        measured(complete({"level": "cnn", "bs": 64, "width": width}), small, settings) for width in (1, 8)
-    )
-    assert 0 < narrow.image < wide.image
-    assert 0 < narrow.validation < wide.validation
-
-
 def test_without_early_stopping_every_trial_is_trained_to_the_end(small: Mnist) -> None:
     made = plan(space_of(BOTH, num_samples=6, max_epochs=4, early_stopping=False), small, 4)
     assert (made.trials, made.at_once, made.epochs) == (6, 4, 24)
@@ -77,11 +68,6 @@ def test_a_plan_is_made_up_from_the_seed(small: Mnist) -> None:
     histories = [made_up_search(source, small, number) for number in (0, 0, 1)]
     fates = [[(trial.config, trial.epoch) for trial in history.trials] for history in histories]
     assert fates[0] == fates[1] != fates[2]
-
-
-def test_a_grid_is_planned_point_by_point(small: Mnist) -> None:
-    made = plan(space_of({"level": "linear", "lr": {"grid": [0.1, 0.2, 0.3]}}, early_stopping=False), small, 9)
-    assert (made.trials, made.at_once, made.epochs) == (3, 3, 15)
 
 
 def test_a_plan_is_shown_and_leaves_nothing(

@@ -107,14 +107,6 @@ def test_images_of_many_files_are_named_and_classified_in_their_order(
         assert values == sorted(values, reverse=True)
 
 
-def test_people_get_a_line_for_each_image(best: Path, digits: NDArray[np.uint8]) -> None:
-    done = run(best, png(Image.fromarray(digits[0])))
-    assert done.exit_code == 0
-    assert done.stderr == ""
-    assert done.stdout.startswith("x.png: 3 0.")
-    assert done.stdout.count("\n") == 1
-
-
 def test_one_bad_image_among_good_ones_and_nothing_is_classified(best: Path, digits: NDArray[np.uint8]) -> None:
     done = run(best, png(Image.fromarray(digits[0])), "missing.png")
     assert (done.exit_code, done.stdout, done.stderr) == (1, "", "Error: missing.png: no such file\n")
@@ -164,16 +156,6 @@ def test_a_png_of_any_mode_gives_its_grey_pixels(digits: NDArray[np.uint8], mode
     assert (read_images(png(image)) == digits[0].reshape(1, 784)).all()
 
 
-def test_a_png_of_black_and_white_is_0_and_255(digits: NDArray[np.uint8]) -> None:
-    found = read_images(png(Image.fromarray(digits[0] > 99)))
-    assert (found.reshape(28, 28) == np.where(digits[0] > 99, 255, 0)).all()
-
-
-def test_the_suffix_says_nothing_and_the_first_bytes_all(digits: NDArray[np.uint8]) -> None:
-    Path("picture").write_bytes(png(Image.fromarray(digits[0])).read_bytes())
-    assert (read_images(Path("picture")) == digits[0].reshape(1, 784)).all()
-
-
 @pytest.mark.parametrize(
     "name", ["emnist-digits-test-images-idx3-ubyte", "EMNIST-letters-test-images-idx3-ubyte.gz"]
 )
@@ -218,11 +200,6 @@ def test_a_png_that_promises_too_many_pixels_is_one_line(side: int, recwarn: pyt
     path.write_bytes(content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:])
     assert refusal(path).startswith("not a PNG file that can be read: Image size (")
     assert not recwarn.list
-
-
-def test_images_of_another_size_in_other_files_are_refused() -> None:
-    assert refusal(npy(np.zeros((2, 32, 30), np.uint8))) == "images of 30x32 pixels, allowed: 28x28"
-    assert refusal(idx(np.zeros((2, 32, 30), np.uint8))) == "images of 30x32 pixels, allowed: 28x28"
 
 
 def test_transparent_and_16_bit_pixels_are_refused(digits: NDArray[np.uint8]) -> None:
@@ -283,10 +260,6 @@ def test_a_file_that_was_cut_off_is_refused(digits: NDArray[np.uint8], kind: str
 def test_other_files_are_refused_with_what_is_allowed(content: bytes) -> None:
     Path("x").write_bytes(content)
     assert refusal(Path("x")) == "not an image file that is known here, allowed: PNG, IDX (also .gz), .npy"
-
-
-def test_a_folder_is_no_image(tmp_path: Path) -> None:
-    assert refusal(tmp_path) == "is no file"
 
 
 def test_a_png_with_a_flipped_bit_is_read_or_refused_and_nothing_else(digits: NDArray[np.uint8]) -> None:

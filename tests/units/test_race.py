@@ -1,6 +1,7 @@
 """The race: who is out, who is behind, and who cannot be told apart."""
 
 import math
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -13,12 +14,8 @@ GOOD = [0.040, 0.043, 0.039, 0.041, 0.042, 0.040]
 BAD = [0.080, 0.083, 0.081, 0.079, 0.082, 0.080]
 
 
-def states(*errors: list[float | None]) -> list[str]:
+def states(*errors: Sequence[float | None]) -> list[str]:
     return [standing.state for standing in race(errors)]
-
-
-def test_a_single_config_needs_no_race() -> None:
-    assert states([]) == ["tie"]
 
 
 def test_nobody_is_out_before_the_first_test() -> None:
@@ -30,10 +27,6 @@ def test_what_is_clearly_worse_is_out_at_the_first_test_and_its_later_rounds_do_
     assert (good.state, bad.state) == ("tie", "out")
     assert bad.errors == tuple(BAD[:FIRST_TEST])
     assert bad.p is not None and bad.p < 0.05
-
-
-def test_a_race_that_is_down_to_one_is_decided_without_further_rounds() -> None:
-    assert states(GOOD[:FIRST_TEST], BAD[:FIRST_TEST]) == ["tie", "out"]
 
 
 def test_configs_that_cannot_be_told_apart_race_to_the_last_round_and_are_a_tie() -> None:
@@ -55,11 +48,7 @@ def test_a_round_counts_only_when_all_have_ended_it() -> None:
 
 
 @given(
-    st.lists(
-        st.lists(st.floats(0, 1), min_size=ROUNDS, max_size=ROUNDS),
-        min_size=1,
-        max_size=5,
-    ),
+    st.lists(st.lists(st.floats(0, 1), min_size=ROUNDS, max_size=ROUNDS), min_size=1, max_size=5),
     st.randoms(use_true_random=False),
 )
 def test_the_outcome_does_not_depend_on_the_order_in_which_runs_end(

