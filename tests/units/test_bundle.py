@@ -102,18 +102,18 @@ def test_a_flipped_bit_is_found_in_every_file_and_named_with_both_digests(
     bundle: Path, reader: str, name: str
 ) -> None:
     content = bytearray((bundle / name).read_bytes())
-    before = digest(bytes(content))
+    before = sha256(bytes(content))
     content[len(content) // 2] ^= 1
     (bundle / name).write_bytes(content)
     line = refusal(reader, bundle)
     assert line.startswith(
-        f"best/{name}: not the exported file: its SHA-256 is {digest(bytes(content))}, manifest.json says {before}"
+        f"best/{name}: not the exported file: its SHA-256 is {sha256(bytes(content))}, manifest.json says {before}"
     )
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_missing_file_is_named_with_its_digest(bundle: Path, name: str) -> None:
-    before = digest((bundle / name).read_bytes())
+    before = sha256((bundle / name).read_bytes())
     (bundle / name).unlink()
     for reader in READERS:
         line = refusal(reader, bundle)
@@ -128,8 +128,8 @@ def test_a_file_of_another_bundle_is_named(bundle: Path, tmp_path: Path, small_d
         for reader in READERS:
             line = refusal(reader, bundle)
             assert line.startswith(f"best/{name}: not the exported file: ")
-            assert digest(content) in line
-            assert digest((other / name).read_bytes()) in line
+            assert sha256(content) in line
+            assert sha256((other / name).read_bytes()) in line
         (bundle / name).write_bytes(content)
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
@@ -16,18 +17,15 @@ def everything() -> Iterator[Private]:
         yield from [each for each in (found if isinstance(found, tuple) else [found]) if isinstance(each, Private)]
 
 
-@pytest.mark.parametrize(
-    "thing", sorted(set(everything()), key=lambda thing: thing.name), ids=lambda thing: thing.name
-)
+@pytest.mark.parametrize("thing", sorted(set(everything()), key=str), ids=str)
 def test_each_is_as_it_was_and_a_change_is_noticed(thing: Private, monkeypatch: pytest.MonkeyPatch) -> None:
     assert thing.unchanged
-    resolve = ray_private.resolve_name
 
     def renamed(name: str) -> Any:
         raise AttributeError
 
     def read_by_nobody(name: str) -> Any:
-        return test_each_is_as_it_was_and_a_change_is_noticed if name == thing.read_by else resolve(name)
+        return test_each_is_as_it_was_and_a_change_is_noticed if name == thing.read_by else resolve_name(name)
 
     for changed in [renamed] + [read_by_nobody] * bool(thing.read_by):
         with monkeypatch.context() as patch:

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from tune_app.cluster import no_agent
 from tune_app.cluster.tokens import LOOPBACK
@@ -36,6 +37,9 @@ class Private:
     name: str
     shape: str
     read_by: str = ""
+
+    def __str__(self) -> str:
+        return self.name
 
     @property
     def attribute(self) -> str:
@@ -161,7 +165,9 @@ def quick_start(dashboard_host: str | None, verbose: bool) -> Iterator[Callable[
             asking = shorten({API_SERVER: lambda start: without_waiting(start, node)}, *FOR_ASKING)
         if dashboard_host is None:  # Ray starts its process all the same, and two agents; the raylet waits for them
             shorten({API_SERVER: lambda _: lambda _node, **_how: None})
-            agents = not shorten({PYTHON: without_agents, LACKING: lambda _: lambda: None}, *FOR_PORTS)
+            agents = not shorten(
+                {PYTHON: without_agents, LACKING: lambda _: lambda: None}, *FOR_PORTS, *FOR_WORKERS
+            )
         # A raylet is looked for once a second, and for 30 s even if it has ended.
         shorten({GET_NODE: lambda get: soon(get, node)}, NODE_TABLE, RAYLET_START, PROCESSES, PROCESS)
         shorten({RAYLET_START: lambda start: noticed(start, node, agents)}, PARAMETERS, AGENT_PORT)
@@ -259,3 +265,72 @@ def is_no_node() -> bool:
 def place_of(address: str) -> str:
     """HOST:PORT of "auto", or "auto" where only Ray knows. `ConnectionError` where there is no cluster."""
     return str(ADDRESS()(address)) if unchanged(ADDRESS) else address
+
+
+# ---- how Tune carries trials out -----------------------------------------------------------------------
+
+CONTROLLER = "ray.tune.execution.tune_controller:TuneController"
+REUSE = Private(f"{CONTROLLER}._maybe_reuse_cached_actor", "(self, trial)", f"{CONTROLLER}._schedule_trial_actor")
+RESETTING = Private(f"{CONTROLLER}._resetting_trials", "", REUSE.name)
+ACTOR_OF = Private(f"{CONTROLLER}._trial_to_actor", "", REUSE.name)
+ACTORS = Private(f"{CONTROLLER}._actor_manager", "", f"{CONTROLLER}._schedule_trial_actor")
+IS_STARTED = Private("ray.air.execution._internal:RayActorManager.is_actor_started", "(self, tracked_actor)")
+CLASSES = Private(f"{CONTROLLER}._class_cache", "", f"{CONTROLLER}._schedule_trial_actor")
+CLASS_OF = Private(
+    "ray.tune.execution.class_cache:_ActorClassCache.get",
+    "(self, trainable_cls)",
+    f"{CONTROLLER}._schedule_trial_actor",
+)
+CACHED = Private("ray.tune.execution.class_cache:_ActorClassCache._cache", "", CLASS_OF.name)
+HANDLE = Private(
+    "ray.tune.experiment.trial:_TemporaryTrialState.ray_actor", "", "ray.tune.experiment:Trial.set_ray_actor"
+)
+FOR_WORKERS = (CLASSES, CLASS_OF, CACHED)
+SECONDS_FOR_A_WORKER = 120
+"""How long one that is starting is waited for, while others are free."""
+
+
+def plain_workers(controller: Any, worker: type) -> bool:
+    """Let workers have the environment of Ray's other processes; whether that could be done.
+
+    Tune would give each one of its own, which takes a part of a second to prepare, needs one of Ray's agents, and
+    holds the AWS keys of this process, so that Ray writes them into its logs.
+    """
+    import ray
+
+    if not unchanged(*FOR_WORKERS):
+        return False
+    controller._class_cache._cache[worker] = ray.remote(worker)
+    return True
+
+
+def starting_once() -> AbstractContextManager[bool]:
+    """Within the block, Tune gives a worker that is free to no trial whose own worker is being started.
+
+    It would end that one, and start another for the next trial: while trials are shorter than a start, they would
+    run one after the other. One that has no place to start at, as when a machine was lost, is not waited for.
+    """
+    return replaced({REUSE: unless_starting}, RESETTING, ACTOR_OF, ACTORS, IS_STARTED)
+
+
+def unless_starting(reuse: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+    """Instead of how Tune gives a free worker to a trial."""
+    asked_for: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+
+    def reuse_unless_starting(controller: Any, trial: Any) -> bool:
+        own = None if trial in controller._resetting_trials else controller._trial_to_actor.get(trial)
+        if own and controller._actor_manager.is_actor_started(own):
+            since = asked_for.setdefault(trial, time.monotonic())
+            if time.monotonic() - since < SECONDS_FOR_A_WORKER:
+                return False
+        return reuse(controller, trial)
+
+    return reuse_unless_starting
+
+
+def end_worker(trial: Any) -> None:
+    """End the worker of one of Tune's trials at once, if it has one: Tune waits for what it is doing."""
+    import ray
+
+    if unchanged(HANDLE) and trial.temporary_state.ray_actor is not None:
+        ray.kill(trial.temporary_state.ray_actor)

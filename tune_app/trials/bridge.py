@@ -6,11 +6,13 @@ carried out.
 """
 
 import math
+import os
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any, cast
 
 import ray
@@ -23,13 +25,14 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search.search_algorithm import SearchAlgorithm
 
+from tune_app.cluster.ray_private import end_worker, plain_workers, starting_once
 from tune_app.cluster.reaper import in_use
 from tune_app.cluster.resources import Share, cluster_nodes
 from tune_app.engine.asha import Decision
 from tune_app.engine.search import OUT_OF_MEMORY, Attempt, Search
 from tune_app.experiment.settings import Settings
+from tune_app.storage.bucket import SECRETS
 from tune_app.task.tutorial.mnist import Mnist
-from tune_app.trials.controller import prepare
 from tune_app.trials.watchdog import Watchdog
 from tune_app.trials.worker import MESSAGE, WORK, Failed, Started, Trained, TrialWorker, Work
 
@@ -248,33 +251,48 @@ def run_some(
         checkpoint_period=sys.maxsize,
     )
     controller.checkpoint()  # nobody reads these: so one, of nothing, and never again
-    prepare(controller, TrialWorker)
+    without_keys = nullcontext() if plain_workers(controller, TrialWorker) else keys_away()
     # How many trials Tune stages: with its default of one, workers would wait for each other's successors.
     controller.update_max_pending_trials(algorithm.concurrent)
     looked = time.monotonic()
-    try:
+    with starting_once(), closing_down(controller):
+        with without_keys, search.stopwatch.on("tune"):
+            controller.step()  # asks for a worker, and so makes what all workers are made from
         while not controller.is_finished():
             if ended_by := reason():
                 for trial in controller.get_live_trials():
                     end_worker(trial)  # what it was computing is not waited for
                 return ended_by
             if time.monotonic() - looked > SECONDS_BETWEEN_LOOKS:  # machines may have come or gone
-                looked = time.monotonic()
-                fitting = min(
-                    share.fitting(cluster_nodes().values()), search.spec.settings.max_concurrent_trials or math.inf
-                )
-                algorithm.concurrent = max(1, min(int(fitting), search.num_trials))
+                looked, algorithm.concurrent = time.monotonic(), at_once(search, share)
                 controller.update_max_pending_trials(algorithm.concurrent)
             with search.stopwatch.on("tune"):
                 controller.step()
             callback.end_hanging(controller.get_live_trials())
             show()
-    finally:
-        controller.cleanup()
     return None
 
 
-def end_worker(trial: TuneTrial) -> None:
-    """End the worker of a trial at once, if it has one."""
-    if trial.temporary_state.ray_actor is not None:
-        ray.kill(trial.temporary_state.ray_actor)
+def at_once(search: Search, share: Share) -> int:
+    """How many trials the cluster has room for now."""
+    most = min(search.num_trials, search.spec.settings.max_concurrent_trials or math.inf)
+    return max(1, int(min(share.fitting(cluster_nodes().values()), most)))
+
+
+@contextmanager
+def closing_down(controller: Any) -> Iterator[None]:
+    """Let Tune end its workers after the block."""
+    try:
+        yield
+    finally:
+        controller.cleanup()
+
+
+@contextmanager
+def keys_away() -> Iterator[None]:
+    """Within the block, AWS keys are not in the environment, which Tune would copy to where Ray logs it."""
+    keys = {name: os.environ.pop(name) for name in SECRETS if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(keys)
