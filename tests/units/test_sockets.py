@@ -3,6 +3,7 @@
 import os
 import socket
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
@@ -34,7 +35,7 @@ def test_an_address_that_others_can_reach_is_refused_unless_its_port_may_be_open
     return None
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/net/tcp"), reason="needs /proc")  # noqa: PTH110
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs /proc")
 def test_a_foreign_socket_of_a_process_is_seen_while_it_listens() -> None:
     with socket.create_server(("0.0.0.0", 0)) as server:
         opened = (ip_address("0.0.0.0"), server.getsockname()[1])

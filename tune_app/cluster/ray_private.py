@@ -61,7 +61,7 @@ class Private:
         try:
             same = not self.shape or shape(self()) == self.shape
             reader = inspect.unwrap(resolve_name(self.read_by)).__code__ if self.read_by else None
-        except (ImportError, AttributeError):
+        except (ImportError, AttributeError, ValueError):
             return False
         return same and (reader is None or self.attribute in reader.co_names) and not os.environ.get(LEAVE_OUT)
 
