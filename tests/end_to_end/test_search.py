@@ -182,7 +182,7 @@ def test_a_signal_ends_the_search_within_seconds_and_status_shows_it(
 def test_a_time_budget_ends_the_search_with_exit_code_0(tmp_path: Path, small_data: Path) -> None:
     space = "space: {level: linear, bs: 256, lr: 0.1}\nsearch: {num_samples: 100000, max_epochs: 1}"
     (tmp_path / "space.yaml").write_text(space)
-    arguments = ("--name", "x", "--data", small_data, "--no-dashboard", "--time-budget", "6s", "--quiet")
+    arguments = ("--name", "x", "--data", small_data, "--no-dashboard", "--time-budget", "9s", "--quiet")
     done = tune_app(tmp_path, "search", "space.yaml", *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("The time budget is used up.")
