@@ -1,7 +1,7 @@
 """What lies in a bucket of an experiment that is searched elsewhere, and how it is read.
 
 The experiment itself is the folder on the machine that searches it; the bucket holds a copy, which
-`tuning/mirroring.py` writes:
+`mirroring.py` writes:
 
     mirror.json                  who searches it, and which segments make up the record
     record/00000-HOLDER          segments of the record: bytes that follow each other
