@@ -70,7 +70,7 @@ def our_epochs(folder: Path) -> dict[str, float]:
     from tune_app.storage.load import load_experiment
 
     trials = load_experiment("x", folder / "experiments").history.trials
-    seconds = sum(r["train_seconds"] + r["valid_seconds"] for trial in trials for r in trial.results)
+    seconds = sum(r.train_seconds + r.valid_seconds for trial in trials for r in trial.results)
     return {"epochs": sum(trial.epoch for trial in trials), "training": seconds / CORES}
 
 

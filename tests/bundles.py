@@ -5,14 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from click.testing import CliRunner, Result
 
 from tests.made_up import spec_of
 from tune_app.bundle.export import export_best
 from tune_app.bundle.manifest import FILES, MANIFEST, sealed, sha256
 from tune_app.cli import main
-from tune_app.engine.in_process import train_in_process
+from tune_app.engine.in_process import trains
 from tune_app.engine.search import Search
 from tune_app.experiment.spec import DataSource
 from tune_app.storage.load import load_experiment
@@ -42,9 +41,8 @@ def search_really(
     spec = spec_of(name, space, **settings).model_copy(update={"data": source})
     search = Search.create(spec, paths(folder / "experiments", name))
     search.begin()
-    threads = torch.get_num_threads()
-    ended = train_in_process(search, images, lambda: "interrupted" if enough(search) else None, lambda: None)
-    torch.set_num_threads(threads)
+    run = trains(images, spec.settings)
+    ended = run(search, lambda: "interrupted" if enough(search) else None, lambda: None)
     search.end(ended or "completed")
     search.close()
 

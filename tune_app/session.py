@@ -12,7 +12,7 @@ from tune_app.cluster.connect import Where, cluster, import_ray, watched
 from tune_app.cluster.dashboard import RayDashboard
 from tune_app.cluster.resources import share_of_cpus, wait_for_resources
 from tune_app.cluster.signals import interruptible
-from tune_app.engine.in_process import train_in_process
+from tune_app.engine.in_process import Run, trains
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import Experiment, History
@@ -31,20 +31,21 @@ Show = Callable[[History, int], None]
 
 @dataclass(frozen=True)
 class Carrier:
-    """What carries trials out.
+    """How this process carries trials out: on Ray, or by itself.
 
-    run: takes a search, a function that gives a reason to end, and one to call after every event; runs until all
-    trials have ended or there is a reason, which it returns. update: told what happened, and whether that was the
-    last. stay_open: waits, after the search, until a person has seen enough.
+    update: told what happened, and whether that was the last. stay_open: waits, after the search, until a person
+    has seen enough.
     """
 
-    run: Callable[[Search, Callable[[], str | None], Callable[[], None]], str | None]
+    run: Run
     update: Callable[[History, bool], None] = lambda _history, _last: None
     stay_open: Callable[[], None] = lambda: None
 
 
 def load_data(source: str | Path | None, settings: Settings, where: Where) -> "Mnist":
     """Load the images and import Ray if that is needed, after a look at whether a trial fits here at all."""
+    if where.in_process and where.address is not None:
+        raise TuneAppError("--in-process does without Ray: allowed without --address")
     if where.address is None:
         share_of_cpus(settings)
     from tune_app.task.tutorial import sources
@@ -119,7 +120,7 @@ def carrier(
 ) -> Iterator[Carrier]:
     """Start or join Ray, or do without. finish: called before this process ends since a cluster's head is gone."""
     if where.in_process:
-        yield Carrier(lambda search, reason, show: train_in_process(search, data, reason, show))
+        yield Carrier(trains(data, spec.settings))
         return
     title, again = called(spec, at)
     with cluster(where, {"job_name": title, "space_digest": spec.digest}) as connection:
@@ -127,12 +128,12 @@ def carrier(
 
         dashboard = RayDashboard(connection, title, METRICS[spec.settings.metric], announce)
         each = wait_for_resources(where.wait_for_resources, spec.settings, announce)
-        with watched(connection, again, finish):
-            yield Carrier(
-                lambda search, reason, show: run_trials(search, data, each, reason, show),
-                dashboard.update,
-                dashboard.stay_open,
-            )
+
+        def run(search: Search, reason: Callable[[], str | None], show: Callable[[], None]) -> str | None:
+            with watched(connection, again, finish):
+                return run_trials(search, data, each, reason, show)
+
+        yield Carrier(run, dashboard.update, dashboard.stay_open)
 
 
 def called(spec: Spec, at: Paths) -> tuple[str, str]:

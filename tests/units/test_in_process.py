@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count, pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from tune_app.cli import main
 from tune_app.engine.in_process import run_in_process
 from tune_app.engine.search import Attempt, Search
 from tune_app.experiment.history import replay
-from tune_app.experiment.record import encode, read_entries
+from tune_app.experiment.record import FORMAT, encode, read_entries
 from tune_app.experiment.spec import Paths
 from tune_app.machine import cpu_model
 from tune_app.storage.load import load_experiment
@@ -124,7 +125,7 @@ def test_an_experiment_of_the_format_before_is_read_as_if_written_now(at: Paths)
     search.close()
     entries = [{**entry, **entry.pop("valid", {})} for entry in read_entries(at.record)]
     at.record.write_bytes(b"".join(map(encode, [{**entries[0], "format": 2}, *entries[1:]])))
-    assert replay(at.record) == search.history
+    assert replace(replay(at.record), format=FORMAT) == search.history
 
 
 def test_a_clock_that_jumps_back_an_hour_changes_nothing(at: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,3 +148,26 @@ def test_a_clock_that_jumps_back_an_hour_changes_nothing(at: Paths, monkeypatch:
     assert CliRunner().invoke(main, ["status", "x", *there]).stdout.startswith("x: finished\n2 trials: ")
     (listed,) = json.loads(CliRunner().invoke(main, ["list", "--json", *there]).stdout)
     assert (listed["state"], listed["trials"]) == ("finished", 2)
+
+
+def test_an_experiment_of_the_format_before_goes_on_in_that_format(at: Paths) -> None:
+    search = begun(at, num_samples=1, max_epochs=1)
+    search.close()
+    created, *others = read_entries(at.record)
+    at.record.write_bytes(b"".join(map(encode, [{**created, "format": 2}, *others])))
+    resumed = begun(at)
+    run_in_process(resumed, by_number)
+    resumed.close()
+    (result,) = [entry for entry in read_entries(at.record) if entry["kind"] == "result"]
+    assert (result["valid_accuracy"], "valid" in result) == (0.9, False)
+    assert replay(at.record) == resumed.history
+
+
+def test_a_gpu_that_is_not_there_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    arguments = ["search", "quick", "--in-process", "--gpus-per-trial", "1", "--experiments-dir", str(tmp_path)]
+    done = CliRunner().invoke(main, arguments)
+    assert (done.exit_code, done.stderr) == (
+        1,
+        "Error: --gpus-per-trial is 1.0, allowed: 0, torch can use no GPU here\n",
+    )
+    assert list(tmp_path.iterdir()) == []

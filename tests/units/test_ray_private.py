@@ -6,9 +6,10 @@ from pkgutil import resolve_name
 from typing import Any
 
 import pytest
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, RayTaskError
 
 from tune_app.cluster import ray_private
-from tune_app.cluster.ray_private import MONITOR, Private, replaced
+from tune_app.cluster.ray_private import MONITOR, Private, as_actor_error, replaced
 
 
 def everything() -> Iterator[Private]:
@@ -46,3 +47,13 @@ def test_all_of_a_group_is_replaced_or_nothing_and_put_back() -> None:
     with replaced({MONITOR: lambda _: None}, other) as done:
         assert not done and MONITOR() is before
     assert MONITOR() is before
+
+
+def test_any_loss_of_a_worker_reaches_tune_as_an_error_of_its_actor() -> None:
+    heard: list[Exception] = []
+    take_in = as_actor_error(lambda _manager, _task, error: heard.append(error))
+    memory, died, raised = OutOfMemoryError("no memory"), ActorDiedError(), RayTaskError("f", "text", ValueError())
+    for error in (memory, died, raised):
+        take_in(None, None, error)
+    assert isinstance(heard[0], RayActorError) and heard[0].__cause__ is memory
+    assert heard[1:] == [died, raised]

@@ -149,7 +149,7 @@ def config_of(experiment: Experiment, trial: Trial, epochs: float) -> dict[str, 
         "seed": trial.seed,
         "epochs": epochs,
         "results_per_epoch": spec.settings.results_per_epoch,
-        "threads": max(1, int(spec.settings.cpus_per_trial)),
+        "threads": spec.settings.threads,
         "data": spec.data.source,
     }
 

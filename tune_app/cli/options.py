@@ -90,8 +90,8 @@ def where_options(command: Callable[..., None]) -> Callable[..., None]:
 
         if wait_for_resources and not address:
             raise click.UsageError("--wait-for-resources needs an --address: this machine gets no larger")
-        if in_process and (address or dashboard):
-            raise click.UsageError("--in-process does without Ray: allowed without --address and --dashboard")
+        if in_process and dashboard:
+            raise click.UsageError("--in-process does without Ray: allowed without --dashboard")
         where = Where(
             data=data,
             address=address,

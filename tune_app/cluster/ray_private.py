@@ -1,7 +1,8 @@
 """The only module that names anything private of Ray, and the only one that replaces some of it.
 
-Nothing here is needed: what is not as it was when this was written is left out, and the search runs, slower. To add
-something: a `Private`, and a function that asks whether it is `unchanged`, or puts something in its place.
+Nothing here is needed: what is not as it was when this was written is left out, and the search runs, slower (and a
+worker that hangs is not ended). To add something: a `Private`, and a function that asks whether it is `unchanged`,
+or puts something in its place.
 """
 
 import inspect
@@ -286,6 +287,17 @@ HANDLE = Private(
     "ray.tune.experiment.trial:_TemporaryTrialState.ray_actor", "", "ray.tune.experiment:Trial.set_ray_actor"
 )
 FOR_WORKERS = (CLASSES, CLASS_OF, CACHED)
+FAILED_TASK = Private(
+    "ray.air.execution._internal:RayActorManager._actor_task_failed", "(self, tracked_actor_task, exception)"
+)
+TRIALS = Private(f"{CONTROLLER}._trials", "", f"{CONTROLLER}.add_trial")
+STATUS = f"{CONTROLLER}._set_trial_status"
+STOPPED, FAILED = (
+    Private(f"{CONTROLLER}._stopped_trials", "", STATUS),
+    Private(f"{CONTROLLER}._failed_trials", "", STATUS),
+)
+TO_CACHE = Private(f"{CONTROLLER}._trials_to_cache", "", f"{CONTROLLER}._mark_trial_to_checkpoint")
+OF_ENDED = (TRIALS, STOPPED, FAILED, TO_CACHE)
 SECONDS_FOR_A_WORKER = 120
 """How long one that is starting is waited for, while others are free."""
 
@@ -326,6 +338,47 @@ def unless_starting(reuse: Callable[[Any, Any], bool]) -> Callable[[Any, Any], b
         return reuse(controller, trial)
 
     return reuse_unless_starting
+
+
+def lost_is_an_actor_error() -> AbstractContextManager[bool]:
+    """Within the block, Tune hears of any lost worker as an error of its actor.
+
+    It knows of no other, such as that the machine's memory ran out, and would end the whole search.
+    """
+    return replaced({FAILED_TASK: as_actor_error})
+
+
+def as_actor_error(failed: Callable[[Any, Any, Exception], None]) -> Callable[[Any, Any, Exception], None]:
+    """Instead of how Tune takes in that a worker did not answer; what Ray raised is the cause of the error."""
+    from ray.exceptions import RayActorError, RayError, RayTaskError
+
+    def task_failed(manager: Any, task: Any, error: Exception) -> None:
+        if isinstance(error, RayError) and not isinstance(error, RayActorError | RayTaskError):
+            lost = RayActorError(error_msg=str(error))
+            lost.__cause__ = error
+            error = lost
+        failed(manager, task, error)
+
+    return task_failed
+
+
+def forgets_ended() -> bool:
+    """Whether `forget_ended` can be used."""
+    return unchanged(*OF_ENDED)
+
+
+def forget_ended(controller: Any) -> None:
+    """Let go of the trials that have ended: Tune keeps them, 37 kB each, and looks at all of them at each step."""
+    ended = controller._stopped_trials | controller._failed_trials
+    if ended:
+        controller._trials = [trial for trial in controller._trials if trial not in ended]
+        for trials in (controller._stopped_trials, controller._failed_trials, controller._trials_to_cache):
+            trials -= ended
+
+
+def ends_this_process(error: SystemExit) -> bool:
+    """Whether Ray ends this worker, as it does at a SIGTERM, rather than something that it runs."""
+    return hasattr(error, "ray_terminate_msg")
 
 
 def end_worker(trial: Any) -> None:

@@ -15,6 +15,11 @@ if TYPE_CHECKING:  # torch takes a second to import
 
 Train = Callable[[Attempt], Iterator[tuple[Result, bytes]]]
 """Trains an attempt at a trial, and gives one result after the other with the training state."""
+Run = Callable[[Search, Callable[[], str | None], Callable[[], None]], str | None]
+"""Runs the trials of a search until all have ended or there is a reason to end, which it returns.
+
+It takes the search, what gives a reason, and what is to be called after every event.
+"""
 
 
 def run_in_process(
@@ -36,18 +41,17 @@ def run_in_process(
         search.started(number, worker)
         try:
             for result, state in train(attempt):
-                decision = search.judge(number, result)
+                with search.stopwatch.on("decide"):
+                    decision = search.judge(number, result)
                 search.add_result(number, result, state, decision)
                 show()
                 if decision.stop:
                     break
                 if ended_by := reason():
                     return ended_by
-        except TuneAppError:
+        except (Exception, SystemExit):
             if search.broken:
                 raise
-            search.failed(number, traceback.format_exc())
-        except Exception:
             search.failed(number, traceback.format_exc())
         show()
         if ended_by := reason():
@@ -55,21 +59,16 @@ def run_in_process(
     return None
 
 
-def train_in_process(
-    search: Search, data: "Mnist", reason: Callable[[], str | None], show: Callable[[], None]
-) -> str | None:
-    """Run the trials of `search` on these images, with a trial's threads, on the GPU if there is one to use.
+def trains(data: "Mnist", settings: Settings) -> Run:
+    """Carry searches out on these images, with a trial's threads, on the GPU if there is one to use.
 
-    Returns the reason to end, or None. Raises `TuneAppError` for a GPU that torch cannot use.
+    Raises `TuneAppError` for a GPU that torch cannot use.
     """
     import torch
 
     from tune_app.task import training
 
-    settings = search.spec.settings
     device = torch.device(device_of(settings, torch.cuda.is_available()))
-    threads = max(1, int(settings.cpus_per_trial))
-    torch.set_num_threads(threads)
 
     def train(attempt: Attempt) -> Iterator[tuple[Result, bytes]]:
         trial, per_epoch = attempt.trial, settings.results_per_epoch
@@ -77,7 +76,16 @@ def train_in_process(
             trial.config, data, trial.seed, device, attempt.epochs, per_epoch, attempt.after, attempt.state
         )
 
-    return run_in_process(search, train, reason, show, process(device.type, threads, seconds_running()))
+    def run(search: Search, reason: Callable[[], str | None], show: Callable[[], None]) -> str | None:
+        before = torch.get_num_threads()
+        torch.set_num_threads(settings.threads)
+        try:
+            worker = process(device.type, settings.threads, seconds_running())
+            return run_in_process(search, train, reason, show, worker)
+        finally:
+            torch.set_num_threads(before)
+
+    return run
 
 
 def device_of(settings: Settings, usable: bool) -> str:

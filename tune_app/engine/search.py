@@ -220,7 +220,8 @@ class Search:
             cutoff=decision.cutoff,
             compared=decision.compared,
         )
-        self.write("result", **{**judged.content, **self.stopwatch.take(*DRIVERS_TASKS)})
+        content = judged.content if self.history.format > 2 else judged.content_before
+        self.write("result", **{**content, **self.stopwatch.take(*DRIVERS_TASKS)})
         with self.writing():
             self.states.keep_only(number, (result.k, result.k - 1, self.kept(number)))
         self.end_if_decided(trial.results[-1])

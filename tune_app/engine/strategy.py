@@ -10,7 +10,10 @@ from tune_app.task.result import Result
 
 
 class Strategy(Protocol):
-    """What a search asks. All answers follow from the history, so a search that is resumed gets the same ones."""
+    """What a search asks. All answers follow from the history, so a search that is resumed gets the same ones.
+
+    `ready` may be False for a while, as at the end of a race; `all_proposed` stays True.
+    """
 
     @property
     def num_trials(self) -> int:

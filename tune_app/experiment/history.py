@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tune_app.errors import TuneAppError
-from tune_app.experiment.record import Entry, read_entries
+from tune_app.experiment.record import FORMAT, Entry, read_entries
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import Paths, Spec
 from tune_app.task.levels import LEVELS, Config
@@ -66,6 +66,8 @@ class History:
 
     spec: Spec
     created: float
+    format: int = FORMAT
+    """That of its record."""
     trials: list[Trial] = field(default_factory=list)
     rungs: dict[str, dict[float, list[float]]] = field(default_factory=lambda: defaultdict(dict))
     """The values that reached each rung, by family and rung in epochs, in their order."""
@@ -187,7 +189,7 @@ def replay(record: Path) -> History:
         )
     entry = first
     try:
-        history = History(Spec.model_validate(first["spec"]), first["time"])
+        history = History(Spec.model_validate(first["spec"]), first["time"], first["format"])
         for entry in entries:
             history.apply(entry)
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:

@@ -86,6 +86,11 @@ class Settings(BaseModel):
     )
 
     @property
+    def threads(self) -> int:
+        """How many a trial trains with."""
+        return max(1, int(self.cpus_per_trial))
+
+    @property
     def mode(self) -> Literal["max", "min"]:
         """Whether the metric is maximized or minimized."""
         return METRICS[self.metric].mode

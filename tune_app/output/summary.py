@@ -134,7 +134,7 @@ def trial_detail(experiment: Experiment, trial: Trial) -> dict[str, Any]:
 
 
 def result_summary(result: Result) -> dict[str, Any]:
-    """A result as the record has it, each metric by its name."""
+    """The fields of a result, each metric by its name."""
     left_out = ("n", "trial", "valid")
     return {**{name: value for name, value in vars(result).items() if name not in left_out}, **result.valid}
 

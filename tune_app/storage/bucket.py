@@ -25,7 +25,7 @@ ENDPOINT = re.compile(r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9.:\[\]_-]+)/?")
 PROXY = re.compile(
     r"(?P<scheme>https?)://((?P<username>[^/:@]+)(:(?P<password>[^/@]*))?@)?(?P<host>[^/:@]+|\[[^]]+\]):(?P<port>\d+)/?"
 )
-SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
+SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_ACCESS_KEY_ID")
 SECONDS_TO_CONNECT, TRIES = 5, 3
 
 

@@ -288,7 +288,7 @@ class Mirror:
                     self.history = History(Spec.model_validate(entry["spec"]), entry["time"])
                 else:
                     self.history.apply(entry)
-            except (ValueError, KeyError, IndexError) as error:
+            except (ValueError, KeyError, IndexError, TypeError) as error:
                 raise TuneAppError(f"{self.local.record}: the record is damaged: {error}") from None
         copied = max(0, sum(s.bytes for s in self.closed) - self.read)  # before this process began
         self.open += lines[copied:]

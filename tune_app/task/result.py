@@ -12,8 +12,8 @@ from tune_app.task.metric import METRICS
 class Result:
     """One result of a trial, and what became of it. The record has it field by field.
 
-    The training fills in the first fields, the worker those after `parameters`, the driver those after `trial`.
-    Durations are in seconds.
+    Durations are in seconds. The training fills in what has no default and `start_seconds`, the worker
+    `wait_seconds`, the driver all else.
     """
 
     k: int
@@ -61,6 +61,13 @@ class Result:
     def content(self) -> dict[str, Any]:
         """Its fields by name, without those that every entry of a record has."""
         return {name: value for name, value in vars(self).items() if name not in ("n", "time")}
+
+    @property
+    def content_before(self) -> dict[str, Any]:
+        """The same up to format 2 of the record: metrics stand among the other fields."""
+        content = self.content
+        content.update(content.pop("valid"))
+        return content
 
     @classmethod
     def read(cls, entry: Mapping[str, Any]) -> Self:

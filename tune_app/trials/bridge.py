@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, cast
 
 import ray
@@ -25,7 +25,15 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search.search_algorithm import SearchAlgorithm
 
-from tune_app.cluster.ray_private import end_worker, plain_workers, starting_once
+from tune_app.cluster.process import variables
+from tune_app.cluster.ray_private import (
+    end_worker,
+    forget_ended,
+    forgets_ended,
+    lost_is_an_actor_error,
+    plain_workers,
+    starting_once,
+)
 from tune_app.cluster.reaper import in_use
 from tune_app.cluster.resources import Share, cluster_nodes
 from tune_app.engine.asha import Decision
@@ -36,8 +44,8 @@ from tune_app.task.tutorial.mnist import Mnist
 from tune_app.trials.watchdog import Watchdog
 from tune_app.trials.worker import MESSAGE, WORK, Failed, Started, Trained, TrialWorker, Work
 
-MOST_AT_A_TIME = 1000
-"""Attempts that one controller of Tune runs. Another takes over with workers of its own."""
+ATTEMPTS_PER_CONTROLLER = 1000
+"""Then another takes over, with new workers, where Tune cannot be made to forget trials that have ended."""
 SECONDS_BETWEEN_LOOKS = 3.0
 """How often the number of trials at a time is adapted to the cluster."""
 
@@ -67,13 +75,12 @@ class TuneAttempt(TuneTrial):
 class RecordedAlgorithm(SearchAlgorithm):
     """Proposes trials: no more at a time than workers, each written down before Tune hears of it.
 
-    It is finished after `MOST_AT_A_TIME` attempts, too: Tune keeps all, and looks at all of them at each event.
+    It is finished after `left` attempts, too.
     """
 
-    def __init__(self, search: Search, make: Callable[[Attempt], TuneTrial], concurrent: int) -> None:
-        self.search, self.make, self.concurrent = search, make, concurrent
+    def __init__(self, search: Search, make: Callable[[Attempt], TuneTrial], concurrent: int, left: float) -> None:
+        self.search, self.make, self.concurrent, self.left = search, make, concurrent, left
         self.live: set[str] = set()
-        self.left = MOST_AT_A_TIME
 
     def add_configurations(self, experiments: Any) -> None:
         """Tune hands over its experiment; the trials come from `search`."""
@@ -161,7 +168,8 @@ class RecordingCallback(Callback):
         elif isinstance(error, RayTaskError) or (isinstance(error, RayActorError) and error.actor_init_failed):
             self.search.failed(number, str(error))
         else:
-            reason = OUT_OF_MEMORY if isinstance(error, OutOfMemoryError) else "its worker died"
+            of_memory = any(isinstance(e, OutOfMemoryError) for e in (error, error and error.__cause__))
+            reason = OUT_OF_MEMORY if of_memory else "its worker died"
             self.search.lost(number, reason, str(error))
 
     def end_hanging(self, live: Iterable[TuneTrial]) -> None:
@@ -203,7 +211,7 @@ def run_trials(
     ended_by = None
     try:
         while ended_by is None and not search.all_begun:
-            ended_by = run_some(search, make, share, experiment.storage, reason, show)
+            ended_by = reason() or run_row(search, make, share, experiment.storage, reason, show)
     except tune.TuneError:
         if search.broken:
             raise search.broken from None
@@ -230,7 +238,7 @@ def work_of(attempt: Attempt, settings: Settings, share: Share, data: Any) -> Wo
     )
 
 
-def run_some(
+def run_row(
     search: Search,
     make: Callable[[Attempt], TuneTrial],
     share: Share,
@@ -238,24 +246,28 @@ def run_some(
     reason: Callable[[], str | None],
     show: Callable[[], None],
 ) -> str | None:
-    """Let one controller of Tune run up to `MOST_AT_A_TIME` attempts. Returns the reason to end, or None."""
-    algorithm = RecordedAlgorithm(search, make, min(share.at_once, search.num_trials))
+    """Let one controller of Tune run all attempts, or a row of them. Returns the reason to end, or None."""
+    endless = forgets_ended()
+    left = math.inf if endless else ATTEMPTS_PER_CONTROLLER
+    algorithm = RecordedAlgorithm(search, make, min(share.at_once, search.num_trials), left)
     scheduler = RecordedScheduler(search)
     callback = RecordingCallback(search, scheduler, Watchdog(search.spec.settings.trial_timeout))
-    controller: Any = TuneController(
-        search_alg=algorithm,
-        scheduler=scheduler,
-        callbacks=[callback],
-        storage=storage,
-        reuse_actors=True,
-        checkpoint_period=sys.maxsize,
-    )
+    with variables({"TUNE_RESULT_BUFFER_LENGTH": "1"}):  # each result is judged before the next is trained
+        controller: Any = TuneController(
+            search_alg=algorithm,
+            scheduler=scheduler,
+            callbacks=[callback],
+            storage=storage,
+            reuse_actors=True,
+            checkpoint_period=sys.maxsize,
+        )
     controller.checkpoint()  # nobody reads these: so one, of nothing, and never again
     without_keys = nullcontext() if plain_workers(controller, TrialWorker) else keys_away()
     # How many trials Tune stages: with its default of one, workers would wait for each other's successors.
     controller.update_max_pending_trials(algorithm.concurrent)
     looked = time.monotonic()
-    with starting_once(), closing_down(controller):
+    with starting_once(), lost_is_an_actor_error(), ExitStack() as at_the_end:
+        at_the_end.callback(controller.cleanup)
         with without_keys, search.stopwatch.on("tune"):
             controller.step()  # asks for a worker, and so makes what all workers are made from
         while not controller.is_finished():
@@ -269,6 +281,8 @@ def run_some(
             with search.stopwatch.on("tune"):
                 controller.step()
             callback.end_hanging(controller.get_live_trials())
+            if endless:
+                forget_ended(controller)
             show()
     return None
 
@@ -277,15 +291,6 @@ def at_once(search: Search, share: Share) -> int:
     """How many trials the cluster has room for now."""
     most = min(search.num_trials, search.spec.settings.max_concurrent_trials or math.inf)
     return max(1, int(min(share.fitting(cluster_nodes().values()), most)))
-
-
-@contextmanager
-def closing_down(controller: Any) -> Iterator[None]:
-    """Let Tune end its workers after the block."""
-    try:
-        yield
-    finally:
-        controller.cleanup()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.tune import Trainable
 
+from tune_app.cluster.ray_private import ends_this_process
 from tune_app.errors import TuneAppError
 from tune_app.machine import process, seconds_running
 from tune_app.task.levels import Config, config_words
@@ -60,7 +61,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Failed:
-    """An exception ended the attempt. The next step ends the process, whatever state it is in."""
+    """An exception ended the attempt. The next step raises, so that this process ends: it may have been damaged."""
 
     traceback: str
 
@@ -68,7 +69,7 @@ class Failed:
 class TrialWorker(Trainable):
     """One process that trains one config after the other, so that Python and torch start once.
 
-    Whatever may fail happens in a step, and so belongs to a trial that has begun.
+    Nearly all that may fail happens in a step, so it is told as a message.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -87,12 +88,14 @@ class TrialWorker(Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """The next message. An exception is one, too: what Ray reports as an error is a worker that is lost."""
+        """The next message. An exception is one, too: Ray reports workers that are lost or cannot be made."""
         if self.failed:
             raise RuntimeError("the attempt has failed")
         try:
             return {MESSAGE: next(self.messages)}
-        except BaseException:  # sys.exit() in a training ends the trial, not the search
+        except BaseException as error:  # sys.exit() in a training ends the trial, not the search
+            if isinstance(error, SystemExit) and ends_this_process(error):
+                raise
             self.failed = True
             return {MESSAGE: Failed(traceback.format_exc())}
 
@@ -105,13 +108,12 @@ class TrialWorker(Trainable):
         torch.set_num_threads(work.threads)
         device = torch.device("cuda" if work.gpu else "cpu")
         yield Started(process(device.type, torch.get_num_threads(), self.process_seconds))
-        wait_seconds = time.perf_counter() - self.waiting_since
         if work.gpu and not torch.cuda.is_available():
             raise TuneAppError("Ray offers a GPU that torch cannot use; allowed: --gpus-per-trial 0")
         if self.mnist is None:
             self.mnist = ray.get(work.data)
         saved = None if work.state is None else ray.get(work.state)
-        words = config_words(work.config)
+        words, wait_seconds = config_words(work.config), time.perf_counter() - self.waiting_since
         for result, state in training.train(
             work.config, self.mnist, work.seed, device, work.max_epochs, work.results_per_epoch, work.after, saved
         ):
