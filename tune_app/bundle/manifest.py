@@ -17,7 +17,7 @@ from tune_app.task.metric import METRICS
 CONFIG, CONFIG_JSON, WEIGHTS = "config.yaml", "config.json", "weights.safetensors"
 SCRIPT, CARD, MANIFEST = "train.py", "README.md", "manifest.json"
 FILES = (CONFIG, CONFIG_JSON, WEIGHTS, SCRIPT, CARD)
-"""Those that the manifest holds digests of; its own is in itself."""
+"""The files whose digests the manifest holds. It holds its own digest, too."""
 SEAL = "sha256"
 
 Interval = Annotated[list[float], Field(min_length=2, max_length=2)]

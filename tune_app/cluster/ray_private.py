@@ -24,7 +24,7 @@ LEAVE_OUT = "TUNE_APP_PLAIN_RAY"
 SECONDS_TO_REGISTER = 10
 """How long a raylet that has started may take until it is known; then it is for Ray to complain."""
 NOT_IN_USE = -1
-"""What Ray writes for a port at which nothing answers."""
+"""Ray's number for a port at which nothing answers."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Private:
         return resolve_name(self.name[: -len(self.attribute) - 1])
 
     def __call__(self) -> Any:
-        """What Ray has by this name now."""
+        """The thing that Ray has by this name now."""
         return getattr(self.holder, self.attribute)
 
     @property

@@ -12,7 +12,7 @@ from tune_app.errors import TuneAppError
 from tune_app.experiment.settings import AUTO, Settings
 
 GPU_BYTES_PER_TRIAL = 2_000_000_000
-"""What a trial may take on a GPU: most of it is CUDA's own, the data are 55 MB and a batch is small."""
+"""GPU memory that a trial may take: most of it is CUDA's own, the data are 55 MB and a batch is small."""
 SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_UNTOLD, SECONDS_TO_LOOK = 10.0, 60.0
 """How long GPUs are looked at without a word, and in all: a worker has to start there, and to import torch."""
@@ -31,7 +31,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Share:
-    """What each trial holds, and how many fit at a time."""
+    """The resources that each trial holds, and how many trials fit at a time."""
 
     cpus: float
     gpus: float
@@ -54,7 +54,7 @@ class Share:
 
 
 def share(nodes: tuple[Node, ...], settings: Settings) -> Share:
-    """What each trial holds on these machines; `TuneAppError` where not even one fits, with what there is.
+    """Each trial's share of these machines; `TuneAppError` where not even one fits, with what there is.
 
     GPUs "auto": as many trials share each as its memory and its machine's CPUs allow; 0 where there are none.
     """
@@ -83,7 +83,7 @@ def gpus_for_each(nodes: tuple[Node, ...], cpus: float) -> float:
 
 
 def words(nodes: tuple[Node, ...]) -> str:
-    """What there is: "2 CPUs and 1 GPU; 4 CPUs"."""
+    """The machines in words: "2 CPUs and 1 GPU; 4 CPUs"."""
     return (
         "; ".join(f"{node.cpus:g} CPUs" + (f" and {node.gpus:g} GPUs" if node.gpus else "") for node in nodes)
         or "no machines"
@@ -213,7 +213,7 @@ def cuda_memory() -> float | None:
 
 
 def wait_for_resources(seconds: float, settings: Settings, announce: Callable[[str], None]) -> Share:
-    """What each trial holds on the connected cluster, once one fits; `TuneAppError` after `seconds`."""
+    """Each trial's share of the connected cluster, once one fits; `TuneAppError` after `seconds`."""
     deadline = time.monotonic() + seconds
     told = False
     while True:

@@ -1,4 +1,4 @@
-"""What SIGINT and SIGTERM do: before, while and after a search runs."""
+"""SIGINT and SIGTERM: before, while and after a search runs."""
 
 import signal
 import threading

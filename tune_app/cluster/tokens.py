@@ -59,7 +59,7 @@ def token_file() -> str:
 
 
 def asks_for_token(address: str) -> str:
-    """What to do about a cluster that refuses this process."""
+    """The remedy for a cluster that refuses this process."""
     return (
         f"--address {address}: the cluster asks for its token; allowed: RAY_AUTH_MODE=token, with the token in"
         f" ~/{TOKEN}, or in a file that RAY_AUTH_TOKEN_PATH names"

@@ -1,4 +1,4 @@
-"""Which config to try next: at random, or by Optuna's tree-structured Parzen estimator (TPE).
+"""The next config: at random, or by Optuna's tree-structured Parzen estimator (TPE).
 
 A config is a function of the search's seed, the trial's number and, for TPE, of the trials asked and ended
 before it: each trial has a sampler of its own, and Optuna's study lives in memory, filled from the history.
@@ -28,7 +28,7 @@ class Sampler:
         self.space, self.settings = space, settings
         self.grid = list(space.grid()) if space.is_grid else []
         self.first = [] if space.outside(TUTORIAL_CONFIG) else [TUTORIAL_CONFIG]
-        """What is tried before anything is proposed: the tutorial's own config, where the space contains it."""
+        """The configs that are tried before any is proposed: first the tutorial's, where the space contains it."""
         self.first += [config for config in enqueued if config not in self.first]
         if self.first and self.grid:
             self.grid.remove(TUTORIAL_CONFIG)

@@ -31,7 +31,7 @@ from tune_app.task.metric import Metric
 from tune_app.task.result import Result
 
 DRIVERS_TASKS = ("decide", "write", "tune")
-"""What the driver does between two results; tune: waiting in Ray Tune for the next."""
+"""The driver's tasks between two results; tune: waiting in Ray Tune for the next."""
 
 SAME_FAILURES = 3
 """So many that are alike, while no trial has a result, end the search: errors, or workers without memory."""
@@ -40,7 +40,7 @@ OUT_OF_MEMORY = "its worker was killed because the machine's memory ran out"
 
 @dataclass(frozen=True)
 class Attempt:
-    """What a worker is asked to do: a trial, up to `epochs`, from its result `after` on, whose `state` is given.
+    """Work for a worker: a trial, up to `epochs`, from its result `after` on, whose `state` is given.
 
     `number` differs from attempt to attempt, also where a worker dies before it has begun.
     """
@@ -162,7 +162,7 @@ class Search:
         return not self.waiting and self.strategy.all_proposed
 
     def next_attempt(self) -> Attempt:
-        """What to run next: a trial that was interrupted, from its last state, or a new one."""
+        """The next work: a trial that was interrupted, from its last state, or a new one."""
         trial = self.history.trials[self.waiting.pop(0)] if self.waiting else self.ask()
         after, state = self.last_state(trial)
         return Attempt(trial, len(trial.attempts) + trial.losses, self.strategy.epochs(trial), after, state)

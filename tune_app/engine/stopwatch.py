@@ -1,4 +1,4 @@
-"""What the driver spends its time on, for the record."""
+"""The driver's time by task, for the record."""
 
 import time
 from collections import defaultdict

@@ -10,7 +10,7 @@ from tune_app.task.result import Result
 
 
 class Strategy(Protocol):
-    """What a search asks. All answers follow from the history, so a search that is resumed gets the same ones.
+    """The questions of a search. All answers follow from the history, so a resumed search gets the same ones.
 
     `ready` may be False for a while, as at the end of a race; `all_proposed` stays True.
     """
@@ -67,7 +67,7 @@ class Sampled:
         return len(self.history.trials) >= self.num_trials
 
     def propose(self) -> tuple[Config, int]:
-        """What the sampler asks for, with the seed of the trial's number."""
+        """The sampler's next config, with the seed of the trial's number."""
         number = len(self.history.trials)
         return self.sampler.ask(number), self.spec.trial_seed(number)
 

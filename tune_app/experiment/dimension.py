@@ -18,7 +18,7 @@ Values = Annotated[list[YamlValue], Field(min_length=1, max_length=1000)]
 
 
 class Domain(BaseModel):
-    """What a file says of one dimension: exactly one of the domains, and optionally when it exists."""
+    """One dimension in a file: exactly one of the domains, and optionally when it exists."""
 
     model_config = ConfigDict(
         extra="forbid",

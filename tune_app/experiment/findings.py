@@ -1,4 +1,4 @@
-"""What a confirmation found: which of a search's best configs wins, and what it is worth.
+"""The findings of a confirmation: which of a search's best configs wins, and what it is worth.
 
 A confirmation is kept as an experiment within the experiment: its trials are the runs of the race (`race.py`) and
 then those that measure the winner. Choosing and measuring share no seed, so the measured values are honest draws.
@@ -51,7 +51,7 @@ class Seeds:
 
     @classmethod
     def of(cls, spec: Spec) -> "Seeds":
-        """Those of a confirmation's spec: none is a seed of the search or of another confirmation."""
+        """The seeds of a confirmation's spec: none is a seed of the search or of another confirmation."""
         what = confirming(spec)
         seed = spec.settings.seed
         rounds = [derive_seed("race", seed, what.number, i) for i in range(ROUNDS)]
@@ -59,7 +59,7 @@ class Seeds:
 
 
 def confirming(spec: Spec) -> Confirming:
-    """What a confirmation's spec says of it."""
+    """The confirmation that a spec describes."""
     if spec.confirming is None:
         raise TuneAppError(f"experiment {spec.name}: is no confirmation")
     return spec.confirming
@@ -116,7 +116,7 @@ class Measured:
 
 
 class Findings:
-    """What the runs of a confirmation say so far."""
+    """The findings from the runs of a confirmation so far."""
 
     def __init__(self, history: History) -> None:
         self.history = history
@@ -197,7 +197,7 @@ class Confirmation:
 
     @cached_property
     def findings(self) -> Findings:
-        """What its runs say."""
+        """The findings from its runs."""
         return Findings(self.experiment.history)
 
     @property

@@ -1,4 +1,4 @@
-"""What happened in an experiment: the record replayed into trials, rungs and the best result so far.
+"""The history of an experiment: its record replayed into trials, rungs and the best result so far.
 
 The running search keeps its state in the same way, entry by entry, so what a reader sees is what it acts on.
 """
@@ -82,7 +82,7 @@ class History:
     searches: list[Entry] = field(default_factory=list)
     """Starts, ends and extensions of searching."""
     tested: Entry | None = None
-    """What a confirmation's winner was worth on the test images."""
+    """The entry that says what a confirmation's winner was worth on the test images."""
     spans: list[list[float]] = field(default_factory=list)
     """When each process began to search, and when it last wrote something."""
 
@@ -208,7 +208,7 @@ class Experiment:
     held: bool
     """Whether a process is searching right now."""
     not_copied: str | None = None
-    """What its bucket does not hold after a search, in one line."""
+    """The part that its bucket does not hold after a search, in one line."""
 
     @property
     def name(self) -> str:

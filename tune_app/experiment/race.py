@@ -1,4 +1,4 @@
-"""Which of a search's best configs is the best: a race over paired seeds.
+"""A race over paired seeds: which of a search's best configs is the best.
 
 The best value of a search is the luckiest of many draws. So its best configs are trained again, in rounds: in a
 round each of them with the same fresh seed. From the third round on, a config is out once it is clearly worse than

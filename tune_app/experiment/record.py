@@ -18,7 +18,7 @@ from typing import Any, Self
 from tune_app.errors import TuneAppError
 
 FORMAT, FORMATS = 3, (2, 3)
-"""What is written, and what is read: up to 2, a result's metrics stood among its other fields."""
+"""The format that is written, and those that are read: up to 2, metrics stood among a result's other fields."""
 LOCK_TRIES, SECONDS_BETWEEN_TRIES = 10, 0.02
 Entry = dict[str, Any]
 

@@ -65,7 +65,7 @@ class SearchSpace:
         return [d for d in self.dimensions if d.name in chosen]
 
     def outside(self, config: Config) -> str | None:
-        """What keeps this complete config from being a point of the space, such as "lr 3"; None: it is one."""
+        """The value by which this complete config is no point of the space, such as "lr 3"; None: it is one."""
         chosen: Config = {}
         for d in self.dimensions:
             if d.exists(chosen):

@@ -23,7 +23,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class DataSource(BaseModel):
-    """Which images a search trained on. `source`: as it was given; none is the package's MNIST."""
+    """The images that a search trains on. `source`: as it was given; none is the package's MNIST."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -46,9 +46,9 @@ class Candidate(BaseModel):
 
 
 class Confirming(BaseModel):
-    """What a confirmation does: it races `candidates`, best first, and measures the winner with `seeds` seeds.
+    """A confirmation's task: it races `candidates`, best first, and measures the winner with `seeds` seeds.
 
-    `number`: the how manieth of the search it is; each draws other seeds.
+    `number`: 1 for the search's first confirmation, 2 for its second; each draws other seeds.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -133,7 +133,7 @@ class Paths:
 
     @property
     def record(self) -> Path:
-        """What happened."""
+        """The record: what happened."""
         return self.root / "record.jsonl"
 
     def confirmation(self, number: int) -> "Paths":

@@ -71,5 +71,5 @@ def read_state(paths: Paths, result: Result) -> bytes:
 
 
 def sha256(state: bytes) -> str:
-    """What the record says of a state."""
+    """The SHA-256 of a state, by which the record knows it."""
     return hashlib.sha256(state).hexdigest()

@@ -113,7 +113,7 @@ class Bucket:
         return [info.base_name for info in self.listed() if not info.is_file]
 
     def listed(self, recursive: bool = False) -> list[Any]:
-        """What pyarrow lists here."""
+        """The entries that pyarrow lists here."""
         from pyarrow.fs import FileSelector
 
         with self.explained():

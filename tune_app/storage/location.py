@@ -10,7 +10,7 @@ from tune_app.storage.bucket import SCHEME, Bucket, server
 from tune_app.typed_path import cache_folder, typed_path
 
 IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""Which variable Ray sets in the process of a job."""
+"""Ray sets this variable in the process of a job."""
 
 
 def folder_or_bucket(experiments_dir: str | Path | Bucket) -> Path | Bucket:

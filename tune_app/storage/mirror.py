@@ -1,4 +1,4 @@
-"""What lies in a bucket of an experiment that is searched elsewhere, and how it is read.
+"""The copy in a bucket of an experiment that is searched elsewhere, and how it is read.
 
 The experiment itself is the folder on the machine that searches it; the bucket holds a copy, which
 `mirroring.py` writes:
@@ -93,7 +93,7 @@ class Seen:
 
 
 def read_contents(copy: Bucket) -> Seen | None:
-    """What `mirror.json` says; None where there is none. `TuneAppError` where it is damaged or too new."""
+    """Read `mirror.json`; None where there is none. `TuneAppError` where it is damaged or too new."""
     stored = copy.stat(CONTENTS)  # before it is read: what is newer may only look older
     if stored is None:
         return None

@@ -183,7 +183,7 @@ class Mirror:
         self.closed = contents.record
         """Segments that are not written again."""
         self.open = b""
-        """What goes into segments after these."""
+        """The bytes that go into segments after these."""
         self.written = time.monotonic()
 
     def run(self) -> None:
@@ -208,7 +208,7 @@ class Mirror:
                 return
 
     def behind(self, reason: str) -> str:
-        """What the bucket does not hold, and where it is."""
+        """The part that the bucket does not hold, in words, and where it is."""
         size = self.local.record.stat().st_size if self.local.record.exists() else 0
         return (
             f"{self.copy}: the last {size - self.contents.bytes} of the record's {size} bytes are not there, nor"

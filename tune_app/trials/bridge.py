@@ -64,7 +64,7 @@ class TuneAttempt(TuneTrial):
     """An attempt at a trial, as Tune knows it."""
 
     error: Exception | None = None
-    """What Ray raised, if it did."""
+    """The error that Ray raised, if it did."""
 
     def handle_error(self, exc: Any = None) -> None:
         """Keep the error itself: Tune writes out its text."""
@@ -222,7 +222,7 @@ def run_trials(
 
 
 def work_of(attempt: Attempt, settings: Settings, share: Share, data: Any) -> Work:
-    """What a worker is told of an attempt. data: refers to the images in the object store."""
+    """An attempt as a worker takes it. data: refers to the images in the object store."""
     return Work(
         trial=attempt.trial.number,
         metric=settings.metric,

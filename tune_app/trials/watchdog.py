@@ -1,4 +1,4 @@
-"""Which trials have been silent for too long."""
+"""A watchdog over trials: it finds those that have been silent for too long."""
 
 import time
 from collections.abc import Callable

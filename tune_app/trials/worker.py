@@ -1,4 +1,4 @@
-"""What runs in a worker: the tutorial's loop as a trainable of Ray Tune. One step is one message to the driver."""
+"""A worker: the tutorial's loop as a trainable of Ray Tune. One step is one message to the driver."""
 
 import sys
 import time
@@ -26,7 +26,7 @@ WORK, MESSAGE = "work", "message"
 
 @dataclass(frozen=True)
 class Work:
-    """What a worker needs for one attempt at a trial.
+    """All that a worker needs for one attempt at a trial.
 
     `data` and `state` refer to the object store: a `Mnist`, and the training state at result `after` (None: begin).
     """
