@@ -28,7 +28,7 @@ FORBIDDEN = {
     "tune_app.output.report.page": {"ray", "torch"},
     "tune_app.engine.asha": {"ray", "torch", "optuna"},
     "tune_app.engine.search": {"ray", "torch"},
-    "tune_app.trials.worker": {"torch", "optuna", "ray.tune", "pandas", "pyarrow"},
+    "tune_app.trials.worker": {"torch", "optuna"},
     "tune_app.plan": {"ray", "torch"},
     "tune_app.driver": {"ray", "torch"},
 }

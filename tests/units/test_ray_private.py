@@ -54,6 +54,6 @@ def test_any_loss_of_a_worker_reaches_tune_as_an_error_of_its_actor() -> None:
     take_in = as_actor_error(lambda _manager, _task, error: heard.append(error))
     memory, died, raised = OutOfMemoryError("no memory"), ActorDiedError(), RayTaskError("f", "text", ValueError())
     for error in (memory, died, raised):
-        take_in(None, None, error)
+        take_in(None, tracked_actor_task=None, exception=error)  # type: ignore[call-arg]  # as Tune calls it
     assert isinstance(heard[0], RayActorError) and heard[0].__cause__ is memory
     assert heard[1:] == [died, raised]

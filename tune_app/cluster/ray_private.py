@@ -352,12 +352,12 @@ def as_actor_error(failed: Callable[[Any, Any, Exception], None]) -> Callable[[A
     """Instead of how Tune takes in that a worker did not answer; what Ray raised is the cause of the error."""
     from ray.exceptions import RayActorError, RayError, RayTaskError
 
-    def task_failed(manager: Any, task: Any, error: Exception) -> None:
-        if isinstance(error, RayError) and not isinstance(error, RayActorError | RayTaskError):
-            lost = RayActorError(error_msg=str(error))
-            lost.__cause__ = error
-            error = lost
-        failed(manager, task, error)
+    def task_failed(manager: Any, tracked_actor_task: Any, exception: Exception) -> None:
+        if isinstance(exception, RayError) and not isinstance(exception, RayActorError | RayTaskError):
+            lost = RayActorError(error_msg=str(exception))
+            lost.__cause__ = exception
+            exception = lost
+        failed(manager, tracked_actor_task, exception)
 
     return task_failed
 
