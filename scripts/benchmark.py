@@ -267,11 +267,12 @@ def cluster(trials: int, rounds: int) -> None:
 def scale(trials: int) -> None:
     """A search of very many trials that train nothing: does its cost stay bounded?"""
     from tune_app import driver
+    from tune_app.cluster import connect
     from tune_app.experiment.history import History
     from tune_app.experiment.space import load_space
     from tune_app.storage.location import paths
 
-    driver.import_ray()
+    connect.import_ray(None)
     from tune_app.trials import bridge
     from tune_app.trials.worker import TrialWorker
 
