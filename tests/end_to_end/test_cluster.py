@@ -34,7 +34,7 @@ from tests.end_to_end.test_ray_dashboard import LOOPBACK, listening
 from tests.end_to_end.test_search import LONG
 from tune_app.cli import main
 from tune_app.cluster.connect import NO_NODE, why_not_joined
-from tune_app.cluster.ray_private import LEAVE_OUT
+from tune_app.cluster.guard import LEAVE_OUT
 from tune_app.storage.load import load_experiment
 
 SPACE = "space: {level: linear}\nsearch: {num_samples: 2, max_epochs: 1}"

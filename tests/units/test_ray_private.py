@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, RayTaskError
 
-from tune_app.cluster import ray_private
-from tune_app.cluster.ray_private import MONITOR, Private, as_actor_error, replaced
+from tune_app.cluster import guard, ray_private
+from tune_app.cluster.guard import Private, replaced
+from tune_app.cluster.ray_private import MONITOR, as_actor_error
 
 
 def everything() -> Iterator[Private]:
@@ -30,13 +31,13 @@ def test_each_is_as_it_was_and_a_change_is_noticed(thing: Private, monkeypatch: 
 
     for changed in [renamed] + [read_by_nobody] * bool(thing.read_by):
         with monkeypatch.context() as patch:
-            patch.setattr(ray_private, "resolve_name", changed)
+            patch.setattr(guard, "resolve_name", changed)
             assert not thing.unchanged
     if thing.shape:
         with monkeypatch.context() as patch:
             patch.setattr(Private, "__call__", lambda _: lambda something_else: None)
             assert not thing.unchanged
-    monkeypatch.setenv(ray_private.LEAVE_OUT, "1")
+    monkeypatch.setenv(guard.LEAVE_OUT, "1")
     assert not thing.unchanged
 
 
