@@ -77,6 +77,16 @@ def test_the_end_says_what_is_best_and_what_to_do_next_and_the_record_holds_it_a
     assert not (folder / "ray_results").exists()
 
 
+def test_without_ray_the_same_configs_give_the_same_floats_and_states(folder: Path, small_data: Path) -> None:
+    done = tune_app(folder, "search", "space.yaml", "--name", "alone", "--data", small_data, "--in-process")
+    assert done.returncode == 0, done.stderr
+    on_ray, alone = (load_experiment(name, folder / "experiments").history.trials for name in ("x", "alone"))
+    for trial, other in zip(on_ray, alone, strict=True):
+        assert (trial.config, trial.seed) == (other.config, other.seed)
+        pairs = list(zip(trial.results, other.results, strict=False))  # decisions depend on who comes first
+        assert pairs and all((a.valid, a.train_loss, a.state) == (b.valid, b.train_loss, b.state) for a, b in pairs)
+
+
 def test_a_worker_that_comes_late_is_waited_for_while_another_goes_on(tmp_path: Path) -> None:
     late = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.end_to_end.late_worker"]
     done = tune_app(tmp_path, tmp_path, command=late)

@@ -47,11 +47,6 @@ class Share:
             for node in nodes
         )
 
-    @property
-    def threads(self) -> int:
-        """Threads of each trial: more than it has CPUs would slow all down."""
-        return max(1, int(self.cpus))
-
 
 def share(nodes: tuple[Node, ...], settings: Settings) -> Share:
     """Each trial's share of these machines; `TuneAppError` where not even one fits, with what there is.

@@ -87,7 +87,7 @@ class Settings(BaseModel):
 
     @property
     def threads(self) -> int:
-        """How many a trial trains with."""
+        """Threads of each trial: more than it has CPUs would slow all down."""
         return max(1, int(self.cpus_per_trial))
 
     @property

@@ -230,7 +230,7 @@ def work_of(attempt: Attempt, settings: Settings, share: Share, data: Any) -> Wo
         seed=attempt.trial.seed,
         max_epochs=attempt.epochs,
         results_per_epoch=settings.results_per_epoch,
-        threads=share.threads,
+        threads=settings.threads,
         gpu=share.gpus > 0,
         data=data,
         after=attempt.after,
