@@ -78,9 +78,10 @@ def test_the_end_says_what_is_best_and_what_to_do_next_and_the_record_holds_it_a
 
 
 def test_without_ray_the_same_configs_give_the_same_floats_and_states(folder: Path, small_data: Path) -> None:
-    done = tune_app(folder, "search", "space.yaml", "--name", "alone", "--data", small_data, "--in-process")
+    beside = ("--experiments-dir", "alone", "--in-process")
+    done = tune_app(folder, "search", "space.yaml", "--name", "x", "--data", small_data, *beside)
     assert done.returncode == 0, done.stderr
-    on_ray, alone = (load_experiment(name, folder / "experiments").history.trials for name in ("x", "alone"))
+    on_ray, alone = (load_experiment("x", folder / place).history.trials for place in ("experiments", "alone"))
     for trial, other in zip(on_ray, alone, strict=True):
         assert (trial.config, trial.seed) == (other.config, other.seed)
         pairs = list(zip(trial.results, other.results, strict=False))  # decisions depend on who comes first
