@@ -17,7 +17,7 @@ from tune_app.machine import versions
 from tune_app.session import Show, carry_out, load_data
 from tune_app.storage.location import searched_here
 from tune_app.storage.mirror import refuse_existing_copy
-from tune_app.task.levels import TUTORIAL_CONFIG, Config
+from tune_app.task.task import Config
 
 if TYPE_CHECKING:
     from tune_app.task.tutorial.mnist import Mnist
@@ -96,7 +96,7 @@ def extend(
         raise TuneAppError(
             f"{name}: {other[0] if other else 'no budget'} is no budget, allowed: {', '.join(BUDGETS)}"
         )
-    changed = check_settings(settings.model_dump(), budget, name)
+    changed = check_settings(settings.model_dump(), budget, history.spec.task, name)
     if "num_samples" in budget:
         if history.spec.search_space().is_grid:
             raise TuneAppError(f"{name}: is a grid, which tries each of its points once; allowed: --time-budget")
@@ -108,7 +108,7 @@ def extend(
     elif history.end and history.end["reason"] == "completed":
         raise TuneAppError(f"{name}: all its trials have ended, so time alone adds nothing; allowed: --num-samples")
     extension = {key: getattr(changed, key) for key in budget}
-    if history.best and settings.reaches_target(history.metric.value(history.best)):
+    if history.on_target:
         extension["target"] = None
         announce(f"The target {settings.target:g} was reached; the search goes on without one.")
     return go_on(experiment, extension, where, announce, show)
@@ -197,9 +197,8 @@ def check_classes(data: "Mnist", source: str | Path | None, announce: Callable[[
 def check_batches(source: SpaceSource, spec: Spec) -> int:
     """The largest batch size; `TuneAppError` where it leaves fewer batches in an epoch than results."""
     most = spec.data.train // source.settings.results_per_epoch
-    largest = max(
-        (d.largest for d in source.space.dimensions if d.name == "bs"), default=float(TUTORIAL_CONFIG["bs"])
-    )
+    usual = float(source.task.baseline_config["bs"])
+    largest = max((d.largest for d in source.space.dimensions if d.name == "bs"), default=usual)
     if largest > most:
         raise TuneAppError(
             f"space.bs goes up to {largest:g}, but {spec.data.train} images and"

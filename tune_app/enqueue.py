@@ -9,7 +9,7 @@ from tune_app.errors import TuneAppError
 from tune_app.experiment.space import SearchSpace
 from tune_app.storage.bucket import Bucket
 from tune_app.storage.load import load_experiment
-from tune_app.task.levels import Config, complete
+from tune_app.task.task import Config, Task
 from tune_app.typed_path import typed_path
 from tune_app.yaml_file import read_yaml
 
@@ -34,7 +34,7 @@ def enqueued_configs(
                 raise TuneAppError(f"--enqueue {source}: the experiment has no result yet")
             found = distinct(trial.config for trial in trials)[: int(best_of["number"])]
         else:
-            found = [read_config(typed_path(source, "a config.yaml, or NAME:5"))]
+            found = [read_config(typed_path(source, "a config.yaml, or NAME:5"), space.task)]
         for config in found:
             outside = space.outside(config)
             if outside:
@@ -52,7 +52,7 @@ def distinct(configs: Iterable[Config]) -> list[Config]:
     return found
 
 
-def read_config(path: Path) -> Config:
+def read_config(path: Path, task: Task) -> Config:
     """The config in a config.yaml as `tune-app export` writes it; in a bundle, one that is still as it was."""
     manifest_beside(path)
     content = read_yaml(path)
@@ -60,6 +60,6 @@ def read_config(path: Path) -> Config:
     if not isinstance(config, dict):
         raise TuneAppError(f"{path}: has no config, allowed: a config.yaml of tune-app export, or NAME:5")
     try:
-        return complete(config)
+        return task.complete(config)
     except TuneAppError as error:
         raise TuneAppError(f"{path}: config: {error}") from None

@@ -2,18 +2,18 @@
 
 The search itself runs, in this process, with trials that train nothing: ASHA compares ranks alone, so each trial
 has a random quality. What its results would take is measured, one training at a time on this machine, at each
-corner of the space: every level with its least and largest batch size and width.
+corner of the space: the smallest and the largest models and batches of every level.
 """
 
 import random
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice, product
-from math import ceil
+from math import ceil, prod
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING
@@ -28,9 +28,8 @@ from tune_app.experiment.history import COMPLETED, History
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SpaceSource
 from tune_app.experiment.spec import DataSource, Paths, Spec
-from tune_app.task.levels import LEVELS, Config
-from tune_app.task.metric import METRICS
 from tune_app.task.result import Result
+from tune_app.task.task import Config, Task
 
 if TYPE_CHECKING:
     from tune_app.task.tutorial.mnist import Mnist
@@ -70,10 +69,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of training on an image, and of a validation, at one corner of the space."""
+    """Seconds of an epoch's training, and of a validation, at one corner of the space."""
 
     config: Config
-    image: float
+    epoch: float
     validation: float
 
 
@@ -86,15 +85,15 @@ def plan(source: SpaceSource, data: "Mnist", at_once: int) -> Plan:
     number = max(1, min(MOST_SEARCHES, TRIALS // source.num_trials))
     searches = [made_up_search(source, data, i) for i in range(number)]
     began = time.monotonic()
-    costs = [measured(config, data, settings) for config in corners(searches)]
+    drawn = [trial.config for history in searches for trial in history.trials]
+    costs = [measured(config, data, settings) for config in corners(drawn, source.task)]
     measured_seconds = time.monotonic() - began
-    images = len(data.train.x) / settings.results_per_epoch
     workers = min(at_once, source.num_trials)
 
     def seconds(history: History) -> float:
+        per_epoch = settings.results_per_epoch
         return sum(
-            trial.epoch * settings.results_per_epoch * seconds_of_result(trial.config, costs, images)
-            for trial in history.trials
+            seconds_of(trial.config, costs, trial.epoch, trial.epoch * per_epoch) for trial in history.trials
         )
 
     return Plan(
@@ -113,23 +112,24 @@ def made_up_search(source: SpaceSource, data: "Mnist", number: int) -> History:
     images = DataSource(source=None, digest=data.digest(), train=len(data.train.x), valid=len(data.valid.x))
     endless = {"target": None, "time_budget": None}
     settings = source.settings.model_copy(update=endless)
-    spec = Spec(name="made-up", space=source.content, settings=settings, data=images, versions={})
+    spec = Spec(name="made-up", task=source.task, space=source.content, settings=settings, data=images, versions={})
     check_batches(source, spec)
     with tempfile.TemporaryDirectory(prefix="tune-") as folder:
         with closing(Search.create(spec, Paths(Path(folder, spec.name)))) as search:
             search.begin()
-            run_in_process(search, made_up(settings, number))
+            run_in_process(search, made_up(source, number))
         return search.history
 
 
-def made_up(settings: Settings, number: int) -> Train:
+def made_up(source: SpaceSource, number: int) -> Train:
     """Train nothing: a trial has results only where it is judged, and each is as good as its random quality."""
+    settings = source.settings
     per_epoch, last = settings.results_per_epoch, settings.max_epochs * settings.results_per_epoch
     judged = sorted({min(last, ceil(rung * per_epoch - 1e-9)) for rung in rungs(settings)} | {last})
 
     def train(attempt: Attempt) -> Iterator[tuple[Result, bytes]]:
         quality = random.Random(f"{settings.seed}/{number}/{attempt.trial.number}").random()
-        values = dict.fromkeys(METRICS, quality)
+        values = dict.fromkeys(source.task.metrics, quality)
         for k, at in enumerate(judged, 1):
             yield Result(k, at / per_epoch, values, quality, 0, 0.0, 0.0, parameters=1), b""
 
@@ -138,7 +138,7 @@ def made_up(settings: Settings, number: int) -> Train:
 
 def mean_rungs(searches: Sequence[History], settings: Settings) -> Iterator[Rung]:
     """The mean numbers of trials at each rung and at the end, by family, without those that nobody reaches."""
-    for family in dict.fromkeys(level.family for level in LEVELS.values()):
+    for family in searches[0].spec.task.families:
         of_family = [[trial for trial in history.trials if trial.family == family] for history in searches]
         ends = [sum(trial.state == COMPLETED for trial in trials) for trials in of_family]
         for rung in rungs(settings):
@@ -148,27 +148,28 @@ def mean_rungs(searches: Sequence[History], settings: Settings) -> Iterator[Rung
             yield Rung(family, float(settings.max_epochs), mean(ends))
 
 
-def corners(searches: Iterable[History]) -> list[Config]:
-    """The configs to measure: of each level among the trials', the extremes of bs and width."""
-    by_level: dict[str, list[Config]] = defaultdict(list)
-    for history in searches:
-        for trial in history.trials:
-            by_level[str(trial.config["level"])].append(trial.config)
+def corners(drawn: Sequence[Config], task: Task) -> list[Config]:
+    """The configs to measure: of each level the smallest and the largest, with the smallest and largest batches."""
     found: list[Config] = []
-    for level in (name for name in LEVELS if name in by_level):
-        drawn = by_level[level]
-        sizes = [int(config["bs"]) for config in drawn]
-        widths = [width_of(config) for config in drawn]
-        # The one with most momentum: the momentum's buffers cost time.
-        like = max(drawn, key=lambda config: float(config.get("momentum", 0)))
-        for bs, width in product({min(sizes), max(sizes)}, {min(widths), max(widths)}):
-            found.append({**like, "lr": SAFE_LR, "bs": bs, **({"width": width} if "width" in like else {})})
+    for level in task.levels:
+        of_level = [config for config in drawn if config["level"] == level]
+        if not of_level:
+            continue
+        sizes, batches = {size_of(config): config for config in of_level}, {bs_of(config) for config in of_level}
+        for bs, size in product(*({min(ends), max(ends)} for ends in (batches, sizes))):
+            safe: Config = {"lr": SAFE_LR, "bs": bs}
+            found.append({name: safe.get(name, value) for name, value in sizes[size].items()})
     return found
 
 
-def width_of(config: Config) -> int:
-    """The width of a config; logistic regression has none."""
-    return int(config.get("width", 1))
+def bs_of(config: Config) -> int:
+    """The batch size, 1 where a config has none."""
+    return int(config.get("bs", 1))
+
+
+def size_of(config: Config) -> int:
+    """What the size of a model may go by: the product of all integers but the batch size, such as the width."""
+    return prod(max(1, v) for name, v in config.items() if type(v) is int and name != "bs")
 
 
 def measured(config: Config, data: "Mnist", settings: Settings) -> Cost:
@@ -177,23 +178,24 @@ def measured(config: Config, data: "Mnist", settings: Settings) -> Cost:
 
     from tune_app.task.training import fit, prepare
 
-    torch.set_num_threads(max(1, int(settings.cpus_per_trial)))
+    torch.set_num_threads(settings.threads)
     lesson = prepare(config, data, 0, torch.device("cpu"))
-    _, result = islice(fit(lesson, 1, max(2, min(RESULTS_PER_EPOCH, len(lesson.train_dl)))), 2)
-    return Cost(config, result.train_seconds / result.images, result.valid_seconds)
+    parts = max(2, min(RESULTS_PER_EPOCH, len(lesson.train_dl)))
+    _, result = islice(fit(lesson, 1, parts), 2)
+    return Cost(config, result.train_seconds * parts, result.valid_seconds)
 
 
-def seconds_of_result(config: Config, costs: Sequence[Cost], images: float) -> float:
-    """Seconds of training on so many images and of a validation, between the corners of the config's level.
+def seconds_of(config: Config, costs: Sequence[Cost], epochs: float, validations: float) -> float:
+    """Seconds of so many epochs and validations, between the corners of the config's level.
 
-    Linear in the number of batches, 1/bs, which is exact, since a batch has a cost of its own; and in the width.
+    Linear in the number of batches, 1/bs, which is exact, since a batch has a cost of its own; and in the size.
     """
-    at_width: dict[int, list[tuple[float, float]]] = defaultdict(list)
+    of_size: dict[int, list[tuple[float, float]]] = defaultdict(list)
     for cost in costs:
         if cost.config["level"] == config["level"]:
-            seconds = images * cost.image + cost.validation
-            at_width[width_of(cost.config)].append((1 / int(cost.config["bs"]), seconds))
-    widths = sorted(at_width)
-    lines = (zip(*sorted(at_width[width]), strict=True) for width in widths)
-    values = [float(np.interp(1 / int(config["bs"]), x, y)) for x, y in lines]
-    return float(np.interp(width_of(config), widths, values))
+            seconds = epochs * cost.epoch + validations * cost.validation
+            of_size[size_of(cost.config)].append((1 / bs_of(cost.config), seconds))
+    sizes = sorted(of_size)
+    lines = (zip(*sorted(of_size[size]), strict=True) for size in sizes)
+    values = [float(np.interp(1 / bs_of(config), x, y)) for x, y in lines]
+    return float(np.interp(size_of(config), sizes, values))

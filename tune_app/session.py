@@ -20,7 +20,6 @@ from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import Paths, Spec
 from tune_app.storage.load import load_experiment
 from tune_app.storage.mirroring import mirrored
-from tune_app.task.metric import METRICS
 
 if TYPE_CHECKING:
     from tune_app.task.tutorial.mnist import Mnist
@@ -80,10 +79,9 @@ def carry_out(
                 deadline = time.monotonic() + (settings.time_budget or math.inf)
 
                 def reason() -> str | None:
-                    best = search.history.best
                     if interrupted.is_set() or copying.taken_over:
                         return "interrupted"
-                    if best and settings.reaches_target(search.history.metric.value(best)):
+                    if search.history.on_target:
                         return "target"
                     if search.hopeless:
                         return "error"
@@ -126,7 +124,7 @@ def carrier(
     with cluster(where, {"job_name": title, "space_digest": spec.digest}) as connection:
         from tune_app.trials.bridge import run_trials
 
-        dashboard = RayDashboard(connection, title, METRICS[spec.settings.metric], announce)
+        dashboard = RayDashboard(connection, title, spec.metric, announce)
         each = wait_for_resources(where.wait_for_resources, spec.settings, announce)
 
         def run(search: Search, reason: Callable[[], str | None], show: Callable[[], None]) -> str | None:

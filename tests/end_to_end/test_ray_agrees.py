@@ -3,7 +3,7 @@
 import random
 from collections import defaultdict
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -18,6 +18,7 @@ def test_decisions_equal_those_of_rays_class_on_random_histories(metric: Any) ->
     for seed in range(40):
         rng = random.Random(seed)
         factor, grace = rng.choice([2, 3, 4]), rng.choice([1, 2])
+        mode: Literal["max", "min"] = "min" if metric == "valid_loss" else "max"
         settings = Settings(
             max_epochs=rng.randint(grace, 30),
             grace_period=grace,
@@ -28,7 +29,7 @@ def test_decisions_equal_those_of_rays_class_on_random_histories(metric: Any) ->
         ray: Any = AsyncHyperBandScheduler(
             time_attr="epoch",
             metric=metric,
-            mode=settings.mode,
+            mode=mode,
             max_t=settings.max_epochs,
             grace_period=grace,
             reduction_factor=factor,
@@ -42,7 +43,7 @@ def test_decisions_equal_those_of_rays_class_on_random_histories(metric: Any) ->
             n = rng.choice(list(epochs))
             epochs[n] += 1
             value = round(rng.random(), 2)  # coarse, so that ties occur
-            decision = decide(settings, epochs[n], value, ours)
+            decision = decide(settings, mode, epochs[n], value, ours)
             if decision.rung is not None:
                 ours[decision.rung].append(value)
             result = {"epoch": epochs[n], metric: value}

@@ -60,11 +60,11 @@ def simulate(rng: Generator, try_one: Try, draw: Draw) -> Outcome:
     errors: list[list[float | None]] = [[] for _ in candidates]
     spent = 0.0
     for _ in range(ROUNDS):
-        for i, standing in enumerate(race(errors)):
+        for i, standing in enumerate(race(errors, True)):
             if standing.state == "racing":
                 errors[i].append(1 - draw(rng, candidates[i].truth))
                 spent += candidates[i].epochs
-    tie = [i for i, standing in enumerate(race(errors)) if standing.state == "tie"]
+    tie = [i for i, standing in enumerate(race(errors, True)) if standing.state == "tie"]
     winner = min((candidates[i] for i in tie), key=lambda config: config.epochs)
     measured = [draw(rng, winner.truth) for _ in range(SEEDS)]
     spent += SEEDS * winner.epochs
@@ -108,7 +108,7 @@ def measured(curves: list[Curve]) -> tuple[Try, Draw]:
         change: NDArray[np.float64] = changes[rng.integers(len(changes))] * rng.choice([-1, 1])
         values = np.minimum(truth + change, 0.999)
         for k, value in enumerate(values, 1):
-            decision = decide(SETTINGS, k / PER_EPOCH, value, rungs)
+            decision = decide(SETTINGS, "max", k / PER_EPOCH, value, rungs)
             if decision.rung is not None:
                 rungs.setdefault(decision.rung, []).append(value)
             if decision.stop:

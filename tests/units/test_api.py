@@ -21,6 +21,7 @@ from tune_app.errors import TuneAppError
 from tune_app.experiment.settings import Settings, check_settings
 from tune_app.experiment.space import load_space
 from tune_app.storage.location import paths
+from tune_app.task.tutorial.declared import tutorial
 
 FILE = """
 space:
@@ -75,7 +76,7 @@ def test_a_dict_is_a_space_like_the_file_with_the_same_content(
         ({"space": {"level": Path("cnn")}}, "dict: space.level: level PosixPath('cnn') does not exist, "),
         ({"space": {"bs": {"choice": {16, 32}}}}, "dict: space.bs.choice is {"),
         ({"space": {"level": "cnn"}, "search": {"seed": np.float64(0.5)}}, "dict: search.seed is 0.5, allowed: "),
-        ({"level": "cnn"}, "dict: level is unknown, allowed: space, search"),
+        ({"level": "cnn"}, "dict: level is unknown, allowed: task, space, search"),
         ({"space": {("lr", "bs"): 1}}, "dict: space.('lr', 'bs') is unknown, allowed: level, lr, bs"),
         ({}, "dict: space is None, allowed: a mapping of dimensions to domains"),
     ],
@@ -89,7 +90,9 @@ def test_a_mistake_in_a_dict_is_one_line_with_its_key(given: dict[str, Any], mes
 
 @pytest.mark.parametrize("number", [np.int8(7), np.uint64(7), pd.Series([7]).iloc[0], torch.tensor(7), np.array(7)])
 def test_numbers_of_other_libraries_are_settings(number: object) -> None:
-    settings = check_settings({}, {"num_samples": number, "seed": number, "time_budget": number}, "file")
+    settings = check_settings(
+        {}, {"num_samples": number, "seed": number, "time_budget": number}, tutorial(), "file"
+    )
     assert settings == Settings(num_samples=7, seed=7, time_budget=7)
     assert all(type(value) in (int, float) for value in (settings.num_samples, settings.seed, settings.time_budget))
 

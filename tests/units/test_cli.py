@@ -70,7 +70,7 @@ def test_each_setting_is_an_option_of_search_and_a_row_of_the_docs() -> None:
         (["search", "--address", "a..b:1"], 1, "--address a..b:1: no Ray cluster answers"),
         (["search", "--data", "https://me:secret@localhost/"], 1, "a URL with a user or password is not taken"),
         (["search", "quik"], 1, "quik: no such file or shipped space, did you mean 'quick'?"),
-        (["search", "--metric", "acc"], 1, "--metric is 'acc', allowed: 'valid_accuracy' or 'valid_loss'"),
+        (["search", "--metric", "acc"], 1, "--metric is 'acc', allowed: valid_accuracy, valid_loss"),
         (["search", "--num-samples", "many"], 2, "'many' is not a valid integer"),
         (["search", "--nme", "x"], 2, "No such option '--nme'"),
         (["search", "--resume"], 2, "--resume needs a --name"),

@@ -18,9 +18,10 @@ from tune_app.experiment.space import SearchSpace, check_space
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 from tune_app.task.levels import TUTORIAL_CONFIG, Config, complete
+from tune_app.task.tutorial.declared import tutorial
 
 LEVEL_AND_LR: dict[str, Any] = {"level": {"choice": ["linear", "cnn"]}, "lr": {"loguniform": [0.01, 1]}}
-SPACE = check_space(LEVEL_AND_LR, "space.yaml")
+SPACE = check_space(LEVEL_AND_LR, tutorial(), "space.yaml")
 LINEAR = complete({"level": "linear", "lr": 0.2})
 WIDE_CNN = complete({"level": "cnn", "lr": 0.05, "width": 2})
 
@@ -144,7 +145,7 @@ def test_a_config_outside_the_space_names_the_dimension(
 
 
 def test_a_grid_refuses_whatever_is_enqueued_and_takes_nothing(tmp_path: Path) -> None:
-    grid = check_space({"level": {"grid": ["linear", "cnn"]}}, "grid.yaml")
+    grid = check_space({"level": {"grid": ["linear", "cnn"]}}, tutorial(), "grid.yaml")
     with pytest.raises(TuneAppError, match="--enqueue does not go with a grid, which tries each of its points"):
         enqueued_configs(["whatever"], grid, tmp_path)
     assert enqueued_configs([], grid, tmp_path) == []
@@ -159,7 +160,7 @@ def asked(space: SearchSpace, settings: Settings, enqueued: list[Config], n: int
     configs = []
     for number in range(n):
         configs.append(sampler.ask(number))
-        trial = Trial(number, configs[-1], seed=0, state=COMPLETED)
+        trial = Trial(number, configs[-1], seed=0, family="cnn", state=COMPLETED)
         trial.results = [result_of(1, 1 - abs(float(configs[-1]["lr"]) - 0.1))]
         sampler.tell(trial)
     return configs
@@ -176,7 +177,7 @@ def test_the_tutorials_config_comes_first_then_what_is_enqueued_then_proposals(s
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_where_the_space_lacks_the_tutorials_config_what_is_enqueued_comes_first(sampler: Any) -> None:
-    space = check_space({"level": "linear", "lr": {"loguniform": [0.01, 1]}}, "space.yaml")
+    space = check_space({"level": "linear", "lr": {"loguniform": [0.01, 1]}}, tutorial(), "space.yaml")
     assert asked(space, Settings(sampler=sampler), [LINEAR], 2)[0] == LINEAR
 
 
@@ -195,6 +196,7 @@ def test_a_space_with_conditions_and_constants_takes_what_is_enqueued() -> None:
             "momentum": {"uniform": [0, 0.95], "when": {"level": ["optim", "cnn"]}},
             "width": {"randint": [1, 3], "when": {"level": ["cnn"]}},
         },
+        tutorial(),
         "space.yaml",
     )
     enqueued = [

@@ -16,6 +16,9 @@ def created() -> dict[str, Any]:
     return {"kind": "created", "format": FORMAT, "time": 1.0, "spec": spec_of("x").model_dump()}
 
 
+ASKED = {"kind": "asked", "trial": 0, "config": {"level": "cnn"}, "seed": 1}
+
+
 @pytest.mark.parametrize(
     ("entries", "line"),
     [
@@ -23,8 +26,15 @@ def created() -> dict[str, Any]:
         ([{"kind": "created", "format": FORMAT}], 1),
         ([created(), {"kind": "started", "trial": 0}], 2),
         ([created(), {"kind": "asked"}], 2),
-        ([created(), {"kind": "asked", "trial": 0, "config": {"level": "cnn"}, "seed": 1}, {"kind": "result"}], 3),
-        ([created(), {"kind": "asked", "trial": 0, "config": {}, "seed": 1}, {"kind": "ended", "trial": "x"}], 3),
+        ([created(), ASKED, {"kind": "result"}], 3),
+        (
+            [
+                created(),
+                ASKED,
+                {"kind": "ended", "trial": "x"},
+            ],
+            3,
+        ),
     ],
 )
 def test_an_entry_that_makes_no_sense_is_named_though_its_checksum_fits(

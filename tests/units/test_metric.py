@@ -31,7 +31,7 @@ from tune_app.experiment.spec import Confirming, Paths
 from tune_app.output.progress import Progress
 from tune_app.storage.load import load_confirmation, load_experiment
 from tune_app.storage.location import paths
-from tune_app.task.metric import METRICS
+from tune_app.task.tutorial.declared import tutorial
 
 OTHER = "valid_accuracy"
 SPACE = {"level": "cnn", "lr": {"choice": [0.1, 0.01, 0.02, 0.03, 0.04]}}
@@ -223,7 +223,7 @@ def test_of_an_even_number_of_seeds_the_worse_of_two_is_exported(experiment: Exp
 
     confirmation = load_confirmation(experiment)
     assert confirmation
-    four = Measured(confirmation.findings.measured.runs[:4], METRICS["valid_loss"])
+    four = Measured(confirmation.findings.measured.runs[:4], tutorial().metrics["valid_loss"])
     assert four.median and four.median.results[-1].valid["valid_loss"] == sorted(four.values)[2]
 
 
@@ -239,10 +239,10 @@ def test_json_for_programs_names_the_metric(at: Paths) -> None:
 
 
 def test_an_interval_ends_where_no_value_can_lie() -> None:
-    assert METRICS["valid_loss"].bounded((-0.05, 0.15)) == (0, 0.15)
-    assert METRICS["valid_accuracy"].bounded((0.9, 1.1)) == (0.9, 1)
+    assert tutorial().metrics["valid_loss"].bounded((-0.05, 0.15)) == (0, 0.15)
+    assert tutorial().metrics["valid_accuracy"].bounded((0.9, 1.1)) == (0.9, 1)
 
 
 @pytest.mark.parametrize(("name", "better", "worse"), [("valid_accuracy", 0.9, 0.8), ("valid_loss", 0.8, 0.9)])
 def test_a_gain_is_above_0_where_it_is_better(name: str, better: float, worse: float) -> None:
-    assert METRICS[name].gain(better, worse) == pytest.approx(0.1)
+    assert tutorial().metrics[name].gain(better, worse) == pytest.approx(0.1)

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from tune_app.cli import main
 from tune_app.experiment.space import SpaceSource, load_space
-from tune_app.plan import Cost, corners, made_up_search, plan, seconds_of_result
-from tune_app.task.levels import complete
+from tune_app.plan import Cost, corners, made_up_search, plan, seconds_of
+from tune_app.task.tutorial.declared import tutorial
 from tune_app.task.tutorial.mnist import Mnist
 
 
@@ -24,8 +24,9 @@ BOTH = {"level": {"choice": ["linear", "cnn"]}, "lr": {"loguniform": [0.01, 1]}}
 
 def test_the_extremes_of_each_level_are_measured_and_what_lies_between_is_interpolated(small: Mnist) -> None:
     sizes = {"bs": {"choice": [16, 32, 48]}, "width": {"choice": [1, 2, 3], "when": {"level": ["cnn"]}}}
-    searches = [made_up_search(space_of({**BOTH, **sizes}, num_samples=60, results_per_epoch=1), small, 0)]
-    assert [(c["level"], c["bs"], c.get("width")) for c in corners(searches)] == [
+    source = space_of({**BOTH, **sizes}, num_samples=60, results_per_epoch=1)
+    drawn = [trial.config for trial in made_up_search(source, small, 0).trials]
+    assert [(c["level"], c["bs"], c.get("width")) for c in corners(drawn, tutorial())] == [
         *(("linear", bs, None) for bs in (16, 48)),
         *(("cnn", bs, width) for bs in (16, 48) for width in (1, 3)),
     ]
@@ -34,13 +35,13 @@ def test_the_extremes_of_each_level_are_measured_and_what_lies_between_is_interp
         return 1e-3 / bs + 1e-5 * width
 
     costs = [
-        Cost(complete({"level": "cnn", "bs": bs, "width": width}), image(bs, width), 0.5)
+        Cost(tutorial().complete({"level": "cnn", "bs": bs, "width": width}), 1000 * image(bs, width), 0.5)
         for bs in (16, 256)
         for width in (1, 4)
     ]
     for bs, width in ((16, 1), (256, 4), (64, 1), (100, 3)):
-        config = complete({"level": "cnn", "bs": bs, "width": width})
-        assert seconds_of_result(config, costs, 1000) == pytest.approx(1000 * image(bs, width) + 0.5)
+        config = tutorial().complete({"level": "cnn", "bs": bs, "width": width})
+        assert seconds_of(config, costs, 2, 3) == pytest.approx(2000 * image(bs, width) + 1.5)
 
 
 def test_without_early_stopping_every_trial_is_trained_to_the_end(small: Mnist) -> None:

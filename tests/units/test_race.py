@@ -15,7 +15,7 @@ BAD = [0.080, 0.083, 0.081, 0.079, 0.082, 0.080]
 
 
 def states(*errors: Sequence[float | None]) -> list[str]:
-    return [standing.state for standing in race(errors)]
+    return [standing.state for standing in race(errors, True)]
 
 
 def test_nobody_is_out_before_the_first_test() -> None:
@@ -23,7 +23,7 @@ def test_nobody_is_out_before_the_first_test() -> None:
 
 
 def test_what_is_clearly_worse_is_out_at_the_first_test_and_its_later_rounds_do_not_count() -> None:
-    good, bad = race([list(GOOD), list(BAD)])
+    good, bad = race([list(GOOD), list(BAD)], True)
     assert (good.state, bad.state) == ("tie", "out")
     assert bad.errors == tuple(BAD[:FIRST_TEST])
     assert bad.p is not None and bad.p < 0.05
@@ -39,10 +39,20 @@ def test_configs_that_cannot_be_told_apart_race_to_the_last_round_and_are_a_tie(
 def test_a_config_that_fails_now_and_then_is_behind_though_no_test_can_tell() -> None:
     uneven = [0.038, 0.9, 0.037, 0.039, 0.038, 0.039]
     assert states(list(GOOD), list(uneven)) == ["tie", "behind"]
+    failing = [0.038, math.inf, 0.037, 0.039, 0.038, 0.039]
+    assert states(list(GOOD), list(failing)) == ["tie", "behind"]
+    assert states([math.inf] * ROUNDS, list(failing)) == ["behind", "tie"]
+    assert states(list(failing)) == ["tie"]
+
+
+def test_where_no_error_is_the_least_possible_only_the_test_tells_configs_apart() -> None:
+    uneven = [-0.2, 0.9, -0.2, -0.21, -0.19, -0.2]
+    below = [-0.2, -0.21, -0.2, -0.19, -0.2, -0.2]
+    assert [standing.state for standing in race([list(below), list(uneven)], False)] == ["tie", "tie"]
 
 
 def test_a_round_counts_only_when_all_have_ended_it() -> None:
-    good, bad = race([[*GOOD[:2], None, *GOOD[3:]], list(BAD)])
+    good, bad = race([[*GOOD[:2], None, *GOOD[3:]], list(BAD)], True)
     assert (good.state, bad.state) == ("racing", "racing")
     assert len(good.errors) == len(bad.errors) == 2
 
@@ -60,11 +70,11 @@ def test_the_outcome_does_not_depend_on_the_order_in_which_runs_end(
     outs: set[int] = set()
     for c, r in cells:
         there[c][r] = errors[c][r]
-        now = {i for i, standing in enumerate(race(there)) if standing.state == "out"}
+        now = {i for i, standing in enumerate(race(there, True)) if standing.state == "out"}
         assert outs <= now  # who is out stays out
         outs = now
-    final = race(there)
-    assert final == race(errors)
+    final = race(there, True)
+    assert final == race(errors, True)
     assert [s.state for s in final].count("racing") == 0
     assert "tie" in [s.state for s in final]
 

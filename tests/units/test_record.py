@@ -75,7 +75,7 @@ def test_a_missing_line_is_noticed(record: Path) -> None:
 def test_the_format_of_another_version_is_refused(tmp_path: Path, other: int) -> None:
     path = tmp_path / "record.jsonl"
     path.write_bytes(encode({"n": 0, "kind": "created", "format": other}))
-    with pytest.raises(TuneAppError, match=f"format {other}, allowed: 2 and {FORMAT}; another tune_app wrote it"):
+    with pytest.raises(TuneAppError, match=f"format {other}, allowed: 2 to {FORMAT}; another tune_app wrote it"):
         list(read_entries(path))
 
 

@@ -38,7 +38,7 @@ def play(space: SearchSpace, settings: Settings, n: int, best_lr: float = 0.1) -
     for number in range(n):
         config = sampler.ask(number)
         configs.append(config)
-        trial = Trial(number, config, seed=0, state=COMPLETED)
+        trial = Trial(number, config, seed=0, family="cnn", state=COMPLETED)
         value = 1 - abs(float(config["lr"]) - best_lr)
         trial.results = [result_of(1, value)]
         sampler.tell(trial)
@@ -83,7 +83,7 @@ def test_stopped_and_failed_trials_are_taken_in(space: SearchSpace) -> None:
     for number, (state, results) in enumerate(
         [(STOPPED, 2), (FAILED, 0), (FAILED, 3), (COMPLETED, 4), (STOPPED, 1)]
     ):
-        trial = Trial(number, sampler.ask(number), seed=0, state=state)
+        trial = Trial(number, sampler.ask(number), seed=0, family="cnn", state=state)
         trial.results = [result_of(k, 0.5 + k / 10) for k in range(results)]
         sampler.tell(trial)
         states[number] = sampler.study.trials[number].state.name

@@ -144,7 +144,7 @@ def test_families_are_compared_with_their_own(at: Paths) -> None:
 
 def test_a_stop_says_why_in_words(search: Search) -> None:
     first, second = ask_and_start(search), ask_and_start(search)
-    search.history.trials[second].config = search.history.trials[first].config
+    search.history.trials[second].family = search.history.trials[first].family
     give(search, first, 0.934)
     give(search, second, 0.912)
     trial = search.history.trials[second]

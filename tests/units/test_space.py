@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tune_app.errors import TuneAppError
-from tune_app.experiment.space import SearchSpace, SpaceFile, load_space, shipped
+from tune_app.experiment.space import SearchSpace, load_space, shipped, space_schema
 from tune_app.task.levels import HYPERPARAMETERS, LEVELS, TUTORIAL_CONFIG
+from tune_app.task.tutorial.declared import tutorial
 
 FOLDER = Path(__file__).parents[2] / "search_spaces"
 
@@ -24,7 +25,7 @@ def space_of(folder: Path, text: str, **options: object) -> SearchSpace:
     ("text", "message"),
     [
         ("space: {lrr: 0.1}", "space.lrr is unknown, did you mean 'lr'? allowed: level, lr, bs"),
-        ("spaces: {lr: 0.1}", "spaces is unknown, did you mean 'space'? allowed: space, search"),
+        ("spaces: {lr: 0.1}", "spaces is unknown, did you mean 'space'? allowed: task, space, search"),
         ("space: {level: cnm}", "space.level: level 'cnm' does not exist, did you mean 'cnn'? allowed: scratch"),
         ("space: {level: {choice: [cnn, linaer]}}", "space.level.choice: level 'linaer' does not exist, did you"),
         ("space: {lr: {lognormal: [1, 2]}}", "space.lr.lognormal is unknown, did you mean 'loguniform'? allowed"),
@@ -47,7 +48,10 @@ def space_of(folder: Path, text: str, **options: object) -> SearchSpace:
         ("", "is None, allowed: a mapping with space and search"),
         ("space: {lr: 0.1}\nsearch: {num_sample: 3}", "search.num_sample is unknown, did you mean 'num_samples'?"),
         ("space: {lr: 0.1}\nsearch: {num_samples: true}", "search.num_samples is True, allowed: a valid integer"),
-        ("space: {lr: 0.1}\nsearch: {metric: accuracy}", "search.metric is 'accuracy', allowed: 'valid_accuracy'"),
+        (
+            "space: {lr: 0.1}\nsearch: {metric: accuracy}",
+            "search.metric is 'accuracy', did you mean 'valid_accuracy'? ",
+        ),
         (
             "space: {lr: 0.1}\nsearch: {time_budget: soon}",
             "search.time_budget is 'soon', allowed: seconds, or 90s, 10m, 2h",
@@ -123,11 +127,11 @@ def test_shipped_files_fit_their_schema_and_name_it(name: str) -> None:
 
 
 def test_the_schema_file_is_that_of_the_model() -> None:
-    assert json.loads((FOLDER / "space.schema.json").read_text()) == SpaceFile.model_json_schema()
+    assert json.loads((FOLDER / "space.schema.json").read_text()) == space_schema(tutorial())
 
 
 def test_the_schema_refuses_what_an_editor_should_mark() -> None:
-    schema = SpaceFile.model_json_schema()
+    schema = space_schema(tutorial())
     for bad in ({"lrr": 0.1}, {"lr": {"loguniform": [1, 2], "uniform": [1, 2]}}, {"lr": {"log": [1, 2]}}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({"space": bad}, schema)

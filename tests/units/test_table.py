@@ -15,9 +15,10 @@ from tests.made_up import SCRIPT, tutorial_search
 from tune_app.cli import main
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import Experiment
-from tune_app.experiment.table import COLUMNS, result_rows, results_table
+from tune_app.experiment.table import columns, result_rows, results_table
 from tune_app.output.results import write_results
 from tune_app.storage.load import load_experiment
+from tune_app.task.tutorial.declared import tutorial
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_parquet_says_units_and_meanings(experiment: Experiment, tmp_path: Path)
     assert write_results(experiment, tmp_path / "results.parquet") == experiment.history.results
     table = pq.read_table(tmp_path / "results.parquet")
     assert table.to_pylist() == list(result_rows(experiment))
-    for field, column in zip(table.schema, COLUMNS, strict=True):
+    for field, column in zip(table.schema, columns(tutorial()), strict=True):
         assert (field.name, str(field.type)) == (column.name, column.type)
         assert field.metadata[b"unit"].decode() == column.unit
         assert field.metadata[b"meaning"].decode() == column.meaning != ""
@@ -87,7 +88,7 @@ def test_an_experiment_without_results_is_an_empty_table(tmp_path: Path) -> None
     experiment = load_experiment("none", tmp_path)
     write_results(experiment, tmp_path / "results.parquet")
     assert pq.read_table(tmp_path / "results.parquet").num_rows == 0
-    assert list(experiment.to_pandas().columns) == [column.name for column in COLUMNS]
+    assert list(experiment.to_pandas().columns) == [column.name for column in columns(tutorial())]
     assert "none: running, 0 trials" in experiment._repr_html_()
     search.close()
 
@@ -114,5 +115,5 @@ def test_the_documented_columns_are_those_of_the_table() -> None:
     text = (Path(__file__).parents[2] / "docs" / "results.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \|(.*)\|(.*)\|$", text, re.MULTILINE)
     assert [tuple(cell.strip() for cell in row) for row in rows] == [
-        (column.name, column.type, column.unit, column.meaning) for column in COLUMNS
+        (column.name, column.type, column.unit, column.meaning) for column in columns(tutorial())
     ]

@@ -21,6 +21,7 @@ from tune_app.experiment.space import load_space
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import folder_or_bucket, paths
 from tune_app.task.tutorial import sources
+from tune_app.task.tutorial.declared import tutorial
 from tune_app.typed_path import typed_path
 
 Run = Callable[..., Result]
@@ -79,7 +80,7 @@ def test_a_tilde_is_the_home_in_the_environment_and_in_python_too(
     (home / "s.yaml").write_text("space: {lr: 0.1}\nsearch: {}")
     assert load_space("~/s.yaml").name == "s"
     (home / "c.yaml").write_text("config: {level: linear}")
-    assert read_config(typed_path("~/c.yaml"))["level"] == "linear"
+    assert read_config(typed_path("~/c.yaml"), tutorial())["level"] == "linear"
     for data in ("~/c.yaml", Path("~/c.yaml")):
         with pytest.raises(TuneAppError, match=f"^{home}/c.yaml: not a Parquet file"):
             sources.load(data)

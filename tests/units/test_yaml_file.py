@@ -10,6 +10,7 @@ from tune_app.bundle.retrain import read_exported
 from tune_app.enqueue import read_config
 from tune_app.errors import TuneAppError
 from tune_app.experiment.space import load_space
+from tune_app.task.tutorial.declared import tutorial
 from tune_app.yaml_file import as_yaml, read_yaml
 
 
@@ -53,7 +54,11 @@ def read_space(path: Path) -> object:
     return load_space(str(path))
 
 
-@pytest.mark.parametrize("read", [read_space, read_exported, read_config])
+def read_enqueued(path: Path) -> object:
+    return read_config(path, tutorial())
+
+
+@pytest.mark.parametrize("read", [read_space, read_exported, read_enqueued])
 @pytest.mark.parametrize("text", ["032", "0x20", "1:30"])
 def test_every_file_that_a_person_writes_is_read_so(
     tmp_path: Path, read: Callable[[Path], object], text: str

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tune_app.experiment.history import Experiment
-from tune_app.task.levels import LEVELS, config_words
+from tune_app.task.task import config_words
 from tune_app.task.tutorial.mnist import original_digest
 
 CARD = """\
@@ -71,7 +71,7 @@ mean's, and those on the test images are Wilson's for an accuracy and Student's 
 
 def model_card(experiment: Experiment, about: dict[str, Any]) -> str:
     """The card as Markdown; `about` is the manifest, less its digests."""
-    level = LEVELS[str(about["config"]["level"])]
+    level = experiment.history.spec.task.levels[str(about["config"]["level"])]
     data = experiment.history.spec.data
     original = data.digest == original_digest()
     metric = experiment.history.metric
@@ -79,7 +79,7 @@ def model_card(experiment: Experiment, about: dict[str, Any]) -> str:
     return CARD.format(
         level=level.name,
         family="convolutional network" if level.family == "cnn" else "logistic regression",
-        section=level.section,
+        section=level.summary,
         trials=len(experiment.history.trials),
         experiment=about["experiment"],
         trial=about["trial"],

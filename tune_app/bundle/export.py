@@ -20,7 +20,6 @@ from tune_app.experiment.history import FAILED, Experiment, Trial
 from tune_app.machine import umask, versions
 from tune_app.storage.load import load_confirmation
 from tune_app.storage.mirror import kept_state
-from tune_app.task.metric import METRICS
 from tune_app.yaml_file import as_yaml
 
 
@@ -161,7 +160,7 @@ def conditions(experiment: Experiment, trial: Trial, epochs: float) -> dict[str,
     worker = trial.attempts[results[-1].attempt if results else -1]
     return {
         "metric": experiment.history.metric.name,
-        **{m.plural: [m.value(r) for r in results if m.name in r.valid] for m in METRICS.values()},
+        **{m.plural: [m.value(r) for r in results if m.name in r.valid] for m in spec.task.metrics.values()},
         "data_digest": spec.data.digest,
         "cpu": worker["cpu"],
         "device": worker["device"],

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tune_app.errors import TuneAppError
-from tune_app.task.metric import METRICS
+from tune_app.task.tutorial.declared import tutorial
 
 CONFIG, CONFIG_JSON, WEIGHTS = "config.yaml", "config.json", "weights.safetensors"
 SCRIPT, CARD, MANIFEST = "train.py", "README.md", "manifest.json"
@@ -45,7 +45,7 @@ class Recorded(BaseModel):
     @property
     def values(self) -> list[float]:
         """The metric at each result."""
-        found: list[float] = getattr(self, METRICS[self.metric].plural)
+        found: list[float] = getattr(self, tutorial().metrics[self.metric].plural)
         return found
 
 

@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tune_app.bundle.manifest import Recorded, manifest_beside
 from tune_app.errors import TuneAppError, choices
 from tune_app.machine import cpu_model, versions
-from tune_app.task.levels import Config, complete
-from tune_app.task.metric import METRICS, Metric
 from tune_app.task.result import Result
+from tune_app.task.task import Config, Metric
 from tune_app.task.tutorial import mnist
+from tune_app.task.tutorial.declared import tutorial
 from tune_app.yaml_file import read_yaml
 
 DECISIVE = ("python", "torch", "numpy")
@@ -45,7 +45,7 @@ class Exported:
     @property
     def metric(self) -> Metric:
         """The metric by which its training is compared."""
-        return METRICS[self.recorded.metric if self.recorded else "valid_accuracy"]
+        return tutorial().metrics[self.recorded.metric if self.recorded else "valid_accuracy"]
 
 
 def read_exported(path: Path) -> Exported:
@@ -73,7 +73,7 @@ def exported_from(path: Path, recorded: Recorded | None) -> Exported:
         allowed = first["msg"].removeprefix("Input should be ")
         raise TuneAppError(f"{path}: {key} is {first['input']!r:.60}, allowed: {allowed}") from None
     try:
-        config = complete(settings.config)
+        config = tutorial().complete(settings.config)
     except TuneAppError as error:
         raise TuneAppError(f"{path}: config: {error}") from None
     return Exported(path, settings, config, recorded)
@@ -83,7 +83,7 @@ def as_exported(path: Path, content: dict[str, Any], recorded: dict[str, Any] | 
     """The same of a trial whose experiment is not exported; `path` names it in messages."""
     settings = ExportedConfig.model_validate(content)
     found = Recorded.model_validate(recorded) if recorded else None
-    return Exported(path, settings, complete(settings.config), found)
+    return Exported(path, settings, tutorial().complete(settings.config), found)
 
 
 def train_exported(exported: Exported, images: mnist.Mnist) -> Iterator[Result]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from tune_app.task.levels import LEVELS, Config
+from tune_app.task.task import Config
+from tune_app.task.tutorial.declared import tutorial
 
 PLAIN = "tune_app.task.tutorial.plain"
 FOUND = f"{PLAIN}.pieces.found"
@@ -41,7 +42,7 @@ class Piece:
 
 def train_script(config: Config, seed: int, epochs: float, results_per_epoch: int, threads: int) -> str:
     """The script that trains a complete config (see `levels.complete`), as text."""
-    level = LEVELS[str(config["level"])]
+    level = tutorial().levels[str(config["level"])]
     constants = {
         **{name: value for name, value in config.items() if name != "level"},
         "seed": seed,
@@ -52,7 +53,7 @@ def train_script(config: Config, seed: int, epochs: float, results_per_epoch: in
     pieces = [read_piece(module) for module in in_order(f"{PLAIN}.{level.name}")]
     return "\n".join(
         (
-            DOCSTRING.strip().format(level=level.name, section=level.section),
+            DOCSTRING.strip().format(level=level.name, section=level.summary),
             "",
             *import_lines(frozenset().union(*(piece.imports for piece in pieces))),
             "",

@@ -22,11 +22,16 @@ from tune_app.bundle.retrain import Exported, differences, exported_from
 from tune_app.bundle.script import train_script
 from tune_app.errors import TuneAppError
 from tune_app.machine import versions
-from tune_app.task.metric import Metric
+from tune_app.task.task import Metric
 from tune_app.task.tutorial import mnist, sources
 
 CONSTANTS = ("seed", "epochs", "results_per_epoch", "threads")
 """What a script has as constants besides the config."""
+LEAST_OFF = 0.02
+"""How far the last value may be off, as such and for each 1 of it, where the numbers cannot be the same and no
+interval is known. On two threads instead of one, the accuracy of the tutorial's CNN was up to 0.005 off in four
+epochs of three seeds, and its loss by 0.008 after two.
+"""
 RESULT = re.compile(
     r"epoch (?P<epoch>\S+) +valid accuracy (?P<valid_accuracy>\S+) +valid loss (?P<valid_loss>\S+)\n"
 )
@@ -173,6 +178,7 @@ def verification(bundle: Bundle, images: mnist.Mnist, found: list[float]) -> Ver
     """Compare with what is recorded."""
     recorded, metric = bundle.manifest.values, bundle.exported.metric
     interval = bundle.manifest.metrics.get(f"{metric.name}_interval")
-    last, off = recorded[-1] if recorded else 0.0, metric.tolerance
+    last = recorded[-1] if recorded else 0.0
+    off = max(LEAST_OFF, LEAST_OFF * abs(last))
     low, high = interval if isinstance(interval, list) else (last - off, last + off)
     return Verification(metric, recorded, found, differences(bundle.exported, images), (low, high))

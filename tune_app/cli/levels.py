@@ -12,7 +12,7 @@ def levels(as_json: bool) -> None:
 
     Example: tune-app levels
     """
-    from tune_app.task.levels import LEVELS
+    from tune_app.task.tutorial.declared import tutorial
 
     if as_json:
         print_json(
@@ -20,14 +20,14 @@ def levels(as_json: bool) -> None:
                 {
                     "number": n,
                     "name": x.name,
-                    "section": x.section,
+                    "summary": x.summary,
                     "family": x.family,
                     "defaults": dict(x.defaults),
                 }
-                for n, x in enumerate(LEVELS.values(), 1)
+                for n, x in enumerate(tutorial().levels.values(), 1)
             ]
         )
         return
-    for number, level in enumerate(LEVELS.values(), 1):
-        defaults = ", ".join(f"{name} {value:g}" for name, value in level.defaults.items())
-        click.echo(f"{number:2} {level.name:12} {level.section:42} {defaults}")
+    for number, level in enumerate(tutorial().levels.values(), 1):
+        defaults = ", ".join(f"{name} {value}" for name, value in level.defaults.items())
+        click.echo(f"{number:2} {level.name:12} {level.summary:42} {defaults}")

@@ -8,7 +8,7 @@ from tune_app.errors import TuneAppError
 
 @click.command()
 @click.argument("space", required=False)
-@click.option("--schema", is_flag=True, help="Print the JSON Schema of space files instead.")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of space files instead, for the task of SPACE.")
 @as_json
 def validate(space: str | None, schema: bool, as_json: bool) -> None:
     """Check the space file SPACE and show what would be searched.
@@ -17,14 +17,14 @@ def validate(space: str | None, schema: bool, as_json: bool) -> None:
     """
     from tune_app.cluster.resources import share_of_cpus
     from tune_app.engine.asha import rungs
-    from tune_app.experiment.space import SpaceFile, load_space
+    from tune_app.experiment.space import load_space, space_schema
 
-    if schema:
-        print_json(SpaceFile.model_json_schema())
-        return
-    if space is None:
+    if space is None and not schema:
         raise click.UsageError("SPACE is missing: a YAML file or the name of a shipped one")
-    source = load_space(space)
+    source = load_space(space or "tutorial")
+    if schema:
+        print_json(space_schema(source.task))
+        return
     settings = source.settings
     try:
         at_once = share_of_cpus(settings).at_once

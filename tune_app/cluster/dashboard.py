@@ -8,7 +8,7 @@ from tune_app.cluster.signals import interruptible
 from tune_app.cluster.tokens import authenticates, token_file
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import History
-from tune_app.task.metric import Metric
+from tune_app.task.task import Metric
 
 SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_TO_COME_UP = 60

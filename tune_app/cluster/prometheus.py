@@ -5,7 +5,7 @@ import time
 from ray.util.metrics import Gauge
 
 from tune_app.experiment.history import COMPLETED, FAILED, PENDING, RUNNING, STOPPED, History
-from tune_app.task.metric import Metric
+from tune_app.task.task import Metric
 
 SECONDS_BETWEEN_UPDATES = 1.0
 

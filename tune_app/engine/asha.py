@@ -10,6 +10,7 @@ Everything here is a function of its arguments, so a decision can be repeated fr
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -48,8 +49,17 @@ def reached(settings: Settings, epoch: float) -> float | None:
     return new[-1] if new else None
 
 
-def decide(settings: Settings, epoch: float, value: float, at_rungs: Mapping[float, Sequence[float]]) -> Decision:
-    """Judge a result at `epoch` with metric `value`; `at_rungs`: by rung, the values that were there before."""
+def decide(
+    settings: Settings,
+    mode: Literal["max", "min"],
+    epoch: float,
+    value: float,
+    at_rungs: Mapping[float, Sequence[float]],
+) -> Decision:
+    """Judge a result at `epoch` with a metric's `value`, of which `mode` is the better.
+
+    at_rungs: by rung, the values that were there before.
+    """
     if epoch >= settings.max_epochs:
         return Decision(stop=True)
     rung = reached(settings, epoch)
@@ -58,6 +68,6 @@ def decide(settings: Settings, epoch: float, value: float, at_rungs: Mapping[flo
     others = at_rungs.get(rung, ())
     if not others:
         return Decision(stop=False, rung=rung)
-    sign = 1 if settings.mode == "max" else -1
+    sign = 1 if mode == "max" else -1
     cutoff = float(np.percentile([sign * v for v in others], (1 - 1 / settings.reduction_factor) * 100))
     return Decision(stop=sign * value < cutoff, rung=rung, cutoff=sign * cutoff, compared=len(others))

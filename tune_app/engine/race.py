@@ -5,8 +5,8 @@ from tune_app.experiment.findings import Findings, Seeds, confirming
 from tune_app.experiment.history import History, Trial
 from tune_app.experiment.race import ROUNDS
 from tune_app.experiment.spec import Candidate
-from tune_app.task.levels import Config
 from tune_app.task.result import Result
+from tune_app.task.task import Config
 
 
 class Race:

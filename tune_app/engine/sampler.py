@@ -16,7 +16,7 @@ from tune_app.experiment.history import FAILED, STOPPED, Trial
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace
 from tune_app.experiment.spec import derive_seed
-from tune_app.task.levels import TUTORIAL_CONFIG, Config, complete
+from tune_app.task.task import Config, Value
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -27,13 +27,14 @@ class Sampler:
     def __init__(self, space: SearchSpace, settings: Settings, enqueued: Sequence[Config] = ()) -> None:
         self.space, self.settings = space, settings
         self.grid = list(space.grid()) if space.is_grid else []
-        self.first = [] if space.outside(TUTORIAL_CONFIG) else [TUTORIAL_CONFIG]
-        """The configs that are tried before any is proposed: first the tutorial's, where the space contains it."""
+        self.metric, baseline = settings.metric_of(space.task), space.task.baseline_config
+        self.first = [] if space.outside(baseline) else [baseline]
+        """The configs that are tried before any is proposed: first the baseline, where the space contains it."""
         self.first += [config for config in enqueued if config not in self.first]
         if self.first and self.grid:
-            self.grid.remove(TUTORIAL_CONFIG)
-            self.grid.insert(0, TUTORIAL_CONFIG)
-        self.study = optuna.create_study(direction="maximize" if settings.mode == "max" else "minimize")
+            self.grid.remove(baseline)
+            self.grid.insert(0, baseline)
+        self.study = optuna.create_study(direction="maximize" if self.metric.mode == "max" else "minimize")
 
     def ask(self, number: int) -> Config:
         """The config of trial `number`."""
@@ -52,7 +53,7 @@ class Sampler:
         for d in self.space.dimensions:
             if d.exists(config):
                 config[d.name] = d.values[0] if is_constant(d) else suggest(trial, d)
-        return complete(config)
+        return self.space.task.complete(config)
 
     def adopt(self, config: Config) -> None:
         """Take in the config of the next trial, which was not proposed here."""
@@ -71,7 +72,7 @@ class Sampler:
         """Take in what became of a trial: complete, stopped at an epoch, or without a value."""
         if self.grid or self.settings.sampler == "random":
             return
-        values = [result.valid[self.settings.metric] for result in trial.results]
+        values = [self.metric.value(result) for result in trial.results]
         if trial.state == FAILED or not values:
             self.study.tell(trial.number, state=TrialState.FAIL)
         elif trial.state == STOPPED:
@@ -80,7 +81,7 @@ class Sampler:
             running.report(values[-1], step=len(values))
             self.study.tell(trial.number, state=TrialState.PRUNED)
         else:
-            best = max(values) if self.settings.mode == "max" else min(values)
+            best = max(values) if self.metric.mode == "max" else min(values)
             self.study.tell(trial.number, best)
 
 
@@ -89,11 +90,11 @@ def is_constant(dimension: Dimension) -> bool:
     return len(dimension.values) == 1
 
 
-def suggest(trial: optuna.Trial, d: Dimension) -> str | int | float:
+def suggest(trial: optuna.Trial, d: Dimension) -> Value:
     """A value of one dimension."""
     match distribution(d):
         case CategoricalDistribution(choices=values):
-            value: str | int | float = trial.suggest_categorical(d.name, values)  # type: ignore[assignment]
+            value: Value = trial.suggest_categorical(d.name, values)  # type: ignore[assignment]
             return value
         case IntDistribution(low=low, high=high, log=log):
             return trial.suggest_int(d.name, low, high, log=log)

@@ -27,8 +27,8 @@ from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import Paths, Spec
 from tune_app.experiment.states import States, read_state, sha256
 from tune_app.machine import versions
-from tune_app.task.metric import Metric
 from tune_app.task.result import Result
+from tune_app.task.task import Metric
 
 DRIVERS_TASKS = ("decide", "write", "tune")
 """The driver's tasks between two results; tune: waiting in Ray Tune for the next."""

@@ -5,8 +5,8 @@ from typing import Protocol
 from tune_app.engine.asha import Decision, decide
 from tune_app.engine.sampler import Sampler
 from tune_app.experiment.history import History, Trial
-from tune_app.task.levels import Config
 from tune_app.task.result import Result
+from tune_app.task.task import Config
 
 
 class Strategy(Protocol):
@@ -78,7 +78,8 @@ class Sampled:
     def decide(self, trial: Trial, result: Result) -> Decision:
         """ASHA's decision, among the trials of the same family."""
         at_rungs = self.history.rungs.get(trial.family, {})
-        return decide(self.spec.settings, result.epoch, self.history.metric.value(result), at_rungs)
+        metric = self.spec.metric
+        return decide(self.spec.settings, metric.mode, result.epoch, metric.value(result), at_rungs)
 
     def ended(self, trial: Trial) -> None:
         """Tell the sampler."""

@@ -4,15 +4,15 @@ import math
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
 
 from tune_app.errors import TuneAppError, choices
-from tune_app.task.levels import HYPERPARAMETERS, Config, Value, check_level
+from tune_app.task.task import KINDS, Config, Task, Value
 
 RANGES = ("uniform", "loguniform", "randint")
 DOMAINS = ("choice", "grid", *RANGES)
 
-YamlValue = StrictStr | StrictInt | StrictFloat
+YamlValue = StrictBool | StrictStr | StrictInt | StrictFloat
 Bounds = Annotated[list[StrictInt | StrictFloat], Field(min_length=2, max_length=2)]
 Values = Annotated[list[YamlValue], Field(min_length=1, max_length=1000)]
 
@@ -47,11 +47,8 @@ class Dimension:
     low: float = -math.inf
     high: float = math.inf
     when: tuple[tuple[str, tuple[Value, ...]], ...] = ()
-
-    @property
-    def is_integer(self) -> bool:
-        """Whether the values are integers."""
-        return self.name in HYPERPARAMETERS and HYPERPARAMETERS[self.name].kind is int
+    is_integer: bool = False
+    """Whether a range is one of integers."""
 
     @property
     def largest(self) -> float:
@@ -80,12 +77,12 @@ class Dimension:
         return f"{text}, when {' and '.join(conditions)}" if self.when else text
 
 
-def check_dimension(name: object, value: object, where: str) -> Dimension:
+def check_dimension(name: object, value: object, task: Task, where: str) -> Dimension:
     """One dimension of a file, its own values checked."""
-    if name != "level" and (not isinstance(name, str) or name not in HYPERPARAMETERS):
-        raise TuneAppError(f"{where} is unknown, {choices(name, ['level', *HYPERPARAMETERS])}")
+    if name != "level" and (not isinstance(name, str) or name not in task.hyperparameters):
+        raise TuneAppError(f"{where} is unknown, {choices(name, ['level', *task.hyperparameters])}")
     if not isinstance(value, dict):
-        return Dimension(str(name), "constant", (check_value(str(name), value, where),))
+        return Dimension(str(name), "constant", (check_value(str(name), value, task, where),))
     unknown = [key for key in value if key not in (*DOMAINS, "when")]
     if unknown:
         raise TuneAppError(f"{where}.{unknown[0]} is unknown, {choices(unknown[0], [*DOMAINS, 'when'])}")
@@ -110,27 +107,29 @@ def check_dimension(name: object, value: object, where: str) -> Dimension:
     if "when" in value and not when:
         raise TuneAppError(f"{where}.when is empty, allowed: a dimension and the values for which this one exists")
     if domain in RANGES:
-        low, high = check_range(str(name), domain, value[domain], where)
-        return Dimension(str(name), domain, low=low, high=high, when=when)
-    values = tuple(check_value(str(name), v, f"{where}.{domain}") for v in value[domain])
+        low, high = check_range(str(name), domain, value[domain], task, where)
+        integer = task.hyperparameters[str(name)].kind == "int"
+        return Dimension(str(name), domain, low=low, high=high, when=when, is_integer=integer)
+    values = tuple(check_value(str(name), v, task, f"{where}.{domain}") for v in value[domain])
     if len(set(values)) != len(values):
         raise TuneAppError(f"{where}.{domain} is {value[domain]}, allowed: each value once")
     return Dimension(str(name), domain, values, when=when)
 
 
-def check_value(name: str, value: object, where: str) -> Value:
+def check_value(name: str, value: object, task: Task, where: str) -> Value:
     """A value of one dimension."""
     try:
-        return check_level(value).name if name == "level" else HYPERPARAMETERS[name].check(value)
+        return task.check(name, value)
     except TuneAppError as error:
         raise TuneAppError(f"{where}: {error}") from None
 
 
-def check_range(name: str, domain: str, bounds: list[float], where: str) -> tuple[float, float]:
+def check_range(name: str, domain: str, bounds: list[float], task: Task, where: str) -> tuple[float, float]:
     """The bounds of uniform, loguniform or randint."""
-    if name == "level":
-        raise TuneAppError(f"{where}.{domain} is a range of names, allowed: choice, grid or a constant")
-    integer = HYPERPARAMETERS[name].kind is int
+    if name == "level" or not task.hyperparameters[name].is_number:
+        what = "names" if name == "level" else KINDS[task.hyperparameters[name].kind]
+        raise TuneAppError(f"{where}.{domain} is a range of {what}, allowed: choice, grid or a constant")
+    integer = task.hyperparameters[name].kind == "int"
     if integer != (domain == "randint") and not (integer and domain == "loguniform"):
         kind, allowed = ("integers", "randint") if integer else ("fractions", "uniform")
         raise TuneAppError(
@@ -138,7 +137,7 @@ def check_range(name: str, domain: str, bounds: list[float], where: str) -> tupl
         )
     if domain == "loguniform" and min(bounds) <= 0:
         raise TuneAppError(f"{where}.{domain} is {bounds}, allowed: bounds greater than 0")
-    low, high = (float(check_value(name, bound, f"{where}.{domain}")) for bound in bounds)
+    low, high = (float(check_value(name, bound, task, f"{where}.{domain}")) for bound in bounds)
     if not low < high:
         raise TuneAppError(f"{where}.{domain} is {bounds}, allowed: [low, high] with low below high")
     return low, high

@@ -5,6 +5,7 @@ then those that measure the winner. Choosing and measuring share no seed, so the
 Each run goes as far as the search chose, and counts with its value there, not with its best.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,8 +18,7 @@ from tune_app.experiment.race import ROUNDS, Standing, race
 from tune_app.experiment.record import Entry
 from tune_app.experiment.spec import Candidate, Confirming, Spec, derive_seed
 from tune_app.experiment.statistics import mean_interval, next_interval, proportion_interval, student_interval
-from tune_app.task.levels import Config
-from tune_app.task.metric import METRICS, Metric
+from tune_app.task.task import Config, Metric
 
 Interval = tuple[float, float]
 
@@ -138,7 +138,8 @@ class Findings:
     def standings(self) -> list[Standing]:
         """How the race stands, by candidate."""
         metric = self.history.metric
-        return race([[error(runs[i], metric) if i in runs else None for i in range(ROUNDS)] for runs in self.runs])
+        errors = [[error(runs[i], metric) if i in runs else None for i in range(ROUNDS)] for runs in self.runs]
+        return race(errors, on_ratio_scale=math.isfinite(metric.best_possible))
 
     @cached_property
     def winner(self) -> int | None:
@@ -149,14 +150,12 @@ class Findings:
         return min(tie, key=lambda i: cost(self.candidates[i]))
 
     def mean(self, i: int) -> float | None:
-        """The mean of a candidate over the rounds that counted; of the winner, as measured.
-
-        A failed run counts as guessing in a round.
-        """
+        """The mean of a candidate over the runs that counted and did not fail; of the winner, as measured."""
         if i == self.winner:
             return self.measured.mean
         counted = [self.runs[i][number] for number in range(len(self.standings[i].errors))]
-        return float(np.mean([value_at_end(run, self.history.metric) for run in counted])) if counted else None
+        values = [value_at_end(run, self.history.metric) for run in counted if run.state != FAILED]
+        return float(np.mean(values)) if values else None
 
     def run_seconds(self, i: int) -> float | None:
         """How long one run of a candidate trains and validates, in the mean; None before one has ended."""
@@ -173,16 +172,18 @@ def cost(candidate: Candidate) -> tuple[float, int, int]:
 
 
 def value_at_end(run: Trial, metric: Metric) -> float:
-    """The value of a run that has ended, at the epoch that the search chose; a failed one only guesses."""
-    return metric.guess if run.state == FAILED else metric.value(run.results[-1])
+    """The value of a run that has ended well, at the epoch that the search chose."""
+    return metric.value(run.results[-1])
 
 
 def error(run: Trial, metric: Metric) -> float | None:
-    """The error of a run, None while it has not ended."""
+    """How far a run is from the best that can be, if that is known; None while it has not ended."""
     if not run.ended:
         return None
-    value = value_at_end(run, metric)
-    return metric.high - value if metric.mode == "max" else value
+    if run.state == FAILED:
+        return math.inf
+    best = metric.best_possible
+    return -metric.gain(value_at_end(run, metric), best if math.isfinite(best) else 0.0)
 
 
 @dataclass(frozen=True)
@@ -224,19 +225,14 @@ class Confirmation:
 
     @property
     def test_values(self) -> dict[Metric, tuple[float, Interval]]:
-        """The winner's values on the test images with their 95 % intervals, the search's metric first.
-
-        Wilson's interval of an accuracy, Student's t over the images of a loss. Earlier versions noted no loss.
-        """
-        tested = self.tested
+        """The winner's values on the test data with their 95 % intervals, the search's metric first."""
+        tested, metrics = self.tested, self.of.history.spec.task.metrics
         if tested is None:
             return {}
-        n = tested["images"]
-        found = {METRICS["valid_accuracy"]: (tested["correct"] / n, proportion_interval(tested["correct"], n))}
-        if "loss" in tested and n > 1:
-            interval = student_interval(tested["loss"], tested["loss_deviation"], n, next_one=False)
-            loss = METRICS["valid_loss"]
-            found[loss] = tested["loss"], loss.bounded(interval)
+        values = tested["values"] if "values" in tested else values_before(tested)
+        found = {
+            metrics[name]: (value, metrics[name].bounded(interval)) for name, (value, interval) in values.items()
+        }
         return dict(sorted(found.items(), key=lambda item: item[0] != self.of.history.metric))
 
     @property
@@ -255,3 +251,13 @@ class Confirmation:
                 mean = self.findings.mean(i)
                 return None if mean is None else self.of.history.metric.gain(claimed, mean)
         return None
+
+
+def values_before(tested: Entry) -> dict[str, tuple[float, Interval]]:
+    """The values and intervals of an entry up to format 3, which counted the right answers; before 2, no loss."""
+    n = tested["images"]
+    values = {"valid_accuracy": (tested["correct"] / n, proportion_interval(tested["correct"], n))}
+    if "loss" in tested and n > 1:
+        interval = student_interval(tested["loss"], tested["loss_deviation"], n, next_one=False)
+        values["valid_loss"] = tested["loss"], interval
+    return values

@@ -12,9 +12,8 @@ from tune_app.errors import TuneAppError
 from tune_app.experiment.record import FORMAT, Entry, read_entries
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import Paths, Spec
-from tune_app.task.levels import LEVELS, Config
-from tune_app.task.metric import METRICS, Metric
 from tune_app.task.result import Result
+from tune_app.task.task import Config, Metric
 
 if TYPE_CHECKING:
     import pandas
@@ -32,6 +31,8 @@ class Trial:
     number: int
     config: Config
     seed: int
+    family: str
+    """The trials that it is compared with."""
     state: str = PENDING
     reason: str | None = None
     traceback: str | None = None
@@ -43,11 +44,6 @@ class Trial:
     results: list[Result] = field(default_factory=list)
     best: Result | None = None
     """The best of its results."""
-
-    @property
-    def family(self) -> str:
-        """The trials that it is compared with: logistic or cnn."""
-        return LEVELS[str(self.config["level"])].family
 
     @property
     def epoch(self) -> float:
@@ -88,8 +84,8 @@ class History:
 
     @property
     def metric(self) -> Metric:
-        """The metric that the search optimizes: all that is ranked, shown and exported goes by it."""
-        return METRICS[self.spec.settings.metric]
+        """The metric that the search optimizes."""
+        return self.spec.metric
 
     def apply(self, entry: Entry) -> None:
         """Take in the next entry."""
@@ -100,7 +96,8 @@ class History:
             self.spans[-1][1] = entry["time"]
         match entry["kind"]:
             case "asked":
-                self.trials.append(Trial(entry["trial"], entry["config"], entry["seed"]))
+                family = self.spec.task.levels[entry["config"]["level"]].family
+                self.trials.append(Trial(entry["trial"], entry["config"], entry["seed"], family))
             case "started":
                 trial = self.trials[entry["trial"]]
                 trial.state = RUNNING
@@ -173,6 +170,14 @@ class History:
         return sum(trial.state == state for trial in self.trials)
 
     @property
+    def on_target(self) -> bool:
+        """Whether the best result is as good as the target, if there is one."""
+        target = self.spec.settings.target
+        return bool(
+            self.best and target is not None and self.metric.gain(self.metric.value(self.best), target) >= 0
+        )
+
+    @property
     def end(self) -> Entry | None:
         """The entry that ended the search, if the last thing that happened to it is an end."""
         return self.searches[-1] if self.searches and self.searches[-1]["event"] == "ended" else None
@@ -236,7 +241,7 @@ class Experiment:
         return self.history.trials[number]
 
     def to_pandas(self) -> "pandas.DataFrame":
-        """All results, a row each, with the columns of `table.COLUMNS`."""
+        """All results, a row each, with the columns of `table.columns`."""
         from tune_app.experiment.table import results_table
 
         frame: pandas.DataFrame = results_table(self).to_pandas()

@@ -17,8 +17,10 @@ from typing import Any, Self
 
 from tune_app.errors import TuneAppError
 
-FORMAT, FORMATS = 3, (2, 3)
-"""The format that is written, and those that are read: up to 2, metrics stood among a result's other fields."""
+FORMAT, FORMATS = 4, (2, 3, 4)
+"""The format that is written, and those that are read: up to 3, the only task was the tutorial, which stood in no
+record; up to 2, metrics stood among a result's other fields.
+"""
 LOCK_TRIES, SECONDS_BETWEEN_TRIES = 10, 0.02
 Entry = dict[str, Any]
 
@@ -62,9 +64,8 @@ def read_entries(path: Path) -> Iterator[Entry]:
             except (ValueError, KeyError, TypeError) as error:
                 raise TuneAppError(f"{path}, line {n + 1}: the record is damaged: {error}") from None
             if n == 0 and entry.get("format") not in FORMATS:
-                allowed = " and ".join(map(str, FORMATS))
                 raise TuneAppError(
-                    f"{path}: format {entry.get('format')}, allowed: {allowed}; another tune_app wrote it"
+                    f"{path}: format {entry.get('format')}, allowed: {FORMATS[0]} to {FORMAT}; another tune_app wrote it"
                 )
             yield entry
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from tune_app.errors import TuneAppError, choices
-from tune_app.task.metric import METRICS
+from tune_app.task.task import Metric, Task
 
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h)?$")
 UNITS = {"s": 1, "m": 60, "h": 3600, None: 1}
@@ -55,8 +55,9 @@ class Settings(BaseModel):
         3, gt=1, le=1000, description="one in so many trials passes a rung; the next rung is so many times higher"
     )
     early_stopping: bool = Field(True, description="stop hopeless trials (ASHA)")
-    metric: Literal["valid_accuracy", "valid_loss"] = Field(
-        "valid_accuracy", description="what is optimized: valid_accuracy, or valid_loss"
+    metric: str | None = Field(
+        None,
+        description="what is optimized, such as valid_loss; unless it is said, the task's first metric",
     )
     target: float | None = Field(None, description="end the search when the metric is this good")
     seed: int = Field(
@@ -90,14 +91,9 @@ class Settings(BaseModel):
         """Threads of each trial: more than it has CPUs would slow all down."""
         return max(1, int(self.cpus_per_trial))
 
-    @property
-    def mode(self) -> Literal["max", "min"]:
-        """Whether the metric is maximized or minimized."""
-        return METRICS[self.metric].mode
-
-    def reaches_target(self, value: float) -> bool:
-        """Whether a value of the metric is as good as the target, if there is one."""
-        return self.target is not None and METRICS[self.metric].gain(value, self.target) >= 0
+    def metric_of(self, task: Task) -> Metric:
+        """The metric that is optimized."""
+        return task.metric if self.metric is None else task.metrics[self.metric]
 
 
 def plain(value: Any) -> Any:
@@ -111,7 +107,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def check_settings(values: object, options: Mapping[str, object], file: str) -> Settings:
+def check_settings(values: object, options: Mapping[str, object], task: Task, file: str) -> Settings:
     """Settings from a file's `search` and the options that override it.
 
     Raises `TuneAppError` that names the file and key, or the option.
@@ -124,6 +120,9 @@ def check_settings(values: object, options: Mapping[str, object], file: str) -> 
         first = error.errors()[0]
         key = str(first["loc"][0])
         raise TuneAppError(f"{source_of(key, options, file)} {explain(first)}") from None
+    if settings.metric not in (None, *task.metrics):
+        allowed = choices(settings.metric, task.metrics)
+        raise TuneAppError(f"{source_of('metric', options, file)} is {settings.metric!r:.60}, {allowed}")
     if settings.early_stopping and settings.grace_period > settings.max_epochs:
         raise TuneAppError(
             f"{source_of('grace_period', options, file)} is {settings.grace_period:g},"

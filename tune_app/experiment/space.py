@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from tune_app.errors import TuneAppError, choices
 from tune_app.experiment.dimension import RANGES, Dimension, Domain, YamlValue, check_dimension, check_value
 from tune_app.experiment.settings import Settings, check_settings, plain
-from tune_app.task.levels import HYPERPARAMETERS, LEVELS, TUTORIAL_CONFIG, Config, complete
+from tune_app.task.task import Config, Task
+from tune_app.task.tutorial.declared import tutorial
 from tune_app.typed_path import typed_path
 from tune_app.yaml_file import read_yaml
 
@@ -24,17 +25,28 @@ class SpaceFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", title="tune_app search space")
 
+    task: str | None = Field(
+        None, description="a Python file or a folder, seen from the space file; without it: the tutorial"
+    )
     space: dict[str, YamlValue | Domain] = Field(
-        description=f"dimensions: level, {', '.join(HYPERPARAMETERS)}; what is left out has the tutorial's value",
-        json_schema_extra={"propertyNames": {"enum": ["level", *HYPERPARAMETERS]}},
+        description="dimensions: level and its hyperparameters; what is left out has the level's own value"
     )
     search: Settings = Field(description="budget, early stopping, seed")
+
+
+def space_schema(task: Task) -> dict[str, Any]:
+    """The JSON Schema of the space files of a task."""
+    schema = SpaceFile.model_json_schema()
+    schema["properties"]["space"]["propertyNames"] = {"enum": ["level", *task.hyperparameters]}
+    schema["$defs"]["Settings"]["properties"]["metric"]["enum"] = [None, *task.metrics]
+    return schema
 
 
 @dataclass(frozen=True)
 class SearchSpace:
     """Dimensions in the order in which they are proposed: each comes after those it depends on."""
 
+    task: Task
     dimensions: tuple[Dimension, ...]
 
     @property
@@ -47,7 +59,7 @@ class SearchSpace:
 
         def extend(config: Config, rest: tuple[Dimension, ...]) -> Iterator[Config]:
             if not rest:
-                yield complete(config)
+                yield self.task.complete(config)
             elif not rest[0].exists(config):
                 yield from extend(config, rest[1:])
             else:
@@ -57,7 +69,7 @@ class SearchSpace:
         return extend({}, self.dimensions)
 
     def existing(self, config: Config) -> list[Dimension]:
-        """The dimensions that exist in a complete config; others of its values are the tutorial's."""
+        """The dimensions that exist in a complete config; others of its values are the level's own."""
         chosen: Config = {}
         for d in self.dimensions:
             if d.exists(chosen):
@@ -74,7 +86,7 @@ class SearchSpace:
                 if not d.contains(config[d.name]):
                     return f"{d.name} {config[d.name]}"
                 chosen[d.name] = config[d.name]
-        points = complete(chosen)
+        points = self.task.complete(chosen)
         return next((f"{name} {value}" for name, value in config.items() if points.get(name) != value), None)
 
 
@@ -86,6 +98,11 @@ class SpaceSource:
     content: dict[str, Any]
     space: SearchSpace
     settings: Settings
+
+    @property
+    def task(self) -> Task:
+        """What is trained."""
+        return self.space.task
 
     @property
     def num_trials(self) -> int:
@@ -114,12 +131,20 @@ def load_space(
     unknown = [key for key in content if key not in SpaceFile.model_fields]
     if unknown:
         raise TuneAppError(f"{file}: {unknown[0]} is unknown, {choices(unknown[0], SpaceFile.model_fields)}")
-    checked = check_space(content.get("space"), file)
-    settings = check_settings(content.get("search"), options, file)
+    task = task_of(content.get("task"), file)
+    checked = check_space(content.get("space"), task, file)
+    settings = check_settings(content.get("search"), options, task, file)
     if checked.is_grid and ("num_samples" in options or "num_samples" in (content.get("search") or {})):
         where = "--num-samples" if "num_samples" in options else f"{file}: search.num_samples"
         raise TuneAppError(f"{where} does not go with a grid, which tries each of its points once")
     return SpaceSource(name, content["space"], checked, settings)
+
+
+def task_of(given: object, file: str) -> Task:
+    """The task that a space file names, seen from its folder; without a name the tutorial."""
+    if given is None:
+        return tutorial()
+    raise NotImplementedError
 
 
 def shipped() -> dict[str, Path]:
@@ -141,19 +166,19 @@ def space_file(path_or_name: str) -> Path:
     return path
 
 
-def check_space(content: Any, file: str) -> SearchSpace:
+def check_space(content: Any, task: Task, file: str) -> SearchSpace:
     """The `space` part of a file; `TuneAppError` names file, key, value and what is allowed."""
     if not isinstance(content, dict) or not content:
         raise TuneAppError(f"{file}: space is {content!r:.60}, allowed: a mapping of dimensions to domains")
-    dimensions = [check_dimension(name, value, f"{file}: space.{name}") for name, value in content.items()]
+    dimensions = [check_dimension(name, value, task, f"{file}: space.{name}") for name, value in content.items()]
     if "level" not in content:
-        dimensions.insert(0, Dimension("level", "constant", (TUTORIAL_CONFIG["level"],)))
+        dimensions.insert(0, Dimension("level", "constant", (task.baseline,)))
     by_name = {d.name: d for d in dimensions}
     for dimension in dimensions:
-        check_when(dimension, by_name, f"{file}: space.{dimension.name}.when")
-    space = SearchSpace(in_order(dimensions, file))
+        check_when(dimension, by_name, task, f"{file}: space.{dimension.name}.when")
+    space = SearchSpace(task, in_order(dimensions, file))
     for dimension in space.dimensions:
-        check_levels(dimension, by_name, f"{file}: space.{dimension.name}")
+        check_levels(dimension, by_name, task, f"{file}: space.{dimension.name}")
         if space.is_grid and dimension.domain != "grid" and len(dimension.values) != 1:
             raise TuneAppError(
                 f"{file}: space.{dimension.name} is a {dimension.domain} beside a grid,"
@@ -164,7 +189,7 @@ def check_space(content: Any, file: str) -> SearchSpace:
     return space
 
 
-def check_when(dimension: Dimension, by_name: Mapping[str, Dimension], where: str) -> None:
+def check_when(dimension: Dimension, by_name: Mapping[str, Dimension], task: Task, where: str) -> None:
     """A `when` names other dimensions of the file and values that they can have."""
     for other, values in dimension.when:
         if other not in by_name or other == dimension.name:
@@ -175,7 +200,7 @@ def check_when(dimension: Dimension, by_name: Mapping[str, Dimension], where: st
                 f"{where}.{other} is a {by_name[other].domain}, allowed: a choice, a grid or a constant"
             )
         for value in values:
-            if check_value(other, value, f"{where}.{other}") not in by_name[other].values:
+            if check_value(other, value, task, f"{where}.{other}") not in by_name[other].values:
                 allowed = ", ".join(map(str, by_name[other].values))
                 raise TuneAppError(
                     f"{where}.{other} is {value!r}, which space.{other} never is, allowed: {allowed}"
@@ -197,14 +222,14 @@ def in_order(dimensions: list[Dimension], file: str) -> tuple[Dimension, ...]:
     return tuple(ordered)
 
 
-def check_levels(dimension: Dimension, by_name: Mapping[str, Dimension], where: str) -> None:
+def check_levels(dimension: Dimension, by_name: Mapping[str, Dimension], task: Task, where: str) -> None:
     """Every level for which a dimension can exist must have that hyperparameter."""
     if dimension.name == "level":
         return
     levels = levels_of(dimension, by_name)
     if not levels:
         raise TuneAppError(f"{where} never exists: no level fits its when")
-    without = [level for level in levels if dimension.name not in LEVELS[level].defaults]
+    without = [level for level in levels if dimension.name not in task.levels[level].defaults]
     if without:
         having = [level for level in levels if level not in without]
         remedy = f"when: {{level: [{', '.join(having)}]}}" if having else "leave it out"

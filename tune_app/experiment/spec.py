@@ -9,12 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from tune_app.errors import TuneAppError
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace, check_space
-from tune_app.task.levels import Config
+from tune_app.task.task import Config, Metric, Task
+from tune_app.task.tutorial.declared import tutorial
 
 if TYPE_CHECKING:
     from tune_app.storage.bucket import Bucket
@@ -64,6 +65,8 @@ class Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
+    task: Task = Field(default_factory=tutorial)
+    """Up to format 3 of the record, there was one task."""
     space: dict[str, Any]
     settings: Settings
     data: DataSource
@@ -75,7 +78,12 @@ class Spec(BaseModel):
 
     def search_space(self) -> SearchSpace:
         """The meaning of `space`."""
-        return check_space(self.space, f"experiment {self.name}")
+        return check_space(self.space, self.task, f"experiment {self.name}")
+
+    @property
+    def metric(self) -> Metric:
+        """The metric that is optimized: all that is ranked, shown and exported goes by it."""
+        return self.settings.metric_of(self.task)
 
     @property
     def num_trials(self) -> int:
@@ -94,16 +102,16 @@ class Spec(BaseModel):
     @property
     def digest(self) -> str:
         """Names what is searched."""
-        return space_digest(self.space, self.settings)
+        return space_digest(self.task, self.space, self.settings)
 
     def trial_seed(self, number: int) -> int:
         """The seed of a trial's initialisation and batch order: a function of the search's seed and number."""
         return derive_seed("trial", self.settings.seed, number)
 
 
-def space_digest(space: Mapping[str, Any], settings: Settings) -> str:
-    """The first 16 digits of the SHA-256 of a space and how it is searched."""
-    content = json.dumps([space, settings.model_dump()], sort_keys=True)
+def space_digest(task: Task, space: Mapping[str, Any], settings: Settings) -> str:
+    """The first 16 digits of the SHA-256 of a task, a space and how it is searched."""
+    content = json.dumps([task.digest, space, settings.model_dump()], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

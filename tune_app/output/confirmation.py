@@ -8,7 +8,7 @@ from tune_app.experiment.findings import Confirmation
 from tune_app.experiment.race import ROUNDS
 from tune_app.output.terminal import print_renderable
 from tune_app.output.view import duration
-from tune_app.task.levels import config_words
+from tune_app.task.task import config_words
 
 OUTCOMES = {
     "racing": "still in the race",

@@ -145,15 +145,15 @@ def dashboard_of(study: optuna.Study) -> WSGIApplication:
 def study_of(experiment: Experiment) -> optuna.Study:
     """A study in memory with everything that Optuna has a place for, named like the experiment."""
     history = experiment.history
-    settings = history.spec.settings
+    metric = history.metric
     study = optuna.create_study(
-        study_name=experiment.name, direction="maximize" if settings.mode == "max" else "minimize"
+        study_name=experiment.name, direction="maximize" if metric.mode == "max" else "minimize"
     )
-    study.set_metric_names([settings.metric])
+    study.set_metric_names([metric.name])
     study.set_user_attr("state", experiment.state)
     if history.best:  # which Optuna looks for among completed trials alone
         best = history.best
-        words = f"{best.valid[settings.metric]:.4f} at epoch {best.epoch:g} of trial {best.trial}"
+        words = f"{metric.value(best):.4f} at epoch {best.epoch:g} of trial {best.trial}"
         study.set_user_attr("best", words)
     space = history.spec.search_space()
     distributions = {d.name: distribution(d) for d in space.dimensions}
@@ -165,7 +165,7 @@ def study_of(experiment: Experiment) -> optuna.Study:
 
 def frozen(experiment: Experiment, trial: Trial, distributions: dict[str, BaseDistribution]) -> FrozenTrial:
     """A trial in Optuna's terms. Its value is that of its best result; a failed one has none there."""
-    metric, state = experiment.history.spec.settings.metric, STATES[trial.state]
+    metric, state = experiment.history.metric, STATES[trial.state]
     begin = trial.attempts[0]["time"] if trial.attempts else trial.ended_at
     attributes: dict[str, Any] = {
         "state": experiment.trial_state(trial),
@@ -177,14 +177,14 @@ def frozen(experiment: Experiment, trial: Trial, distributions: dict[str, BaseDi
         number=trial.number,
         trial_id=trial.number,
         state=state,
-        value=trial.best.valid[metric] if trial.best and state in WITH_VALUE else None,
+        value=metric.value(trial.best) if trial.best and state in WITH_VALUE else None,
         datetime_start=moment(begin),
         datetime_complete=moment(trial.ended_at),
         params={name: trial.config[name] for name in distributions},
         distributions=distributions,
         user_attrs={name: value for name, value in attributes.items() if value is not None},
         system_attrs={},
-        intermediate_values={result.k: result.valid[metric] for result in trial.results},
+        intermediate_values={result.k: metric.value(result) for result in trial.results},
     )
 
 

@@ -6,7 +6,7 @@ from tune_app.output.repeat import repetition
 from tune_app.output.summary import seconds_searched
 from tune_app.output.view import comparison, counts, duration
 from tune_app.storage.load import load_confirmation
-from tune_app.task.levels import config_words
+from tune_app.task.task import config_words
 
 MOST_SHOWN = 10
 

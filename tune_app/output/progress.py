@@ -13,8 +13,7 @@ from tune_app.experiment.history import COMPLETED, FAILED, PENDING, RUNNING, STO
 from tune_app.output.summary import seconds_left
 from tune_app.output.terminal import can_draw, console
 from tune_app.output.view import duration
-from tune_app.task.levels import config_words
-from tune_app.task.metric import Metric
+from tune_app.task.task import Metric, config_words
 
 SECONDS_BETWEEN_REFRESHES = 0.25
 BEST_SHOWN = 5

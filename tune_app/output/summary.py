@@ -8,7 +8,6 @@ from tune_app.experiment.findings import Confirmation, confirming
 from tune_app.experiment.history import Experiment, History, Trial
 from tune_app.storage.bucket import Bucket
 from tune_app.storage.load import experiment_names, load_confirmation, load_experiment
-from tune_app.task.levels import TUTORIAL_CONFIG
 from tune_app.task.result import Result
 
 FEWEST_TO_JUDGE_BY = 3
@@ -25,7 +24,7 @@ def summary(experiment: Experiment) -> dict[str, Any]:
         "reason": history.end["reason"] if history.end and not experiment.held else None,
         "seconds": seconds_searched(experiment),
         "seconds_left": seconds_left(history, history.spec.num_trials) if experiment.held else None,
-        "metric": history.spec.settings.metric,
+        "metric": history.metric.name,
         "best": None if best is None else best_result(experiment, best),
         "baseline": None if (own := baseline(experiment)) is None else best_result(experiment, own),
         "confirmation": confirmation_summary(found) if (found := load_confirmation(experiment)) else None,
@@ -97,9 +96,9 @@ def best_result(experiment: Experiment, best: Result) -> dict[str, Any]:
 
 
 def baseline(experiment: Experiment) -> Result | None:
-    """The best result of the tutorial's own config, if it was trial 0."""
-    first = next(iter(experiment.history.trials), None)
-    return first.best if first and first.config == TUTORIAL_CONFIG else None
+    """The best result of the task's baseline, if it was trial 0."""
+    first, task = next(iter(experiment.history.trials), None), experiment.history.spec.task
+    return first.best if first and first.config == task.baseline_config else None
 
 
 def seconds_searched(experiment: Experiment) -> float:

@@ -9,9 +9,8 @@ from rich.text import Text
 
 from tune_app.experiment.history import COMPLETED, FAILED, INTERRUPTED, RUNNING, STOPPED, Experiment, Trial
 from tune_app.output.summary import baseline, seconds_left, seconds_searched
-from tune_app.task.levels import config_words
-from tune_app.task.metric import METRICS
 from tune_app.task.result import Result
+from tune_app.task.task import config_words
 
 MOST_SHOWN = 200
 """Trials in a table: ten thousand take seconds to print and nobody reads them."""
@@ -149,7 +148,7 @@ def trial_view(experiment: Experiment, trial: Trial) -> RenderableType:
     ]
     table = Table(box=None, padding=(0, 2, 0, 0))
     metric = experiment.history.metric
-    measured = sorted(METRICS.values(), key=lambda other: other is not metric)
+    measured = sorted(experiment.history.spec.task.metrics.values(), key=lambda other: other is not metric)
     for column in ("epoch", *(other.words for other in measured), "train loss", "seconds"):
         table.add_column(column, justify="right")
     table.add_column("decision")
@@ -187,7 +186,7 @@ def listing_table(rows: list[dict[str, Any]]) -> RenderableType:
         table.add_column(column, justify="right")
     for row in rows:
         created = f"{datetime.fromtimestamp(row['created']):%Y-%m-%d %H:%M}" if row["created"] else ""
-        best = f"{METRICS[row['metric']].words} {row['best']:.4f}" if row["best"] is not None else ""
+        best = f"{row['metric'].replace('_', ' ')} {row['best']:.4f}" if row["best"] is not None else ""
         trials = "" if row["trials"] is None else str(row["trials"])
         table.add_row(row["name"], created, row["state"], trials, best, f"{row['bytes'] / 1e6:.1f} MB")
     return table

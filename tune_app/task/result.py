@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
 
-from tune_app.task.metric import METRICS
+METRICS_BEFORE = ("valid_accuracy", "valid_loss")
+"""Those that there were up to format 2 of the record."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Result:
         Raises `KeyError` and `TypeError` where a field is missing.
         """
         found = {name: entry[name] for name in NAMES & entry.keys()}
-        found.setdefault("valid", {name: entry[name] for name in METRICS if name in entry})
+        found.setdefault("valid", {name: entry[name] for name in METRICS_BEFORE if name in entry})
         return cls(**found)
 
 

@@ -138,6 +138,11 @@ class Metric(BaseModel):
     interval: Interval = Interval()
 
     @property
+    def best_possible(self) -> float:
+        """The best value that there can be, infinite where none is known."""
+        return self.interval.high if self.mode == "max" else self.interval.low
+
+    @property
     def words(self) -> str:
         """Its name for people: valid loss."""
         return self.name.replace("_", " ")

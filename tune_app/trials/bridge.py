@@ -38,7 +38,7 @@ from tune_app.cluster.reaper import in_use
 from tune_app.cluster.resources import Share, cluster_nodes
 from tune_app.engine.asha import Decision
 from tune_app.engine.search import OUT_OF_MEMORY, Attempt, Search
-from tune_app.experiment.settings import Settings
+from tune_app.experiment.spec import Spec
 from tune_app.storage.bucket import SECRETS
 from tune_app.task.tutorial.mnist import Mnist
 from tune_app.trials.watchdog import Watchdog
@@ -202,7 +202,7 @@ def run_trials(
     def make(attempt: Attempt) -> TuneTrial:
         return TuneAttempt(
             experiment.run_identifier,
-            config={WORK: work_of(attempt, search.spec.settings, share, data_ref)},
+            config={WORK: work_of(attempt, search.spec, share, data_ref)},
             trial_id=tune_id(attempt.trial.number, attempt.number),
             storage=experiment.storage,
             placement_group_factory=resources,
@@ -221,11 +221,12 @@ def run_trials(
     return ended_by
 
 
-def work_of(attempt: Attempt, settings: Settings, share: Share, data: Any) -> Work:
+def work_of(attempt: Attempt, spec: Spec, share: Share, data: Any) -> Work:
     """An attempt as a worker takes it. data: refers to the images in the object store."""
+    settings = spec.settings
     return Work(
         trial=attempt.trial.number,
-        metric=settings.metric,
+        metric=spec.metric.name,
         config=attempt.trial.config,
         seed=attempt.trial.seed,
         max_epochs=attempt.epochs,

@@ -14,8 +14,8 @@ from ray.tune import Trainable
 from tune_app.cluster.ray_private import ends_this_process
 from tune_app.errors import TuneAppError
 from tune_app.machine import process, seconds_running
-from tune_app.task.levels import Config, config_words
 from tune_app.task.result import Result
+from tune_app.task.task import Config, config_words
 
 if TYPE_CHECKING:  # torch takes a second to import, and only workers need it
     from tune_app.task.tutorial.mnist import Mnist

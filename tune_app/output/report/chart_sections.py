@@ -36,7 +36,7 @@ def optimisation_history(experiment: Experiment) -> Section | None:
     if not trials:
         return None
     values = [trial.best.valid[metric] for trial in trials if trial.best]
-    best_so_far = accumulate(values, min if experiment.history.spec.settings.mode == "min" else max)
+    best_so_far = accumulate(values, min if experiment.history.metric.mode == "min" else max)
     rows = list(zip((trial.number for trial in trials), values, best_so_far, strict=True))
     numbers = Table(("trial", f"best {name}", "best so far"), rows)
     caption = "A point for each trial with a result: the best of its results."

@@ -33,8 +33,7 @@ from tune_app.output.report.elements import (
 from tune_app.output.summary import seconds_searched
 from tune_app.output.view import comparison, counts, duration
 from tune_app.storage.load import load_confirmation
-from tune_app.task.levels import config_words
-from tune_app.task.metric import METRICS
+from tune_app.task.task import config_words
 
 SHOWN_OPEN = 10
 """Trials that are shown without a click."""
@@ -58,7 +57,7 @@ def answer(experiment: Experiment) -> Section:
     metric = history.metric
     beside = "".join(
         f" {other.words} {other.value(best):.4f},"
-        for other in METRICS.values()
+        for other in history.spec.task.metrics.values()
         if other is not metric and other.name in best.valid
     )
     claimed = (

@@ -12,31 +12,29 @@ from optuna.trial import TrialState, create_trial
 
 from tune_app.experiment.distribution import distribution
 from tune_app.experiment.history import Experiment, Trial
-from tune_app.task.levels import Value
 from tune_app.task.result import Result
+from tune_app.task.task import Value
 
 EPOCHS = "epochs"
 
 
 def study_of_last(experiment: Experiment) -> optuna.Study:
     """The value of a trial is its last: what its config and `epochs` led to."""
-    settings = experiment.history.spec.settings
-    return study(experiment, lambda trial: [trial.results[-1].valid[settings.metric]], [settings.mode])
+    metric = experiment.history.metric
+    return study(experiment, lambda trial: [metric.value(trial.results[-1])], [metric.mode])
 
 
 def study_of_best(experiment: Experiment) -> optuna.Study:
     """The value of a trial is its best."""
-    settings = experiment.history.spec.settings
-    return study(experiment, lambda trial: [best_of(trial).valid[settings.metric]], [settings.mode])
+    metric = experiment.history.metric
+    return study(experiment, lambda trial: [metric.value(best_of(trial))], [metric.mode])
 
 
 def study_of_cost(experiment: Experiment) -> optuna.Study:
     """The values of a trial are its best one and the seconds of training that led to it."""
-    settings = experiment.history.spec.settings
+    metric = experiment.history.metric
     return study(
-        experiment,
-        lambda trial: [best_of(trial).valid[settings.metric], seconds_to_best(trial)],
-        [settings.mode, "min"],
+        experiment, lambda trial: [metric.value(best_of(trial)), seconds_to_best(trial)], [metric.mode, "min"]
     )
 
 
