@@ -1,0 +1,141 @@
+"""How good a lesson is: its loss and its metrics on its valid data."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .batches import item, joined, mapped, on_cpu, pairs
+from .chance import seeded
+from .lesson import Lesson, end_workers, own_generators, train_mode
+
+Metric = Callable[[Any, Any], Any]
+"""A function of (out, yb) that gives a value for each item, (n,), or one number for all of them."""
+SEED = 0
+"""What every validation draws from: a variational autoencoder draws there."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A lesson measured on the n items of its valid_dl.
+
+    loss: the mean. losses: of each item (n,), where they were asked for and can be had. values: by the name of the
+    metric, its value for each item (n,), or its one number.
+    """
+
+    n: int
+    loss: float
+    losses: NDArray[np.float64] | None
+    values: Mapping[str, NDArray[np.generic] | float]
+
+    def mean(self, name: str) -> float:
+        """A metric's mean over the items, or its one number. Sums of whole numbers and truths are exact."""
+        value = self.values[name]
+        return float(np.sum(value) / self.n) if isinstance(value, np.ndarray) else value
+
+
+@torch.no_grad()
+def evaluate(
+    lesson: Lesson, metrics: Mapping[str, Metric], device: torch.device | str = "cpu", *, each_loss: bool = False
+) -> Evaluation:
+    """Measure a lesson on its valid_dl, always with the same random numbers.
+
+    metrics: by name; those that give a value for each item are called with each batch, others once with everything,
+    on the CPU. each_loss: find the loss of each item, too. Raises `ValueError` for a metric of another shape.
+    """
+    losses, sizes, each = list[float](), list[int](), list[float]()
+    by_item: dict[str, list[Tensor]] = {}
+    everything: list[tuple[Any, Any]] = []
+    end_workers(lesson)
+    train_mode(lesson, False)
+    with seeded(SEED, own_generators(lesson)):
+        for xb, yb, n in pairs(lesson.valid_dl, "valid_dl", device):
+            out = lesson.model(xb)
+            losses.append(number(lesson.loss_func(out, yb), "loss_func"))
+            if not sizes:
+                by_item = {name: [] for name, metric in metrics.items() if is_by_item(metric, out, yb)}
+            sizes.append(n)
+            for name, found in by_item.items():
+                found.append(values(metrics[name], out, yb, (n,)))
+            if len(by_item) < len(metrics):
+                everything.append(mapped(on_cpu, (out, yb)))
+            if each_loss:
+                each += item_losses(lesson.loss_func, out, yb, n, losses[-1])
+    train_mode(lesson, True)
+    if not sizes:
+        raise ValueError("valid_dl gave no batch, allowed: as many batches as its length says")
+    n = sum(sizes)
+    whole = mapped(joined, *everything) if everything else ()
+    found_by = {
+        name: torch.cat(by_item[name]) if name in by_item else values(metric, *whole, (n,), ())
+        for name, metric in metrics.items()
+    }
+    return Evaluation(
+        n=n,
+        loss=weighted_mean(losses, sizes),
+        losses=np.array(each) if len(each) == n else None,
+        values={name: found.numpy() if found.dim() else found.item() for name, found in found_by.items()},
+    )
+
+
+def is_by_item(metric: Metric, out: Any, yb: Any) -> bool:
+    """Whether a metric gives more than one number for a batch.
+
+    One that fails there may need everything, since a batch can lack a class; a mistake fails there, too.
+    """
+    try:
+        return torch.as_tensor(metric(out, yb)).dim() > 0
+    except Exception:
+        return False
+
+
+def values(metric: Metric, out: Any, yb: Any, *shapes: tuple[int, ...]) -> Tensor:
+    """What a metric gives, on the CPU, numbers with a fraction as float64; `ValueError` for a shape not allowed.
+
+    (n, 1) against (n,) broadcasts to (n, n), the mean of which looks like a metric.
+    """
+    found = torch.as_tensor(metric(out, yb)).detach().cpu()
+    if found.shape not in shapes:
+        n = shapes[0][0]
+        raise ValueError(
+            f"the metric {name_of(metric)} gave the shape {tuple(found.shape)} for {n} items,"
+            f" allowed: ({n},), a value for each item, or one number for all of them"
+        )
+    return found.double() if found.is_floating_point() else found
+
+
+def name_of(metric: Metric) -> str:
+    """The function's name."""
+    return getattr(metric, "__name__", type(metric).__name__)
+
+
+def item_losses(loss_func: Metric, out: Any, yb: Any, n: int, loss: float) -> list[float]:
+    """The loss of each of a batch's n items; empty where it fails on one, or is not the mean of such losses."""
+
+    def one(i: int) -> float:
+        return number(loss_func(*mapped(lambda part: item(part, i, n), (out, yb))), "loss_func")
+
+    try:
+        found = [one(i) for i in range(n)]
+    except Exception:
+        return []
+    return found if np.isclose(np.mean(found), loss, rtol=1e-4, atol=1e-6, equal_nan=True) else []
+
+
+def number(loss: Tensor | float, source: str) -> float:
+    """A loss as a number; `ValueError` where it is not one. source: the function that gave it."""
+    if isinstance(loss, int | float):
+        return float(loss)
+    if not isinstance(loss, Tensor) or loss.dim():
+        kind = f"of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"of type {type(loss).__name__}"
+        raise ValueError(f"{source} gave a loss {kind}, allowed: one number, the mean over the batch")
+    return float(loss.item())
+
+
+def weighted_mean(losses: Sequence[float], sizes: Sequence[int]) -> float:
+    """The mean per item of the losses of batches of these sizes; the last batch may be short."""
+    return float(np.sum(np.multiply(losses, sizes)) / np.sum(sizes))
