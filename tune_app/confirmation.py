@@ -6,13 +6,13 @@ recorded before they are acted on, and a confirmation that was interrupted goes 
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tune_app.cluster.connect import Where
 from tune_app.cluster.signals import terminable
-from tune_app.driver import require_free, require_same_data, require_same_versions
+from tune_app.driver import on_data, require_free, require_same_versions, same_data
 from tune_app.engine.race import Race
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
@@ -21,38 +21,55 @@ from tune_app.experiment.history import Experiment
 from tune_app.experiment.race import ROUNDS
 from tune_app.experiment.spec import Confirming, Spec
 from tune_app.experiment.states import read_state, sha256
+from tune_app.experiment.statistics import mean_interval, proportion_interval
 from tune_app.machine import versions
-from tune_app.session import Show, carry_out, load_data
+from tune_app.session import Show, Test, carry_out
 from tune_app.storage.load import confirmations, load_confirmation
 from tune_app.storage.location import searched_here
+from tune_app.task.loading import Loaded, Tested
+from tune_app.task.task import LOSS
 
 
-def try_on_test_images(search: Search, source: str | Path | None) -> None:
-    """Try the weights of the seed with the median value on the test images, if there are any, once.
-
-    source: where they are, as `sources.load` takes it.
-    """
-    from tune_app.task.training import evaluate
-    from tune_app.task.tutorial import sources
-
+def try_on_test_data(search: Search, test: Test) -> None:
+    """Try the weights of the seed with the median value on the test data, if there are any, once."""
     measured = Findings(search.history).measured
-    images = sources.load_test(source) if measured.median and search.history.tested is None else None
-    if measured.median is None or images is None:
+    if measured.median is None or search.history.tested is not None:
         return
-    state = read_state(search.paths, measured.median.results[-1])
-    losses, hits = evaluate(measured.median.config, state, images)
+    run = measured.median
+    state = read_state(search.paths, run.results[-1])
+    found = test(run.config, search.spec.whole_epochs, run.seed, state)
+    if found is None:
+        return
     search.write(
         "tested",
-        trial=measured.median.number,
-        images=len(images.x),
-        correct=int(hits.sum()),
-        loss=float(losses.mean(dtype=np.float64)),
-        loss_deviation=float(losses.std(ddof=min(1, len(losses) - 1), dtype=np.float64)),
-        data=images.digests,
+        trial=run.number,
+        images=found.n,
+        values=values_with_intervals(found),
+        data=found.digest,
         state=sha256(state),
     )
     for run in measured.runs:
         search.states.keep_only(run.number, (search.kept(run.number),))
+
+
+def values_with_intervals(found: Tested) -> dict[str, tuple[float, tuple[float, float] | None]]:
+    """Each metric's value with its 95 % interval over the items, None where there is none.
+
+    Wilson's of a share, Student's t of other values of each item.
+    """
+    loss = found.loss if found.losses is None else found.losses
+    each: dict[str, NDArray[np.generic] | float] = {**found.values, LOSS: loss}
+    return {
+        name: (float(np.sum(value) / found.n), interval(value)) if isinstance(value, np.ndarray) else (value, None)
+        for name, value in each.items()
+    }
+
+
+def interval(values: NDArray[np.generic]) -> tuple[float, float] | None:
+    """The 95 % interval of the mean of (n,) values of items; None for a single one that is no yes or no."""
+    if values.dtype == bool:
+        return proportion_interval(int(values.sum()), len(values))
+    return mean_interval(values.astype(float).tolist()) if len(values) > 1 else None
 
 
 def confirm(
@@ -94,20 +111,19 @@ def confirm(
         if not again:
             number = begun.number
     at = searched_here(experiment.paths).confirmation(number)
+    what = Confirming(number=number, candidates=candidates, seeds=seeds, epochs=history.spec.settings.max_epochs)
+    check = same_data(experiment)
+
+    def checked(loaded: Loaded) -> Spec:
+        return spec_of(check(loaded), what)
+
+    def make(spec: Spec) -> Search:
+        begun = at.record.exists()
+        return Search.resume(at, strategy=Race) if begun else Search.create(spec, at, strategy=Race)
+
     with terminable():
-        source = where.data or history.spec.data.source
-        data = load_data(source, history.spec.settings, where)
-        require_same_data(experiment, data)
-        spec = spec_of(history.spec, Confirming(number=number, candidates=candidates, seeds=seeds))
-
-        def make() -> Search:
-            begun = at.record.exists()
-            return Search.resume(at, strategy=Race) if begun else Search.create(spec, at, strategy=Race)
-
-        def test(search: Search) -> None:
-            try_on_test_images(search, source)
-
-        runs = carry_out(make, spec, at, data, where, announce, show, test)
+        spec = spec_of(on_data(experiment, where), what)
+        runs = carry_out(checked, make, spec, at, where, announce, show, try_on_test_data)
     confirmation = load_confirmation(experiment)
     assert confirmation is not None
     return replace(confirmation, experiment=runs)

@@ -1,8 +1,6 @@
 """Begin a search, go on with one, or extend it: what must hold before any of these, and then `carry_out`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tune_app.cluster.connect import Where
 from tune_app.cluster.signals import terminable
@@ -14,13 +12,11 @@ from tune_app.experiment.settings import check_settings
 from tune_app.experiment.space import SpaceSource
 from tune_app.experiment.spec import DataSource, Paths, Spec
 from tune_app.machine import versions
-from tune_app.session import Show, carry_out, load_data
+from tune_app.session import Show, carry_out
 from tune_app.storage.location import searched_here
 from tune_app.storage.mirror import refuse_existing_copy
+from tune_app.task.loading import Loaded
 from tune_app.task.task import Config
-
-if TYPE_CHECKING:
-    from tune_app.task.tutorial.mnist import Mnist
 
 DECISIVE = ("python", "torch", "optuna", "numpy")
 """Versions on which a search's configs and numbers depend."""
@@ -43,25 +39,25 @@ def run(
     """
     refuse_existing_copy(paths)
     refuse_existing(paths.root)
+    spec = Spec(
+        name=paths.root.name,
+        task=source.task,
+        task_path=source.task_path,
+        space=source.content,
+        settings=source.settings,
+        data=DataSource(source=None if where.data is None else str(where.data), digest=""),
+        versions=versions(),
+        enqueued=tuple(enqueued),
+    )
+
+    def checked(loaded: Loaded) -> Spec:
+        check_batches(source, loaded.sizes)
+        train, valid = loaded.sizes or (None, None)
+        data = DataSource(source=spec.data.source, digest=loaded.digest, train=train, valid=valid)
+        return spec.model_copy(update={"data": data})
+
     with terminable():
-        data = load_data(where.data, source.settings, where)
-        check_classes(data, where.data, announce)
-        images = DataSource(
-            source=None if where.data is None else str(where.data),
-            digest=data.digest(),
-            train=len(data.train.x),
-            valid=len(data.valid.x),
-        )
-        spec = Spec(
-            name=paths.root.name,
-            space=source.content,
-            settings=source.settings,
-            data=images,
-            versions=versions(),
-            enqueued=tuple(enqueued),
-        )
-        check_batches(source, spec)
-        return carry_out(lambda: Search.create(spec, paths), spec, paths, data, where, announce, show)
+        return carry_out(checked, lambda spec: Search.create(spec, paths), spec, paths, where, announce, show)
 
 
 def resume(experiment: Experiment, where: Where, announce: Callable[[str], None], show: Show) -> Experiment:
@@ -133,12 +129,14 @@ def go_on(
     show: Show,
 ) -> Experiment:
     """Search what is left to do, with the same data and versions as before."""
-    spec, at = experiment.history.spec, searched_here(experiment.paths)
+    at = searched_here(experiment.paths)
     require_same_versions(experiment, announce)
+
+    def make(_spec: Spec) -> Search:
+        return Search.resume(at, extension)
+
     with terminable():
-        data = load_data(where.data or spec.data.source, spec.settings, where)
-        require_same_data(experiment, data)
-        return carry_out(lambda: Search.resume(at, extension), spec, at, data, where, announce, show)
+        return carry_out(same_data(experiment), make, on_data(experiment, where), at, where, announce, show)
 
 
 def require_same_versions(experiment: Experiment, announce: Callable[[str], None]) -> None:
@@ -152,13 +150,26 @@ def require_same_versions(experiment: Experiment, announce: Callable[[str], None
         announce(f"{experiment.name} was searched with {differences}: numbers may differ in their last digits.")
 
 
-def require_same_data(experiment: Experiment, data: "Mnist") -> None:
-    """Raise `TuneAppError` where these are not the images that it began with."""
-    digest = experiment.history.spec.data.digest
-    if data.digest() != digest:
-        raise TuneAppError(
-            f"{experiment.name}: the data are not those it began with: digest {data.digest()}, not {digest}"
-        )
+def on_data(experiment: Experiment, where: Where) -> Spec:
+    """The spec of an experiment, whose data may lie elsewhere now."""
+    spec = experiment.history.spec
+    source = spec.data.source if where.data is None else str(where.data)
+    return spec.model_copy(update={"data": spec.data.model_copy(update={"source": source})})
+
+
+def same_data(experiment: Experiment) -> Callable[[Loaded], Spec]:
+    """What raises `TuneAppError` where data are not those that an experiment began with."""
+    spec = experiment.history.spec
+
+    def checked(loaded: Loaded) -> Spec:
+        if loaded.digest != spec.data.digest:
+            raise TuneAppError(
+                f"{experiment.name}: the data are not those it began with: digest {loaded.digest}, not"
+                f" {spec.data.digest}"
+            )
+        return spec
+
+    return checked
 
 
 def require_same(source: SpaceSource, enqueued: Sequence[Config], experiment: Experiment) -> None:
@@ -177,34 +188,21 @@ def require_same(source: SpaceSource, enqueued: Sequence[Config], experiment: Ex
         raise TuneAppError(f"{experiment.name}: began with another space or settings: {'; '.join(changed)}")
 
 
-def check_classes(data: "Mnist", source: str | Path | None, announce: Callable[[str], None]) -> None:
-    """Raise `TuneAppError` where train or valid lacks a class, as images sorted by label do; say where one is rare.
+def check_batches(source: SpaceSource, sizes: tuple[int, int] | None) -> None:
+    """Raise `TuneAppError` where the largest batch size leaves fewer batches in an epoch than results.
 
-    Only what begins is checked: a search that began with such data goes on.
+    sizes: of train and valid, as far as they are known.
     """
-    from tune_app.task.tutorial.mnist import scarce
-
-    lacking, few = scarce(data)
-    if lacking:
-        raise TuneAppError(
-            f"{source}: {'; '.join(lacking)}; allowed: each class in both. Are the images sorted by label? Shuffle"
-            " them and their labels alike, or name each one's split in a Parquet file"
-        )
-    if few:
-        announce(f"Hardly any images of a class: {'; '.join(few)}.")
-
-
-def check_batches(source: SpaceSource, spec: Spec) -> int:
-    """The largest batch size; `TuneAppError` where it leaves fewer batches in an epoch than results."""
-    most = spec.data.train // source.settings.results_per_epoch
+    if sizes is None:
+        return
+    most = sizes[0] // source.settings.results_per_epoch
     usual = float(source.task.baseline_config["bs"])
     largest = max((d.largest for d in source.space.dimensions if d.name == "bs"), default=usual)
     if largest > most:
         raise TuneAppError(
-            f"space.bs goes up to {largest:g}, but {spec.data.train} images and"
+            f"space.bs goes up to {largest:g}, but {sizes[0]} images and"
             f" {source.settings.results_per_epoch} results per epoch allow at most {most}"
         )
-    return int(largest)
 
 
 def succeeded(experiment: Experiment) -> bool:

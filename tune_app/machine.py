@@ -11,6 +11,8 @@ from typing import Any
 from tune_app.version import VERSION
 
 LOADED = time.monotonic()
+TEMPORARY = "TUNE_APP_TEMPORARY"
+"""The variable that names the folder of a Ray of our own to all processes of it; it goes with that Ray."""
 PACKAGES = ("torch", "ray", "optuna", "numpy")
 
 
@@ -59,6 +61,11 @@ def seconds_running() -> float:
         return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - began / os.sysconf("SC_CLK_TCK"))
     except OSError:
         return time.monotonic() - LOADED
+
+
+def temporary_folder() -> str | None:
+    """Where a worker's files lie; None for the usual place."""
+    return os.environ.get(TEMPORARY)
 
 
 def umask() -> int:

@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, product
 from math import ceil, prod
 from pathlib import Path
@@ -28,11 +28,12 @@ from tune_app.experiment.history import COMPLETED, History
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SpaceSource
 from tune_app.experiment.spec import DataSource, Paths, Spec
+from tune_app.task.loading import Loaded
 from tune_app.task.result import Result
 from tune_app.task.task import Config, Task
 
 if TYPE_CHECKING:
-    from tune_app.task.tutorial.mnist import Mnist
+    from tune_app.task.execution import Functions
 
 SAFE_LR = 0.01
 """Nothing diverges with it; the learning rate changes no cost."""
@@ -76,17 +77,20 @@ class Cost:
     validation: float
 
 
-def plan(source: SpaceSource, data: "Mnist", at_once: int) -> Plan:
-    """Plan the search of a space on these images, `at_once` trials at a time.
+def plan(source: SpaceSource, loaded: Loaded, at_once: int) -> Plan:
+    """Plan the search of a space on these data, `at_once` trials at a time.
 
     Raises `TuneAppError` for batches that the search would refuse.
     """
+    from tune_app.task.execution import functions
+
     settings = source.settings
     number = max(1, min(MOST_SEARCHES, TRIALS // source.num_trials))
-    searches = [made_up_search(source, data, i) for i in range(number)]
+    searches = [made_up_search(source, loaded, i) for i in range(number)]
     began = time.monotonic()
     drawn = [trial.config for history in searches for trial in history.trials]
-    costs = [measured(config, data, settings) for config in corners(drawn, source.task)]
+    with functions(source.task, source.home) as its:
+        costs = [measured(its, config, loaded, settings) for config in corners(drawn, source.task)]
     measured_seconds = time.monotonic() - began
     workers = min(at_once, source.num_trials)
 
@@ -107,13 +111,13 @@ def plan(source: SpaceSource, data: "Mnist", at_once: int) -> Plan:
     )
 
 
-def made_up_search(source: SpaceSource, data: "Mnist", number: int) -> History:
+def made_up_search(source: SpaceSource, loaded: Loaded, number: int) -> History:
     """The history of a whole search whose trials train nothing; `number` tells one from another."""
-    images = DataSource(source=None, digest=data.digest(), train=len(data.train.x), valid=len(data.valid.x))
+    images = DataSource(source=None, digest=loaded.digest)
     endless = {"target": None, "time_budget": None}
     settings = source.settings.model_copy(update=endless)
     spec = Spec(name="made-up", task=source.task, space=source.content, settings=settings, data=images, versions={})
-    check_batches(source, spec)
+    check_batches(source, loaded.sizes)
     with tempfile.TemporaryDirectory(prefix="tune-") as folder:
         with closing(Search.create(spec, Paths(Path(folder, spec.name)))) as search:
             search.begin()
@@ -172,16 +176,16 @@ def size_of(config: Config) -> int:
     return prod(max(1, v) for name, v in config.items() if type(v) is int and name != "bs")
 
 
-def measured(config: Config, data: "Mnist", settings: Settings) -> Cost:
+def measured(its: "Functions", config: Config, loaded: Loaded, settings: Settings) -> Cost:
     """Train a part of an epoch on the CPU, with a trial's threads. Its first result warms up and does not count."""
     import torch
 
-    from tune_app.task.training import fit, prepare
+    from tune_app.task.training import Training
 
     torch.set_num_threads(settings.threads)
-    lesson = prepare(config, data, 0, torch.device("cpu"))
-    parts = max(2, min(RESULTS_PER_EPOCH, len(lesson.train_dl)))
-    _, result = islice(fit(lesson, 1, parts), 2)
+    training = Training(its, config, loaded.content, 0, settings.max_epochs, RESULTS_PER_EPOCH)
+    parts = max(2, min(RESULTS_PER_EPOCH, len(training.lesson().train_dl)))
+    (_, _), (result, _) = islice(replace(training, results_per_epoch=parts).results(1), 2)
     return Cost(config, result.train_seconds * parts, result.valid_seconds)
 
 

@@ -5,25 +5,28 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import Any
 
 from tune_app.cluster.connect import Where, cluster, import_ray, watched
 from tune_app.cluster.dashboard import RayDashboard
 from tune_app.cluster.resources import share_of_cpus, wait_for_resources
 from tune_app.cluster.signals import interruptible
-from tune_app.engine.in_process import Run, trains
+from tune_app.engine.in_process import Run, device_of, train_here
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import Experiment, History
-from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import Paths, Spec
 from tune_app.storage.load import load_experiment
 from tune_app.storage.mirroring import mirrored
+from tune_app.task.loading import Loaded, Tested, load, tested
+from tune_app.task.task import Config
 
-if TYPE_CHECKING:
-    from tune_app.task.tutorial.mnist import Mnist
+Test = Callable[[Config, int, int, bytes], Tested | None]
+"""Measures a state on the test data, if there are any.
 
+It takes the config, the epochs of a whole training, the seed and the state.
+"""
 Show = Callable[[History, int], None]
 """Called after every event with what happened so far and the number of trials that the search will have."""
 
@@ -32,51 +35,50 @@ Show = Callable[[History, int], None]
 class Carrier:
     """How this process carries trials out: on Ray, or by itself.
 
-    update: told what happened, and whether that was the last. stay_open: waits, after the search, until a person
-    has seen enough.
+    load: brings what the task trains on to where the trials find it; None is for a worker to load. test: measures a
+    state on the test data. update: told what happened, and whether that was the last. stay_open: waits, after the
+    search, until a person has seen enough.
     """
 
+    load: Callable[[Loaded | None], Loaded]
     run: Run
+    test: Test
     update: Callable[[History, bool], None] = lambda _history, _last: None
     stay_open: Callable[[], None] = lambda: None
 
 
-def load_data(source: str | Path | None, settings: Settings, where: Where) -> "Mnist":
-    """Load the images and import Ray if that is needed, after a look at whether a trial fits here at all."""
-    if where.in_process and where.address is not None:
-        raise TuneAppError("--in-process does without Ray: allowed without --address")
-    if where.address is None:
-        share_of_cpus(settings)
-    from tune_app.task.tutorial import sources
-
-    # One after the other: read beside the import, pyarrow crashes now and then.
-    data = sources.load(source)
-    if not where.in_process:
-        import_ray(where.address)
-    return data
-
-
 def carry_out(
-    make_search: Callable[[], Search],
+    checked: Callable[[Loaded], Spec],
+    make_search: Callable[[Spec], Search],
     spec: Spec,
     at: Paths,
-    data: "Mnist",
     where: Where,
     announce: Callable[[str], None],
     show: Show,
-    completed: Callable[[Search], None] = lambda _search: None,
+    completed: Callable[[Search, Test], None] = lambda _search, _test: None,
 ) -> Experiment:
     """Run what there is to do until all is done or a reason to end comes up, and return the experiment.
 
-    completed: called where all is done, before that is written. Raises `TuneAppError` for a cluster or resources
-    that are not there, and where another process has taken the search over.
+    spec: all that is known before the data are loaded. checked: gives the whole spec, and refuses data that do not
+    fit. completed: called where all is done, before that is written. Raises `TuneAppError` for data, a cluster or
+    resources that are not there, and where another process has taken the search over.
     """
-    with mirrored(at, announce) as copying, carrier(spec, at, data, where, announce, copying.finish) as carried:
-        search = make_search()
+    early = load_here(spec, where, announce)
+    if early:
+        spec = checked(early)
+    if not where.in_process:
+        import_ray(where.address)
+    with mirrored(at, announce) as copying, carrier(spec, at, where, announce, copying.finish) as carried:
+        loaded = carried.load(early)
+        if not early:
+            for text in loaded.told:
+                announce(text)
+            spec = checked(loaded)
+        search = make_search(spec)
         try:
-            settings = search.spec.settings  # extended, perhaps
             with interruptible() as interrupted:
-                deadline = time.monotonic() + (settings.time_budget or math.inf)
+                # Extended, perhaps, so not the spec's settings.
+                deadline = time.monotonic() + (search.spec.settings.time_budget or math.inf)
 
                 def reason() -> str | None:
                     if interrupted.is_set() or copying.taken_over:
@@ -92,9 +94,9 @@ def carry_out(
                     carried.update(search.history, False)
 
                 search.begin()
-                ended_by = carried.run(search, reason, shown)
+                ended_by = carried.run(search, loaded.content, reason, shown)
                 if ended_by is None:
-                    completed(search)
+                    completed(search, carried.test)
                 search.end(ended_by or "completed")
                 carried.update(search.history, True)
         finally:
@@ -109,29 +111,58 @@ def carry_out(
 
 @contextmanager
 def carrier(
-    spec: Spec,
-    at: Paths,
-    data: "Mnist",
-    where: Where,
-    announce: Callable[[str], None],
-    finish: Callable[[], None],
+    spec: Spec, at: Paths, where: Where, announce: Callable[[str], None], finish: Callable[[], None]
 ) -> Iterator[Carrier]:
     """Start or join Ray, or do without. finish: called before this process ends since a cluster's head is gone."""
     if where.in_process:
-        yield Carrier(trains(data, spec.settings))
+        yield Carrier(loaded_here, partial(train_here, device_of(spec.settings)), partial(test_here, spec))
         return
     title, again = called(spec, at)
-    with cluster(where, {"job_name": title, "space_digest": spec.digest}) as connection:
+    with cluster(where, {"job_name": title, "space_digest": spec.digest}, bool(spec.task.files)) as connection:
         from tune_app.trials.bridge import run_trials
+        from tune_app.trials.by_worker import on_ray, tested_on_ray
 
         dashboard = RayDashboard(connection, title, spec.metric, announce)
         each = wait_for_resources(where.wait_for_resources, spec.settings, announce)
 
-        def run(search: Search, reason: Callable[[], str | None], show: Callable[[], None]) -> str | None:
+        def run(
+            search: Search, data: Any, reason: Callable[[], str | None], show: Callable[[], None]
+        ) -> str | None:
             with watched(connection, again, finish):
                 return run_trials(search, data, each, reason, show)
 
-        yield Carrier(run, dashboard.update, dashboard.stay_open)
+        yield Carrier(
+            partial(on_ray, spec), run, partial(tested_on_ray, spec), dashboard.update, dashboard.stay_open
+        )
+
+
+def load_here(spec: Spec, where: Where, announce: Callable[[str], None]) -> Loaded | None:
+    """Load the data in this process, after a look at whether a trial fits here at all.
+
+    None: a worker is to do that. The code of a task of one's own does not run where its search is decided, unless
+    all happens in one process.
+    """
+    if where.in_process and where.address is not None:
+        raise TuneAppError("--in-process does without Ray: allowed without --address")
+    if where.address is None:
+        share_of_cpus(spec.settings)
+    if spec.task.files and not where.in_process:
+        return None
+    loaded = load(spec.task, spec.data.source, spec.home)
+    for text in loaded.told:
+        announce(text)
+    return loaded
+
+
+def test_here(spec: Spec, config: Config, epochs: int, seed: int, saved: bytes) -> Tested | None:
+    """Measure a state on the test data in this process."""
+    return tested(spec.task, spec.data.source, spec.home, config, epochs, seed, saved)
+
+
+def loaded_here(loaded: Loaded | None) -> Loaded:
+    """What this process has loaded is where it is needed."""
+    assert loaded is not None
+    return loaded
 
 
 def called(spec: Spec, at: Paths) -> tuple[str, str]:

@@ -22,6 +22,9 @@ from tune_app.storage.load import load_confirmation
 from tune_app.storage.mirror import kept_state
 from tune_app.yaml_file import as_yaml
 
+WEIGHTS_IN_STATE = ("model.", "keeps.")
+"""How the names begin of what a training is for (see `loop.state`)."""
+
 
 @dataclass(frozen=True)
 class Winner:
@@ -61,7 +64,7 @@ def winner(experiment: Experiment) -> Winner:
     return Winner(
         trial=number,
         settings=config_of(kept, trial, result.epoch),
-        weights=save({name.removeprefix("model."): w for name, w in state.items() if name.startswith("model.")}),
+        weights=save({name.partition(".")[2]: w for name, w in state.items() if name.startswith(WEIGHTS_IN_STATE)}),
         metrics={**result.valid, "train_loss": result.train_loss, **found},
         conditions=conditions(kept, trial, result.epoch),
     )

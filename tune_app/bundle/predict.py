@@ -12,8 +12,11 @@ from safetensors.torch import load
 from tune_app.bundle.manifest import CONFIG, WEIGHTS, read, read_bundle
 from tune_app.bundle.retrain import exported_from
 from tune_app.errors import TuneAppError
-from tune_app.task.lesson import Lesson
-from tune_app.task.training import prepare, scaled, train_mode
+from tune_app.task.execution import functions
+from tune_app.task.loop import Lesson
+from tune_app.task.loop.lesson import train_mode
+from tune_app.task.training import Training
+from tune_app.task.tutorial.declared import tutorial
 from tune_app.task.tutorial.mnist import Mnist, Split
 
 
@@ -27,10 +30,12 @@ def probabilities(folder: Path, images: NDArray[np.uint8]) -> NDArray[np.float32
     exported = exported_from(folder / CONFIG, read_bundle(folder))
     split = Split(images, np.zeros(len(images), np.int64))
     torch.set_num_threads(exported.settings.threads)
-    lesson = prepare(exported.config, Mnist(train=split, valid=split), exported.settings.seed, torch.device("cpu"))
+    data = Mnist(train=split, valid=split)
+    with functions(tutorial()) as its:
+        lesson = Training(its, exported.config, data, exported.settings.seed, exported.settings.epochs, 1).lesson()
     load_weights(lesson, folder / WEIGHTS)
     train_mode(lesson, False)
-    batches = [F.softmax(lesson.model(scaled(xb)), dim=1) for xb, _ in lesson.valid_dl.batches(0, 0)]
+    batches = [F.softmax(lesson.model(xb), dim=1) for xb, _ in lesson.valid_dl]
     found: NDArray[np.float32] = torch.cat(batches).numpy()
     return found
 
@@ -50,9 +55,12 @@ def load_weights(lesson: Lesson, path: Path) -> None:
         weights = load(read(path))
     except SafetensorError as error:
         raise TuneAppError(f"{path}: not a safetensors file: {error}") from None
-    shapes = {name: tuple(p.shape) for name, p in lesson.parameters.items()}
+    parameters = {name: part for name, part in lesson.keeps.items() if isinstance(part, torch.Tensor)}
+    if isinstance(lesson.model, torch.nn.Module):
+        parameters |= lesson.model.state_dict()
+    shapes = {name: tuple(p.shape) for name, p in parameters.items()}
     found = {name: tuple(w.shape) for name, w in weights.items()}
     if found != shapes:
         raise TuneAppError(f"{path}: holds {found!s:.200}, its config needs {shapes}")
-    for name, p in lesson.parameters.items():
+    for name, p in parameters.items():
         p.copy_(weights[name])

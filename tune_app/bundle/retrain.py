@@ -90,13 +90,19 @@ def train_exported(exported: Exported, images: mnist.Mnist) -> Iterator[Result]:
     """Train up to the exported epoch, one result after the other."""
     import torch
 
-    from tune_app.task.training import fit, prepare
+    from tune_app.task.execution import functions
+    from tune_app.task.training import Training
 
+    settings = exported.settings
     if round(exported.settings.epochs * exported.settings.results_per_epoch) < 1:
         raise TuneAppError(f"{exported.path}: epochs is {exported.settings.epochs:g}, less than the first result")
     torch.set_num_threads(exported.settings.threads)
-    lesson = prepare(exported.config, images, exported.settings.seed, torch.device("cpu"))
-    yield from fit(lesson, exported.settings.epochs, exported.settings.results_per_epoch)
+    with functions(tutorial()) as its:
+        training = Training(
+            its, exported.config, images, settings.seed, settings.epochs, settings.results_per_epoch
+        )
+        for result, _ in training.results(settings.epochs):
+            yield result
 
 
 def differences(exported: Exported, images: mnist.Mnist) -> list[str]:

@@ -21,19 +21,19 @@ def plan(space: str, settings: dict[str, object], data: str | None, as_json: boo
     """
     from tune_app.cluster.resources import share_of_cpus
     from tune_app.cluster.signals import terminable
-    from tune_app.driver import check_classes
     from tune_app.experiment.space import load_space
     from tune_app.output.plan import plan_view
     from tune_app.output.terminal import print_renderable
     from tune_app.plan import plan as planned
-    from tune_app.task.tutorial import sources
+    from tune_app.task.loading import load
 
     source = load_space(space, settings)
     at_once = share_of_cpus(source.settings).at_once
-    images = sources.load(data)
-    check_classes(images, data, lambda text: click.echo(text, err=True))
+    loaded = load(source.task, data, source.home)
+    for text in loaded.told:
+        click.echo(text, err=True)
     with terminable():
-        made = planned(source, images, at_once)
+        made = planned(source, loaded, at_once)
     if as_json:
         print_json(asdict(made))
     else:

@@ -71,7 +71,7 @@ def wanted(address: str | None) -> dict[str, str]:
 class Where:
     """Where a search runs and where its data come from.
 
-    data: as in `sources.load`. address: a running cluster, auto or HOST:PORT; None: a Ray of our own.
+    data: what the task's `load` gets. address: a running cluster, auto or HOST:PORT; None: a Ray of our own.
     keep_dashboard: leave the dashboard open after the search, until a signal. wait_for_resources: seconds that
     the first trial may wait for a machine that has what it needs. in_process: without Ray, one trial after the
     other in this process.
@@ -99,12 +99,13 @@ class Connection:
 
 
 @contextmanager
-def cluster(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]:
+def cluster(where: Where, metadata: Mapping[str, str], large_data: bool = False) -> Iterator[Connection]:
     """A connection to a Ray cluster, or to one of our own that ends with the block.
 
-    `metadata`, job_name among them, are shown beside the job in the dashboard. A Ray that this process is connected
-    to already is used and left alone; of another, nothing stays in this process. Raises `TuneAppError` for what
-    cannot be joined, or does not start, or would be open to anyone.
+    `metadata`, job_name among them, are shown beside the job in the dashboard. large_data: a Ray of our own keeps
+    as much room for data as Ray does by itself. A Ray that this process is connected to already is used and left
+    alone; of another, nothing stays in this process. Raises `TuneAppError` for what cannot be joined, or does not
+    start, or would be open to anyone.
     """
     import ray
 
@@ -113,7 +114,7 @@ def cluster(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]:
             yield Connection()
             return
         try:
-            with variables(wanted(where.address)), connected(where, metadata) as connection:
+            with variables(wanted(where.address)), connected(where, metadata, large_data) as connection:
                 yield connection
         finally:
             read_tokens_again()
@@ -132,7 +133,7 @@ def quiet(verbose: bool) -> Iterator[None]:
 
 
 @contextmanager
-def connected(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]:
+def connected(where: Where, metadata: Mapping[str, str], large_data: bool) -> Iterator[Connection]:
     """Join a cluster, or start one; `cluster` tells more."""
     import ray
 
@@ -147,7 +148,7 @@ def connected(where: Where, metadata: Mapping[str, str]) -> Iterator[Connection]
         require_own_address(where.dashboard_host)
         require_token_if_open(where.dashboard_host)
     dashboard_host = where.dashboard_host if where.dashboard else None
-    with local_cluster(metadata, dashboard_host, where.verbose) as dashboard:
+    with local_cluster(metadata, dashboard_host, where.verbose, large_data) as dashboard:
         yield Connection(dashboard)
 
 

@@ -32,12 +32,13 @@ Dashboard = Callable[[], str | None]
 
 @contextmanager
 def local_cluster(
-    metadata: Mapping[str, str], dashboard_host: str | None, verbose: bool
+    metadata: Mapping[str, str], dashboard_host: str | None, verbose: bool, large_data: bool
 ) -> Iterator[Dashboard | None]:
     """Be connected to a Ray that is reachable from this machine alone, and yield what tells where its dashboard is.
 
     metadata: shown beside the search's job in the dashboard. dashboard_host: None for no dashboard. verbose: with
-    Ray's own words. Raises `TuneAppError` where Ray does not come up, or could be reached from elsewhere.
+    Ray's own words. large_data: with all the room for data that Ray takes by itself. Raises `TuneAppError` where Ray
+    does not come up, or could be reached from elsewhere.
     """
     import ray
 
@@ -46,7 +47,7 @@ def local_cluster(
         read_tokens_again()
         try:
             with undisturbed(), marked(temporary):
-                dashboard = start(temporary, metadata, dashboard_host, verbose)
+                dashboard = start(temporary, metadata, dashboard_host, verbose, large_data)
             yield dashboard
         finally:
             with undisturbed():
@@ -54,7 +55,7 @@ def local_cluster(
 
 
 def start(
-    temporary: Path, metadata: Mapping[str, str], dashboard_host: str | None, verbose: bool
+    temporary: Path, metadata: Mapping[str, str], dashboard_host: str | None, verbose: bool, large_data: bool
 ) -> Dashboard | None:
     """Start Ray with its files in `temporary`; all else is as `local_cluster` says."""
     import ray
@@ -70,7 +71,7 @@ def start(
                 num_cpus=available_cpus(),
                 include_dashboard=dashboard_host is not None,
                 dashboard_host=dashboard_host or LOOPBACK,
-                object_store_memory=OBJECT_STORE_BYTES,
+                object_store_memory=None if large_data else OBJECT_STORE_BYTES,
                 log_to_driver=verbose,
                 configure_logging=verbose,
                 job_config=JobConfig(metadata=dict(metadata)),

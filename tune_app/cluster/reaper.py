@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-MARK = "TUNE_APP_TEMPORARY"
+from tune_app.machine import TEMPORARY
+
 KEEP_ENVIRONMENT = "SPT_NOENV"
 """Without it, Ray's agents write their title over the environment that /proc shows of them."""
 WAIT_AND_CLEAR = """
@@ -35,7 +36,7 @@ in_use: list[Path] = []
 def reaper(directory: Path) -> Iterator[None]:
     """At the end of the block or of this process, end what is left of what was `marked`, and remove `directory`."""
     shell = subprocess.Popen(
-        ["sh", "-c", WAIT_AND_CLEAR, "reaper", f"{MARK}={directory}", str(directory)],
+        ["sh", "-c", WAIT_AND_CLEAR, "reaper", f"{TEMPORARY}={directory}", str(directory)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -52,7 +53,7 @@ def reaper(directory: Path) -> Iterator[None]:
 
 def processes_of(directory: Path) -> list[int]:
     """The living processes that were `marked` by this directory, where there is /proc."""
-    found, mark = [], os.fsencode(f"{MARK}={directory}")
+    found, mark = [], os.fsencode(f"{TEMPORARY}={directory}")
     for environ in Path("/proc").glob("[0-9]*/environ"):
         with suppress(OSError):  # has ended, or is somebody else's
             if mark in environ.read_bytes().split(b"\0"):
@@ -66,7 +67,7 @@ def marked(directory: Path) -> Iterator[None]:
 
     Their own temporary files lie in `directory`, too, and go with it.
     """
-    marks = {MARK: str(directory), KEEP_ENVIRONMENT: "1", "TMPDIR": str(directory)}
+    marks = {TEMPORARY: str(directory), KEEP_ENVIRONMENT: "1", "TMPDIR": str(directory)}
     before = {name: os.environ.get(name) for name in marks}
     os.environ.update(marks)
     try:

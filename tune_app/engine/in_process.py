@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tune_app.engine.search import Attempt, Search
 from tune_app.errors import TuneAppError
@@ -10,15 +10,12 @@ from tune_app.experiment.settings import Settings
 from tune_app.machine import process, seconds_running
 from tune_app.task.result import Result
 
-if TYPE_CHECKING:  # torch takes a second to import
-    from tune_app.task.tutorial.mnist import Mnist
-
 Train = Callable[[Attempt], Iterator[tuple[Result, bytes]]]
 """Trains an attempt at a trial, and gives one result after the other with the training state."""
-Run = Callable[[Search, Callable[[], str | None], Callable[[], None]], str | None]
+Run = Callable[[Search, Any, Callable[[], str | None], Callable[[], None]], str | None]
 """Runs the trials of a search until all have ended or there is a reason to end, which it returns.
 
-It takes the search, what gives a reason, and what is to be called after every event.
+It takes the search, its data, what gives a reason, and what is to be called after every event.
 """
 
 
@@ -59,37 +56,35 @@ def run_in_process(
     return None
 
 
-def trains(data: "Mnist", settings: Settings) -> Run:
-    """Carry searches out on these images, with a trial's threads, on the GPU if there is one to use.
-
-    Raises `TuneAppError` for a GPU that torch cannot use.
-    """
+def train_here(
+    device: str, search: Search, data: Any, reason: Callable[[], str | None], show: Callable[[], None]
+) -> str | None:
+    """Run the trials of `search` in this process, with a trial's threads. data: what its task's `load` returned."""
     import torch
 
-    from tune_app.task import training
+    from tune_app.task.execution import functions
+    from tune_app.task.loop.chance import switches_put_back
+    from tune_app.task.training import Training
 
-    device = torch.device(device_of(settings, torch.cuda.is_available()))
+    spec, settings = search.spec, search.spec.settings
 
     def train(attempt: Attempt) -> Iterator[tuple[Result, bytes]]:
-        trial, per_epoch = attempt.trial, settings.results_per_epoch
-        yield from training.train(
-            trial.config, data, trial.seed, device, attempt.epochs, per_epoch, attempt.after, attempt.state
-        )
+        trial = attempt.trial
+        with switches_put_back(), functions(spec.task, spec.home) as its:
+            torch.set_num_threads(settings.threads)
+            training = Training(
+                its, trial.config, data, trial.seed, spec.whole_epochs, settings.results_per_epoch, device
+            )
+            yield from training.results(attempt.epochs, attempt.after, attempt.state)
 
-    def run(search: Search, reason: Callable[[], str | None], show: Callable[[], None]) -> str | None:
-        before = torch.get_num_threads()
-        torch.set_num_threads(settings.threads)
-        try:
-            worker = process(device.type, settings.threads, seconds_running())
-            return run_in_process(search, train, reason, show, worker)
-        finally:
-            torch.set_num_threads(before)
-
-    return run
+    return run_in_process(search, train, reason, show, process(device, settings.threads, seconds_running()))
 
 
-def device_of(settings: Settings, usable: bool) -> str:
-    """The device that a search asks for, where a GPU is `usable` or not."""
+def device_of(settings: Settings) -> str:
+    """The device that a search in this process uses; `TuneAppError` for a GPU that torch cannot use."""
+    import torch
+
+    usable = torch.cuda.is_available()
     if not usable and settings.gpus_per_trial not in ("auto", 0):
         raise TuneAppError(f"--gpus-per-trial is {settings.gpus_per_trial}, allowed: 0, torch can use no GPU here")
     return "cuda" if usable and settings.gpus_per_trial != 0 else "cpu"

@@ -64,8 +64,9 @@ def read_entries(path: Path) -> Iterator[Entry]:
             except (ValueError, KeyError, TypeError) as error:
                 raise TuneAppError(f"{path}, line {n + 1}: the record is damaged: {error}") from None
             if n == 0 and entry.get("format") not in FORMATS:
+                allowed = f"{FORMATS[0]} to {FORMAT}"
                 raise TuneAppError(
-                    f"{path}: format {entry.get('format')}, allowed: {FORMATS[0]} to {FORMAT}; another tune_app wrote it"
+                    f"{path}: format {entry.get('format')}, allowed: {allowed}; another tune_app wrote it"
                 )
             yield entry
 

@@ -12,9 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from tune_app.errors import TuneAppError, choices
 from tune_app.experiment.dimension import RANGES, Dimension, Domain, YamlValue, check_dimension, check_value
 from tune_app.experiment.settings import Settings, check_settings, plain
+from tune_app.task.declaration import read_task
 from tune_app.task.task import Config, Task
 from tune_app.task.tutorial.declared import tutorial
-from tune_app.typed_path import typed_path
+from tune_app.typed_path import current_directory, typed_path
 from tune_app.yaml_file import read_yaml
 
 MOST_POINTS = 100_000
@@ -95,9 +96,16 @@ class SpaceSource:
     """A checked space: what `space` says (as it was written), what that means, and the settings."""
 
     name: str
+    task_path: str | None
+    """Where a task of one's own lies."""
     content: dict[str, Any]
     space: SearchSpace
     settings: Settings
+
+    @property
+    def home(self) -> Path | None:
+        """Where a task of one's own lies."""
+        return Path(self.task_path) if self.task_path else None
 
     @property
     def task(self) -> Task:
@@ -131,20 +139,24 @@ def load_space(
     unknown = [key for key in content if key not in SpaceFile.model_fields]
     if unknown:
         raise TuneAppError(f"{file}: {unknown[0]} is unknown, {choices(unknown[0], SpaceFile.model_fields)}")
-    task = task_of(content.get("task"), file)
+    task_path = path_of_task(content.get("task"), file)
+    task = tutorial() if task_path is None else read_task(task_path, f"{file}: task")
     checked = check_space(content.get("space"), task, file)
     settings = check_settings(content.get("search"), options, task, file)
     if checked.is_grid and ("num_samples" in options or "num_samples" in (content.get("search") or {})):
         where = "--num-samples" if "num_samples" in options else f"{file}: search.num_samples"
         raise TuneAppError(f"{where} does not go with a grid, which tries each of its points once")
-    return SpaceSource(name, content["space"], checked, settings)
+    return SpaceSource(name, None if task_path is None else str(task_path), content["space"], checked, settings)
 
 
-def task_of(given: object, file: str) -> Task:
-    """The task that a space file names, seen from its folder; without a name the tutorial."""
+def path_of_task(given: object, file: str) -> Path | None:
+    """The file or folder that a space names as its task, seen from its own folder; None for the tutorial."""
     if given is None:
-        return tutorial()
-    raise NotImplementedError
+        return None
+    if not isinstance(given, str) or not given:
+        raise TuneAppError(f"{file}: task is {given!r:.60}, allowed: the path of a Python file or a folder")
+    beside = Path() if file == "dict" else Path(file).parent
+    return current_directory() / beside / typed_path(given, "the path of a Python file or a folder")
 
 
 def shipped() -> dict[str, Path]:

@@ -24,14 +24,14 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class DataSource(BaseModel):
-    """The images that a search trains on. `source`: as it was given; none is the package's MNIST."""
+    """What a search trains on. `source`: as it was given; `train`, `valid`: the tutorial's numbers of images."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str | None
     digest: str
-    train: int
-    valid: int
+    train: int | None = None
+    valid: int | None = None
 
 
 class Candidate(BaseModel):
@@ -57,6 +57,8 @@ class Confirming(BaseModel):
     number: int
     candidates: tuple[Candidate, ...]
     seeds: int
+    epochs: int = 1
+    """The epochs of a whole training in the search, for schedules; up to format 3 nothing went by them."""
 
 
 class Spec(BaseModel):
@@ -67,6 +69,8 @@ class Spec(BaseModel):
     name: str
     task: Task = Field(default_factory=tutorial)
     """Up to format 3 of the record, there was one task."""
+    task_path: str | None = None
+    """Where the task's file or folder was when the search began."""
     space: dict[str, Any]
     settings: Settings
     data: DataSource
@@ -84,6 +88,17 @@ class Spec(BaseModel):
     def metric(self) -> Metric:
         """The metric that is optimized: all that is ranked, shown and exported goes by it."""
         return self.settings.metric_of(self.task)
+
+    @property
+    def whole_epochs(self) -> int:
+        """The epochs of a training that nothing ends early, for schedules."""
+        return self.confirming.epochs if self.confirming else self.settings.max_epochs
+
+    @property
+    def home(self) -> Path | None:
+        """Where the task's file or folder lies, if it is there."""
+        home = Path(self.task_path) if self.task_path else None
+        return home if home and home.exists() else None
 
     @property
     def num_trials(self) -> int:

@@ -190,8 +190,10 @@ class Task(BaseModel):
     metrics: dict[str, Metric]
     baseline: str
     """The level of trial 0."""
-    has_test: bool = False
-    """Whether it has a `load_test`."""
+    modules: tuple[str, ...]
+    """The names of the files to import: those with levels, metrics or what loads data."""
+    loads: tuple[Literal["load", "load_test"], ...] = ()
+    """The functions that it has for data."""
     files: dict[str, str] = {}
 
     @cached_property

@@ -40,7 +40,6 @@ from tune_app.engine.asha import Decision
 from tune_app.engine.search import OUT_OF_MEMORY, Attempt, Search
 from tune_app.experiment.spec import Spec
 from tune_app.storage.bucket import SECRETS
-from tune_app.task.tutorial.mnist import Mnist
 from tune_app.trials.watchdog import Watchdog
 from tune_app.trials.worker import MESSAGE, WORK, Failed, Started, Trained, TrialWorker, Work
 
@@ -183,17 +182,17 @@ class RecordingCallback(Callback):
 
 def run_trials(
     search: Search,
-    data: Mnist,
+    data: Any,
     share: Share,
     reason: Callable[[], str | None],
     show: Callable[[], None],
 ) -> str | None:
     """Let Tune run the trials of `search`, with a share each, until all have ended or there is a `reason`.
 
-    Machines that join or leave change how many run at a time. Returns the reason, or None. Raises
-    `TuneAppError` where the record can no longer be written.
+    data: where in the object store what the task's `load` returned is. Machines that join or leave change how many
+    run at a time. Returns the reason, or None. Raises `TuneAppError` where the record can no longer be written.
     """
-    data_ref = ray.put(data)
+    task = ray.put(search.spec.task)
     # What Tune writes is of no use to anyone; where it goes with Ray's own files, if this process is killed.
     storage = tempfile.mkdtemp(prefix="tune-", dir=in_use[-1] if in_use else None)
     experiment = Experiment(search.spec.name, TrialWorker, storage_path=storage)
@@ -202,7 +201,7 @@ def run_trials(
     def make(attempt: Attempt) -> TuneTrial:
         return TuneAttempt(
             experiment.run_identifier,
-            config={WORK: work_of(attempt, search.spec, share, data_ref)},
+            config={WORK: work_of(attempt, search.spec, share, task, data)},
             trial_id=tune_id(attempt.trial.number, attempt.number),
             storage=experiment.storage,
             placement_group_factory=resources,
@@ -221,18 +220,20 @@ def run_trials(
     return ended_by
 
 
-def work_of(attempt: Attempt, spec: Spec, share: Share, data: Any) -> Work:
-    """An attempt as a worker takes it. data: refers to the images in the object store."""
+def work_of(attempt: Attempt, spec: Spec, share: Share, task: Any, data: Any) -> Work:
+    """An attempt as a worker takes it. task, data: where they are in the object store."""
     settings = spec.settings
     return Work(
         trial=attempt.trial.number,
         metric=spec.metric.name,
         config=attempt.trial.config,
         seed=attempt.trial.seed,
-        max_epochs=attempt.epochs,
+        until=attempt.epochs,
+        epochs=spec.whole_epochs,
         results_per_epoch=settings.results_per_epoch,
         threads=settings.threads,
         gpu=share.gpus > 0,
+        task=task,
         data=data,
         after=attempt.after,
         state=None if attempt.state is None else ray.put(attempt.state),

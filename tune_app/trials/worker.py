@@ -1,4 +1,4 @@
-"""A worker: the tutorial's loop as a trainable of Ray Tune. One step is one message to the driver."""
+"""A worker: the loop of a training as a trainable of Ray Tune. One step is one message to the driver."""
 
 import sys
 import time
@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray
 from ray.tune import Trainable
@@ -17,9 +17,6 @@ from tune_app.machine import process, seconds_running
 from tune_app.task.result import Result
 from tune_app.task.task import Config, config_words
 
-if TYPE_CHECKING:  # torch takes a second to import, and only workers need it
-    from tune_app.task.tutorial.mnist import Mnist
-
 WORK, MESSAGE = "work", "message"
 """The only keys of what Tune hands to a worker, and of what it takes back."""
 
@@ -28,17 +25,20 @@ WORK, MESSAGE = "work", "message"
 class Work:
     """All that a worker needs for one attempt at a trial.
 
-    `data` and `state` refer to the object store: a `Mnist`, and the training state at result `after` (None: begin).
+    epochs: of a whole training, of which this one may be a part. `task`, `data` and `state` refer to the object
+    store: the declaration, what its `load` returned, and the training state at result `after` (None: begin).
     """
 
     trial: int
     metric: str
     config: Config
     seed: int
-    max_epochs: float
+    until: float
+    epochs: int
     results_per_epoch: int
     threads: int
     gpu: bool
+    task: Any
     data: Any
     after: int
     state: Any
@@ -76,7 +76,7 @@ class TrialWorker(Trainable):
         """Take the first attempt."""
         with suppress(BaseException):  # a first step fails in the same way, and tells of it
             from tune_app.task import training  # noqa: F401
-        self.mnist: Mnist | None = None
+        self.data: Any = None
         self.process_seconds, self.waiting_since = seconds_running(), time.perf_counter()
         self.reset_config(config)
 
@@ -103,25 +103,28 @@ class TrialWorker(Trainable):
         """Train from scratch or from a state: who does it, then one result after the other."""
         import torch
 
-        from tune_app.task import training
+        from tune_app.task.execution import functions
+        from tune_app.task.loop.chance import switches_put_back
+        from tune_app.task.training import Training
 
         torch.set_num_threads(work.threads)
-        device = torch.device("cuda" if work.gpu else "cpu")
-        yield Started(process(device.type, torch.get_num_threads(), self.process_seconds))
+        device = "cuda" if work.gpu else "cpu"
+        yield Started(process(device, torch.get_num_threads(), self.process_seconds))
         if work.gpu and not torch.cuda.is_available():
             raise TuneAppError("Ray offers a GPU that torch cannot use; allowed: --gpus-per-trial 0")
-        if self.mnist is None:
-            self.mnist = ray.get(work.data)
+        if self.data is None:
+            self.data = ray.get([work.task, work.data])
+        task, data = self.data
         saved = None if work.state is None else ray.get(work.state)
         words, wait_seconds = config_words(work.config), time.perf_counter() - self.waiting_since
-        for result, state in training.train(
-            work.config, self.mnist, work.seed, device, work.max_epochs, work.results_per_epoch, work.after, saved
-        ):
-            said = f"trial {work.trial}, epoch {result.epoch:g}: {result.valid[work.metric]:.4f}; {words}"
-            print(said, file=sys.stderr, flush=True)  # this worker's log, which its page in the dashboard shows
-            self.waiting_since = time.perf_counter()
-            yield Trained(replace(result, wait_seconds=wait_seconds), state)
-            wait_seconds = time.perf_counter() - self.waiting_since
+        with switches_put_back(), functions(task) as its:
+            training = Training(its, work.config, data, work.seed, work.epochs, work.results_per_epoch, device)
+            for result, state in training.results(work.until, work.after, saved):
+                said = f"trial {work.trial}, epoch {result.epoch:g}: {result.valid[work.metric]:.4f}; {words}"
+                print(said, file=sys.stderr, flush=True)  # this worker's log, which its page in the dashboard shows
+                self.waiting_since = time.perf_counter()
+                yield Trained(replace(result, wait_seconds=wait_seconds), state)
+                wait_seconds = time.perf_counter() - self.waiting_since
 
     def __repr__(self) -> str:
         """How the Ray dashboard shows this worker."""

@@ -3,21 +3,37 @@
 """
 
 from collections.abc import Callable, Iterator
+from typing import Annotated
 
 import torch.nn.functional as F
+from annotated_types import Interval
 from torch import Tensor, nn
 
-from tune_app.task.lesson import Batch, Data, Hyperparameters, Lesson
-from tune_app.task.tutorial.logistic import Loader, datasets, get_data, named, sgd
+from tune_app.task import Lesson, get_data
+from tune_app.task.loop.batches import Loader
+from tune_app.task.tutorial.logistic import Batch, Bs, Data, Lr, Momentum, WeightDecay, datasets, sgd
+
+Width = Annotated[int, Interval(ge=1, le=64), "times the channels of the CNN's hidden layers"]
 
 # ---- 10 cnn: three convolutions; nothing else changes --------------------------------------------------
 
 
-def cnn(hp: Hyperparameters, data: Data) -> Lesson:
-    """Three 3x3 convolutions of stride 2, average pooling over what is left."""
-    train_dl, valid_dl = get_data(*datasets(data), hp.bs, data.seed)
-    model = MnistCNN(hp.width).to(data.device)
-    return Lesson(model, named(model), F.cross_entropy, sgd(model, hp), train_dl, valid_dl)
+def cnn(
+    data: Data,
+    *,
+    lr: Lr = 0.1,
+    bs: Bs = 64,
+    momentum: Momentum = 0.9,
+    weight_decay: WeightDecay = 0.0,
+    width: Width = 1,
+) -> Lesson:
+    """Switch to CNN
+
+    Three 3x3 convolutions of stride 2, average pooling over what is left.
+    """
+    train_dl, valid_dl = get_data(*datasets(data), bs)
+    model = MnistCNN(width)
+    return Lesson(model, F.cross_entropy, sgd(model, lr, momentum, weight_decay), train_dl, valid_dl)
 
 
 class MnistCNN(nn.Module):
@@ -43,12 +59,22 @@ class MnistCNN(nn.Module):
 # ---- 11 sequential: the same network as a list of layers -----------------------------------------------
 
 
-def sequential(hp: Hyperparameters, data: Data) -> Lesson:
-    """`nn.Sequential` with a `Lambda` layer where torch has none."""
-    train_dl, valid_dl = get_data(*datasets(data), hp.bs, data.seed)
-    model = nn.Sequential(Lambda(as_images), *convolutions(hp.width), nn.AvgPool2d(4), Lambda(flat))
-    model.to(data.device)
-    return Lesson(model, named(model), F.cross_entropy, sgd(model, hp), train_dl, valid_dl)
+def sequential(
+    data: Data,
+    *,
+    lr: Lr = 0.1,
+    bs: Bs = 64,
+    momentum: Momentum = 0.9,
+    weight_decay: WeightDecay = 0.0,
+    width: Width = 1,
+) -> Lesson:
+    """Using nn.Sequential
+
+    With a `Lambda` layer where torch has none.
+    """
+    train_dl, valid_dl = get_data(*datasets(data), bs)
+    model = nn.Sequential(Lambda(as_images), *convolutions(width), nn.AvgPool2d(4), Lambda(flat))
+    return Lesson(model, F.cross_entropy, sgd(model, lr, momentum, weight_decay), train_dl, valid_dl)
 
 
 class Lambda(nn.Module):
@@ -89,27 +115,31 @@ def convolutions(width: int) -> list[nn.Module]:
 # ---- 12 wrapped: the batches are preprocessed by the loader; any single-channel image size -------------
 
 
-def wrapped(hp: Hyperparameters, data: Data) -> Lesson:
-    """`WrappedDataLoader` and `AdaptiveAvgPool2d`."""
+def wrapped(
+    data: Data,
+    *,
+    lr: Lr = 0.1,
+    bs: Bs = 64,
+    momentum: Momentum = 0.9,
+    weight_decay: WeightDecay = 0.0,
+    width: Width = 1,
+) -> Lesson:
+    """Wrapping DataLoader
+
+    `WrappedDataLoader` and `AdaptiveAvgPool2d`.
+    """
 
     def preprocess(x: Tensor, y: Tensor) -> Batch:
         return x.view(-1, 1, 28, 28), y
 
-    return of_any_size(hp, data, preprocess)
+    model = of_any_size(width)
+    train_dl, valid_dl = (WrappedDataLoader(dl, preprocess) for dl in get_data(*datasets(data), bs))
+    return Lesson(model, F.cross_entropy, sgd(model, lr, momentum, weight_decay), train_dl, valid_dl)
 
 
-def of_any_size(hp: Hyperparameters, data: Data, preprocess: Callable[[Tensor, Tensor], Batch]) -> Lesson:
+def of_any_size(width: int) -> nn.Module:
     """The CNN without assumptions about the size of an image: those are in `preprocess`."""
-    train_dl, valid_dl = get_data(*datasets(data), hp.bs, data.seed)
-    model = nn.Sequential(*convolutions(hp.width), nn.AdaptiveAvgPool2d(1), Lambda(flat)).to(data.device)
-    return Lesson(
-        model,
-        named(model),
-        F.cross_entropy,
-        sgd(model, hp),
-        WrappedDataLoader(train_dl, preprocess),
-        WrappedDataLoader(valid_dl, preprocess),
-    )
+    return nn.Sequential(*convolutions(width), nn.AdaptiveAvgPool2d(1), Lambda(flat))
 
 
 class WrappedDataLoader:
@@ -121,19 +151,32 @@ class WrappedDataLoader:
     def __len__(self) -> int:
         return len(self.dl)
 
-    def batches(self, epoch: int, first: int) -> Iterator[Batch]:
-        """The batches number `first` and later of `epoch`."""
-        for b in self.dl.batches(epoch, first):
+    def __iter__(self) -> Iterator[Batch]:
+        for b in self.dl:
             yield self.func(*b)
 
 
 # ---- 13 accelerator: batches move to the device one by one ---------------------------------------------
 
 
-def accelerator(hp: Hyperparameters, data: Data) -> Lesson:
-    """As `wrapped`, but the data may lie elsewhere than the model: `preprocess` moves each batch."""
+def accelerator(
+    data: Data,
+    *,
+    device: str,
+    lr: Lr = 0.1,
+    bs: Bs = 64,
+    momentum: Momentum = 0.9,
+    weight_decay: WeightDecay = 0.0,
+    width: Width = 1,
+) -> Lesson:
+    """Using your accelerator
+
+    The level moves model and batches to the device itself, where all others leave that to the loop.
+    """
 
     def preprocess(x: Tensor, y: Tensor) -> Batch:
-        return x.view(-1, 1, 28, 28).to(data.device), y.to(data.device)
+        return x.view(-1, 1, 28, 28).to(device), y.to(device)
 
-    return of_any_size(hp, data, preprocess)
+    model = of_any_size(width).to(device)
+    train_dl, valid_dl = (WrappedDataLoader(dl, preprocess) for dl in get_data(*datasets(data), bs))
+    return Lesson(model, F.cross_entropy, sgd(model, lr, momentum, weight_decay), train_dl, valid_dl)

@@ -36,5 +36,6 @@ def tutorial() -> Task:
         hyperparameters=numbers,
         metrics={metric.name: metric for metric in metrics},
         baseline=str(TUTORIAL_CONFIG["level"]),
-        has_test=True,
+        modules=("logistic", "cnn"),
+        loads=("load", "load_test"),
     )

@@ -1,34 +1,61 @@
 """Levels 1 to 9 of the tutorial, one function a level: logistic regression, each time with one more piece
 of torch.nn. Read it from top to bottom, like the tutorial; the loop that puts the pieces to work is
-`training.fit`. https://pytorch.org/tutorials/beginner/nn_tutorial.html
+`fit.py`. https://pytorch.org/tutorials/beginner/nn_tutorial.html
 """
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Annotated, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
+from annotated_types import Interval
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 
-from tune_app.task.lesson import Batch, Data, Hyperparameters, Lesson
+from tune_app.task import Lesson, Maximize, get_data
+
+BASELINE = "cnn"
+Batch = tuple[Tensor, Tensor]
+"""xb: (n, 784) or (n, 1, 28, 28) float32; yb: (n,) int64."""
+
+
+class Data(NamedTuple):
+    """Images (n, 784) uint8 and labels (n,) int64. Nothing writes into them: all trials share them."""
+
+    train: Batch
+    valid: Batch
+
+
+Lr = Annotated[float, Interval(gt=0, le=1000), "learning rate"]
+Bs = Annotated[int, Interval(ge=1, le=100_000), "batch size"]
+Momentum = Annotated[float, Interval(ge=0, lt=1), "momentum of SGD"]
+WeightDecay = Annotated[float, Interval(ge=0, le=1), "L2 penalty of SGD"]
+
+
+def accuracy(out: Tensor, yb: Tensor) -> Annotated[Maximize, Interval(ge=0, le=1)]:
+    """Which images are classified rightly: (n,) bool."""
+    return out.argmax(dim=1) == yb
+
 
 # ---- 1 scratch: weights and bias as plain tensors, everything else by hand -----------------------------
 
 
-def scratch(hp: Hyperparameters, data: Data) -> Lesson:
-    """Plain tensors, own activation and own loss; gradients applied by hand."""
-    weights, bias = plain_tensors(data.device)
+def scratch(data: Data, *, device: str, lr: Lr = 0.5, bs: Bs = 64) -> Lesson:
+    """Neural net from scratch (without torch.nn)
+
+    Plain tensors, own activation and own loss; gradients applied by hand.
+    """
+    weights, bias = plain_tensors(device)
 
     def model(xb: Tensor) -> Tensor:
         return log_softmax(xb @ weights + bias)
 
-    opt = UpdateByName(weights, bias, hp.lr)
-    return Lesson(model, {"weights": weights, "bias": bias}, nll, opt, *slices(data, hp.bs))
+    opt = UpdateByName(weights, bias, lr)
+    return Lesson(model, nll, opt, *slices(data, bs), keeps={"weights": weights, "bias": bias})
 
 
-def plain_tensors(device: torch.device) -> tuple[Tensor, Tensor]:
+def plain_tensors(device: str) -> tuple[Tensor, Tensor]:
     """Xavier initialisation: weights (784, 10) divided by sqrt(784), bias (10,) of zeros."""
     weights = (torch.randn(784, 10) / math.sqrt(784)).to(device)
     weights.requires_grad_()
@@ -69,11 +96,11 @@ class UpdateByName:
 
 
 def slices(data: Data, bs: int) -> tuple["Slices", "Slices"]:
-    """Training and validation batches cut from the tensors in file order."""
-    x_train, y_train, x_valid, y_valid = data.x_train, data.y_train, data.x_valid, data.y_valid
+    """Training and validation batches cut from the tensors in file order; pixels become floats in [0, 1)."""
+    (x_train, y_train), (x_valid, y_valid) = data
     return (
-        Slices(lambda start_i, end_i: (x_train[start_i:end_i], y_train[start_i:end_i]), len(x_train), bs),
-        Slices(lambda start_i, end_i: (x_valid[start_i:end_i], y_valid[start_i:end_i]), len(x_valid), bs),
+        Slices(lambda start_i, end_i: (x_train[start_i:end_i] / 256, y_train[start_i:end_i]), len(x_train), bs),
+        Slices(lambda start_i, end_i: (x_valid[start_i:end_i] / 256, y_valid[start_i:end_i]), len(x_valid), bs),
     )
 
 
@@ -86,9 +113,8 @@ class Slices:
     def __len__(self) -> int:
         return (self.n - 1) // self.bs + 1
 
-    def batches(self, epoch: int, first: int) -> Iterator[Batch]:  # noqa: ARG002 (every epoch is the same)
-        """The batches from number `first` on."""
-        for i in range(first, len(self)):
+    def __iter__(self) -> Iterator[Batch]:
+        for i in range(len(self)):
             start_i = i * self.bs
             end_i = start_i + self.bs
             yield self.cut(start_i, end_i)
@@ -97,25 +123,30 @@ class Slices:
 # ---- 2 functional: torch's own loss, which includes the activation -------------------------------------
 
 
-def functional(hp: Hyperparameters, data: Data) -> Lesson:
-    """`F.cross_entropy` in place of log_softmax and nll."""
-    weights, bias = plain_tensors(data.device)
+def functional(data: Data, *, device: str, lr: Lr = 0.5, bs: Bs = 64) -> Lesson:
+    """Using torch.nn.functional
+
+    `F.cross_entropy` in place of log_softmax and nll.
+    """
+    weights, bias = plain_tensors(device)
 
     def model(xb: Tensor) -> Tensor:
         return xb @ weights + bias
 
-    opt = UpdateByName(weights, bias, hp.lr)
-    return Lesson(model, {"weights": weights, "bias": bias}, F.cross_entropy, opt, *slices(data, hp.bs))
+    opt = UpdateByName(weights, bias, lr)
+    return Lesson(model, F.cross_entropy, opt, *slices(data, bs), keeps={"weights": weights, "bias": bias})
 
 
 # ---- 3 module: an nn.Module holds the parameters, and the update loops over them -----------------------
 
 
-def module(hp: Hyperparameters, data: Data) -> Lesson:
-    """`nn.Module` and `nn.Parameter`."""
-    model = MnistLogisticByHand().to(data.device)
-    opt = UpdateAll(model, hp.lr)
-    return Lesson(model, named(model), F.cross_entropy, opt, *slices(data, hp.bs))
+def module(data: Data, *, lr: Lr = 0.5, bs: Bs = 64) -> Lesson:
+    """Refactor using nn.Module
+
+    `nn.Module` and `nn.Parameter`.
+    """
+    model = MnistLogisticByHand()
+    return Lesson(model, F.cross_entropy, UpdateAll(model, lr), *slices(data, bs))
 
 
 class MnistLogisticByHand(nn.Module):
@@ -149,19 +180,13 @@ class UpdateAll:
         self.model.zero_grad()
 
 
-def named(model: nn.Module) -> dict[str, Tensor]:
-    """The model's parameters by name."""
-    return dict(model.named_parameters())
-
-
 # ---- 4 linear: nn.Linear holds weights and bias, with PyTorch's own initialisation ---------------------
 
 
-def linear(hp: Hyperparameters, data: Data) -> Lesson:
-    """`nn.Linear`."""
-    model = MnistLogistic().to(data.device)
-    opt = UpdateAll(model, hp.lr)
-    return Lesson(model, named(model), F.cross_entropy, opt, *slices(data, hp.bs))
+def linear(data: Data, *, lr: Lr = 0.5, bs: Bs = 64) -> Lesson:
+    """Refactor using nn.Linear"""
+    model = MnistLogistic()
+    return Lesson(model, F.cross_entropy, UpdateAll(model, lr), *slices(data, bs))
 
 
 class MnistLogistic(nn.Module):
@@ -180,112 +205,115 @@ class MnistLogistic(nn.Module):
 # ---- 5 optim: torch.optim makes the update -------------------------------------------------------------
 
 
-def optim(hp: Hyperparameters, data: Data) -> Lesson:
-    """`torch.optim.SGD`."""
-    model = MnistLogistic().to(data.device)
-    return Lesson(model, named(model), F.cross_entropy, sgd(model, hp), *slices(data, hp.bs))
+def optim(
+    data: Data, *, lr: Lr = 0.5, bs: Bs = 64, momentum: Momentum = 0.0, weight_decay: WeightDecay = 0.0
+) -> Lesson:
+    """Refactor using torch.optim"""
+    model = MnistLogistic()
+    return Lesson(model, F.cross_entropy, sgd(model, lr, momentum, weight_decay), *slices(data, bs))
 
 
-def sgd(model: nn.Module, hp: Hyperparameters) -> torch.optim.SGD:
+def sgd(model: nn.Module, lr: float, momentum: float, weight_decay: float) -> torch.optim.SGD:
     """SGD over all parameters of the model."""
-    return torch.optim.SGD(model.parameters(), lr=hp.lr, momentum=hp.momentum, weight_decay=hp.weight_decay)
+    return torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
 
 
 # ---- 6 dataset: images and labels in one TensorDataset -------------------------------------------------
 
 
-def dataset(hp: Hyperparameters, data: Data) -> Lesson:
-    """`TensorDataset`: one slice gives xb and yb."""
+def dataset(
+    data: Data, *, lr: Lr = 0.5, bs: Bs = 64, momentum: Momentum = 0.0, weight_decay: WeightDecay = 0.0
+) -> Lesson:
+    """Refactor using Dataset
+
+    One slice gives xb and yb.
+    """
     train_ds, valid_ds = datasets(data)
-    model = MnistLogistic().to(data.device)
-    train_dl = Slices(lambda start_i, end_i: train_ds[start_i:end_i], len(train_ds), hp.bs)
-    valid_dl = Slices(lambda start_i, end_i: valid_ds[start_i:end_i], len(valid_ds), hp.bs)
-    return Lesson(model, named(model), F.cross_entropy, sgd(model, hp), train_dl, valid_dl)
+    model = MnistLogistic()
+    train_dl = Slices(lambda start_i, end_i: train_ds[start_i:end_i], len(train_ds), bs)
+    valid_dl = Slices(lambda start_i, end_i: valid_ds[start_i:end_i], len(valid_ds), bs)
+    return Lesson(model, F.cross_entropy, sgd(model, lr, momentum, weight_decay), train_dl, valid_dl)
 
 
-def datasets(data: Data) -> tuple[TensorDataset, TensorDataset]:
+def datasets(data: Data) -> tuple["Images", "Images"]:
     """Training and validation data as datasets."""
-    return TensorDataset(data.x_train, data.y_train), TensorDataset(data.x_valid, data.y_valid)
+    return Images(*data.train), Images(*data.valid)
+
+
+class Images(TensorDataset):
+    """Images that are kept as uint8 and given as float32 in [0, 1): pixel / 256, as in the tutorial's file."""
+
+    def __getitem__(self, index: slice | Tensor) -> Batch:
+        """The images and labels of a batch."""
+        x, y = self.tensors
+        return x[index] / 256, y[index]
 
 
 # ---- 7 dataloader: a DataLoader hands out the batches --------------------------------------------------
 
 
-def dataloader(hp: Hyperparameters, data: Data) -> Lesson:
-    """`DataLoader`, still in file order."""
+def dataloader(
+    data: Data, *, lr: Lr = 0.5, bs: Bs = 64, momentum: Momentum = 0.0, weight_decay: WeightDecay = 0.0
+) -> Lesson:
+    """Refactor using DataLoader
+
+    The batches are still in file order.
+    """
     train_ds, valid_ds = datasets(data)
-    model = MnistLogistic().to(data.device)
-    train_dl, valid_dl = Loader(train_ds, hp.bs), Loader(valid_ds, hp.bs)
-    return Lesson(model, named(model), F.cross_entropy, sgd(model, hp), train_dl, valid_dl)
+    model = MnistLogistic()
+    train_dl, valid_dl = loader(train_ds, bs), loader(valid_ds, bs)
+    return Lesson(model, F.cross_entropy, sgd(model, lr, momentum, weight_decay), train_dl, valid_dl)
+
+
+def loader(ds: Images, bs: int, shuffle: bool = False) -> DataLoader[Batch]:
+    """A loader that cuts each batch out of the dataset at once: collecting single images takes twice as long as
+    training on them.
+    """
+    # With a generator of its own it draws no number that nobody needs from the global one.
+    order = BatchOrder(len(ds), bs, shuffle)
+    return DataLoader(ds, sampler=order, batch_size=None, generator=torch.Generator())  # type: ignore[arg-type]
 
 
 class BatchOrder(Sampler[Tensor]):
-    """The indices of each batch of one epoch: in file order, or shuffled by (seed, epoch) alone.
+    """The indices of each batch of an epoch: in file order, or shuffled."""
 
-    A sampler of whole batches, so that the loader cuts a batch out of the dataset at once instead of
-    collecting single images, which takes twice as long as training on them.
-    """
-
-    def __init__(self, n: int, bs: int, seed: int | None) -> None:
-        self.n, self.bs, self.seed = n, bs, seed
-        self.epoch, self.first = 0, 0
+    def __init__(self, n: int, bs: int, shuffle: bool) -> None:
+        self.n, self.bs, self.shuffle = n, bs, shuffle
 
     def __len__(self) -> int:
         return (self.n - 1) // self.bs + 1
 
     def __iter__(self) -> Iterator[Tensor]:
-        if self.seed is None:
-            order = torch.arange(self.n)
-        else:
-            # Mixed, not added: epoch 1 of seed 1 must not be epoch 0 of seed 2.
-            (mixed,) = np.random.SeedSequence((self.seed, self.epoch)).generate_state(1)
-            order = torch.randperm(self.n, generator=torch.Generator().manual_seed(int(mixed)))
-        yield from torch.split(order, self.bs)[self.first :]
-
-
-class Loader:
-    """A DataLoader that can begin at any batch of any epoch."""
-
-    def __init__(self, ds: TensorDataset, bs: int, seed: int | None = None) -> None:
-        self.order = BatchOrder(len(ds), bs, seed)
-        self.dl: DataLoader[tuple[Tensor, ...]] = DataLoader(
-            ds,
-            sampler=self.order,
-            batch_size=None,
-            generator=torch.Generator(),  # or it would draw a number nobody needs from the global generator
-        )
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def batches(self, epoch: int, first: int) -> Iterator[Batch]:
-        """The batches number `first` and later of `epoch`."""
-        self.order.epoch, self.order.first = epoch, first
-        yield from self.dl
+        yield from torch.split(torch.randperm(self.n) if self.shuffle else torch.arange(self.n), self.bs)
 
 
 # ---- 8 validation: shuffled training batches, validation batches twice as large, train and eval modes --
 
 
-def validation(hp: Hyperparameters, data: Data) -> Lesson:
-    """Shuffling for training; no shuffling and twice the batch size for validation."""
+def validation(
+    data: Data, *, lr: Lr = 0.5, bs: Bs = 64, momentum: Momentum = 0.0, weight_decay: WeightDecay = 0.0
+) -> Lesson:
+    """Add validation
+
+    Shuffling for training; no shuffling and twice the batch size for validation.
+    """
     train_ds, valid_ds = datasets(data)
-    model = MnistLogistic().to(data.device)
-    train_dl = Loader(train_ds, hp.bs, seed=data.seed)
-    valid_dl = Loader(valid_ds, hp.bs * 2)
-    return Lesson(model, named(model), F.cross_entropy, sgd(model, hp), train_dl, valid_dl)
+    model = MnistLogistic()
+    train_dl = loader(train_ds, bs, shuffle=True)
+    valid_dl = loader(valid_ds, bs * 2)
+    return Lesson(model, F.cross_entropy, sgd(model, lr, momentum, weight_decay), train_dl, valid_dl)
 
 
-# ---- 9 fit: get_data, get_model and fit make it three lines (`loss_batch` and `fit`: training.py) ------
+# ---- 9 fit: get_data, get_model and fit make it three lines --------------------------------------------
 
 
-def fit(hp: Hyperparameters, data: Data) -> Lesson:
-    """`get_data` and a model; from here on a level changes the model or the data, nothing else."""
-    train_dl, valid_dl = get_data(*datasets(data), hp.bs, data.seed)
-    model = MnistLogistic().to(data.device)
-    return Lesson(model, named(model), F.cross_entropy, sgd(model, hp), train_dl, valid_dl)
+def fit(
+    data: Data, *, lr: Lr = 0.5, bs: Bs = 64, momentum: Momentum = 0.0, weight_decay: WeightDecay = 0.0
+) -> Lesson:
+    """Create fit() and get_data()
 
-
-def get_data(train_ds: TensorDataset, valid_ds: TensorDataset, bs: int, seed: int) -> tuple[Loader, Loader]:
-    """Shuffled training batches and validation batches of twice the size."""
-    return Loader(train_ds, bs, seed), Loader(valid_ds, bs * 2)
+    From here on a level changes the model or the data, nothing else.
+    """
+    train_dl, valid_dl = get_data(*datasets(data), bs)
+    model = MnistLogistic()
+    return Lesson(model, F.cross_entropy, sgd(model, lr, momentum, weight_decay), train_dl, valid_dl)

@@ -5,8 +5,7 @@ file. The 10,000 test images are read by `sources.load_test` alone, for a winner
 """
 
 import hashlib
-from dataclasses import dataclass
-from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,22 +36,20 @@ SPLIT_DIGESTS = {
 """SHA-256 of the original's images (uint8) and labels (little-endian int64)."""
 
 
-@dataclass(frozen=True)
-class Split:
+class Split(NamedTuple):
     """Images x (n, 784) uint8, 0 background to 255 foreground, and labels y (n,) int64 from 0 to 9."""
 
     x: NDArray[np.uint8]
     y: NDArray[np.int64]
 
-    @cached_property
+    @property
     def digests(self) -> tuple[str, str]:
         """SHA-256 of the images and of the labels."""
         x, y = np.ascontiguousarray(self.x), np.ascontiguousarray(self.y.astype("<i8", copy=False))
         return hashlib.sha256(x.data).hexdigest(), hashlib.sha256(y.data).hexdigest()
 
 
-@dataclass(frozen=True, eq=False)
-class Mnist:
+class Mnist(NamedTuple):
     """What a search trains on and selects by."""
 
     train: Split

@@ -1,0 +1,122 @@
+"""The functions of a task: they are executed, in contrast to `declaration.py`, which reads what they declare."""
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
+from typing import Any
+
+from tune_app.errors import TuneAppError
+from tune_app.machine import temporary_folder
+from tune_app.task.loop import Lesson
+from tune_app.task.loop.chance import seeded
+from tune_app.task.task import LOSS, Config, Task
+
+TUTORIAL = "tune_app.task.tutorial"
+"""The package of the task whose files are in none but this installation."""
+
+
+@dataclass(frozen=True)
+class Functions:
+    """The functions of a task by the names in its declaration: levels, metrics but the loss, and what loads data.
+
+    Those of the tutorial load nothing: `tutorial.sources` does.
+    """
+
+    levels: Mapping[str, Callable[..., Lesson]]
+    metrics: Mapping[str, Callable[[Any, Any], Any]]
+    loads: Mapping[str, Callable[..., Any]]
+
+    def lesson(self, config: Config, data: Any, epochs: float, device: str, seed: int) -> Lesson:
+        """Build what a complete config trains with; `seed` is that of its initialisation.
+
+        epochs: of the whole training, for schedules. Raises what the level raises, and `TuneAppError` where it
+        returns something else than a lesson.
+        """
+        level = self.levels[str(config["level"])]
+        facts = {"epochs": whole(epochs), "device": device, "seed": seed}
+        asked = {name: facts[name] for name in inspect.signature(level).parameters if name in facts}
+        with seeded(seed):
+            lesson = level(data, **asked, **{name: value for name, value in config.items() if name != "level"})
+        if not isinstance(lesson, Lesson):
+            raise TuneAppError(f"level {config['level']} returned a {type(lesson).__name__}, allowed: a Lesson")
+        return lesson
+
+
+def whole(epochs: float) -> float:
+    """An integer where it is one: schedules count steps."""
+    return int(epochs) if epochs == int(epochs) else epochs
+
+
+@contextmanager
+def functions(task: Task, home: Path | None = None) -> Iterator[Functions]:
+    """Execute the files of a task and give its functions, as long as the block lasts.
+
+    They are written into a folder of their own and executed anew each time, so that no trial finds what another
+    left in a global, and nothing else that lies beside them is imported. Processes that load batches find them, too.
+    home: where the file or the folder lies, for `__file__`. Raises what the files raise.
+    """
+    if not task.files:
+        yield found(task, [importlib.import_module(f"{TUTORIAL}.{name}") for name in task.modules])
+        return
+    with TemporaryDirectory(prefix="tune-task-", dir=temporary_folder()) as folder:
+        for name, text in task.files.items():
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        with importing_from(folder, {Path(name).parts[0].removesuffix(".py") for name in task.files}):
+            yield found(task, [executed(name, Path(folder), home) for name in task.modules])
+
+
+@contextmanager
+def importing_from(folder: str, names: set[str]) -> Iterator[None]:
+    """Within the block, these modules are imported from a folder; after it, they are as before."""
+
+    def loaded() -> dict[str, ModuleType]:
+        return {name: module for name, module in sys.modules.items() if name.split(".")[0] in names}
+
+    before = loaded()
+    for name in before:
+        del sys.modules[name]
+    sys.path.insert(0, folder)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+        for name in loaded():
+            del sys.modules[name]
+        sys.modules.update(before)
+
+
+def executed(name: str, folder: Path, home: Path | None) -> ModuleType:
+    """A module of a task; one that another has imported is executed once."""
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    if home is not None:
+        module.__file__ = str(home / f"{name}.py" if home.is_dir() else home)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def found(task: Task, modules: list[ModuleType]) -> Functions:
+    """The functions of a task among its modules."""
+
+    named: dict[str, Any] = {}
+    for module in reversed(modules):
+        named |= vars(module)
+    return Functions(
+        levels={name: named[name] for name in task.levels},
+        metrics={name: named[name.removeprefix("valid_")] for name in task.metrics if name != LOSS},
+        loads={name: named[name] for name in task.loads if name in named},
+    )

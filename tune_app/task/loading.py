@@ -1,0 +1,146 @@
+"""Load the data of a task: once a search, in whatever process that is."""
+
+import inspect
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tune_app.errors import TuneAppError
+from tune_app.task.data import digest
+from tune_app.task.task import Config, Task
+
+if TYPE_CHECKING:
+    from tune_app.task.execution import Functions
+    from tune_app.task.tutorial.mnist import Mnist
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a task's `load` returned.
+
+    content: itself, or where it is in Ray's object store. sizes: of the tutorial, how many images train and valid
+    hold. told: the warnings of `load`, for people.
+    """
+
+    content: Any
+    digest: str
+    sizes: tuple[int, int] | None = None
+    told: tuple[str, ...] = ()
+
+
+def load(task: Task, source: str | Path | None, home: Path | None = None) -> Loaded:
+    """Load what a task trains on and selects by. source: what `--data` says. home: where the task's files lie.
+
+    Raises what its `load` raises, and `TuneAppError` for what it must not return.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        loaded = load_tutorial(source) if not task.files else load_own(task, source, home)
+    told = (str(one.message) for one in caught if issubclass(one.category, UserWarning))
+    return replace(loaded, told=tuple(dict.fromkeys(told)))
+
+
+def load_tutorial(source: str | Path | None) -> Loaded:
+    """The images of the tutorial, without torch."""
+    from tune_app.task.tutorial import sources
+
+    images = sources.load(source)
+    check_classes(images, source)
+    return Loaded(images, digest(images), (len(images.train.x), len(images.valid.x)))
+
+
+def check_classes(images: "Mnist", source: str | Path | None) -> None:
+    """Raise `TuneAppError` where train or valid lacks a class, as images sorted by label do; warn of rare ones."""
+    from tune_app.task.tutorial.mnist import scarce
+
+    lacking, few = scarce(images)
+    if lacking:
+        raise TuneAppError(
+            f"{source}: {'; '.join(lacking)}; allowed: each class in both. Are the images sorted by label? Shuffle"
+            " them and their labels alike, or name each one's split in a Parquet file"
+        )
+    if few:
+        warnings.warn(f"Hardly any images of a class: {'; '.join(few)}.", stacklevel=2)
+
+
+def load_own(task: Task, source: str | Path | None, home: Path | None) -> Loaded:
+    """The data of a task of one's own."""
+    from tune_app.task.execution import functions
+
+    with one_line(task, "load"), functions(task, home) as its:
+        content = called(its.loads["load"], source) if "load" in its.loads else None
+        return Loaded(content, digest(content))
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A trained state on n items of test data. digest: of the data. values: see `loop.measure.Evaluation`."""
+
+    n: int
+    digest: str
+    loss: float
+    losses: NDArray[np.float64] | None
+    values: Mapping[str, NDArray[np.generic] | float]
+
+
+def tested(
+    task: Task, source: str | Path | None, home: Path | None, config: Config, epochs: int, seed: int, saved: bytes
+) -> Tested | None:
+    """Measure a trained state on the task's test data; None where it has none.
+
+    epochs, seed: with which its lesson was built. Raises `TuneAppError` for what is wrong with the task.
+    """
+    from tune_app.task.execution import functions
+    from tune_app.task.training import Training
+
+    with one_line(task, "load_test"), functions(task, home) as its:
+        data = test_data(its, task, source)
+        if data is None:
+            return None
+        found = Training(its, config, data, seed, epochs, 1).evaluated(saved)
+        return Tested(found.n, digest(data), found.loss, found.losses, found.values)
+
+
+def test_data(its: "Functions", task: Task, source: str | Path | None) -> Any:
+    """The same data as `load` gives, with the test part as the valid part; None where there is none."""
+    if not task.files:
+        from tune_app.task.tutorial import sources
+        from tune_app.task.tutorial.mnist import Mnist
+
+        images = sources.load_test(source)
+        return None if images is None else Mnist(images, images)
+    return called(its.loads["load_test"], source) if "load_test" in its.loads else None
+
+
+@contextmanager
+def one_line(task: Task, name: str) -> Iterator[None]:
+    """Within the block, an exception of the task's code becomes a `TuneAppError` that says where it was raised."""
+    try:
+        yield
+    except TuneAppError:
+        raise
+    except (Exception, SystemExit) as error:
+        files = {Path(file).name for file in task.files}
+        lines = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name in files]
+        where = f"{Path(lines[-1].filename).name}, line {lines[-1].lineno}" if lines else f"{name} of {task.name}"
+        said = " ".join(str(error).split())
+        raise TuneAppError(f"{where}: {type(error).__name__}: {said:.300}") from error
+
+
+def called(function: Callable[..., Any], source: str | Path | None) -> Any:
+    """Call `load` or `load_test` with what `--data` says; without that with its own default."""
+    if source is None:
+        required = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
+        return function(None) if required else function()
+    if not inspect.signature(function).parameters:
+        raise TuneAppError(
+            f"--data {source}: {function.__name__}() of the task takes none; allowed: without --data"
+        )
+    return function(str(source))
