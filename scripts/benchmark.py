@@ -79,7 +79,7 @@ def ray_as_documented(n: int, folder: Path) -> dict[str, float]:
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
 
-    from tune_app.task.tutorial import sources
+    from tune_app.task.images import sources
 
     def trainable(config: dict[str, float], data: Any) -> None:
         for accuracy in train(config["lr"], data):
@@ -132,7 +132,7 @@ def optuna_worker(folder: Path) -> None:
     import optuna
     from optuna.trial import TrialState
 
-    from tune_app.task.tutorial import sources
+    from tune_app.task.images import sources
 
     data = sources.load()
     study = optuna_study(folder)

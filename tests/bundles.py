@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner, Result
+from tune_app.task.levels import LEVELS, Config, complete
 
 from tests.made_up import spec_of
 from tune_app.bundle.export import export_best
@@ -16,8 +17,7 @@ from tune_app.engine.search import Search
 from tune_app.experiment.spec import DataSource
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
-from tune_app.task.levels import LEVELS, Config, complete
-from tune_app.task.tutorial import sources
+from tune_app.task.images import sources
 
 
 def config_of(level: str) -> Config:

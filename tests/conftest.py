@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tune_app.storage.bucket import Bucket
-from tune_app.task.tutorial.mnist import Mnist
-from tune_app.task.tutorial.sources import load
+from tune_app.task.images.mnist import Mnist
+from tune_app.task.images.sources import load
 
 AWS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "a-secret-of-tests", "AWS_REGION": "us-east-1"}
-SHIPPED = Path(__file__).parent.parent / "tune_app" / "task" / "tutorial" / "mnist.parquet"
+SHIPPED = Path(__file__).parent.parent / "tune_app" / "task" / "images" / "mnist.parquet"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from packaging.requirements import Requirement
+from tune_app.task.levels import complete
 
 from tests.bundles import make_bundle
 from tests.end_to_end.conftest import tune_app
 from tune_app.bundle.manifest import read_bundle
-from tune_app.task.levels import complete
-from tune_app.task.tutorial import sources
+from tune_app.task.images import sources
 
 NEEDED = ("torch", "numpy", "safetensors", "pyarrow")
 

@@ -16,7 +16,7 @@ from tests.bundles import search_really
 from tests.conftest import SHIPPED
 from tests.end_to_end.conftest import Running, tune_app, wait_for
 from tune_app.experiment.record import read_entries
-from tune_app.task.tutorial import sources
+from tune_app.task.images import sources
 
 SPACE = {"level": {"choice": ["linear", "cnn"]}, "lr": {"loguniform": [0.05, 0.5]}, "bs": 32}
 SETTINGS: dict[str, Any] = {"num_samples": 6, "max_epochs": 4, "results_per_epoch": 2, "seed": 3}

@@ -11,7 +11,7 @@ FORBIDDEN = {
     "tune_app.cli": {"ray", "torch", "optuna", "numpy", "rich", "yaml"},
     "tune_app.task.levels": {"ray", "torch", "optuna", "numpy", "pydantic"},
     "tune_app.task.training": {"ray", "optuna", "pydantic"},
-    "tune_app.task.tutorial.download": {"ray", "torch", "optuna"},
+    "tune_app.task.images.download": {"ray", "torch", "optuna"},
     "tune_app.experiment.history": {"ray", "torch", "optuna", "pyarrow"},
     "tune_app.experiment.table": {"ray", "torch", "optuna", "pandas", "pyarrow"},
     "tune_app.storage.load": {"ray", "torch", "optuna", "pyarrow"},

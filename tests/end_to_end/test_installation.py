@@ -21,12 +21,12 @@ def test_the_wheel_holds_mnist_its_licence_and_the_spaces_and_runs_anywhere(tmp_
     with zipfile.ZipFile(wheel) as content:
         names = set(content.namelist())
         content.extractall(tmp_path / "site")
-    assert {"tune_app/task/tutorial/mnist.parquet", "tune_app/task/tutorial/MNIST-LICENSE"} <= names
+    assert {"tune_app/task/images/mnist.parquet", "tune_app/task/images/MNIST-LICENSE"} <= names
     assert {"tune_app/task/tutorial/plain/cnn.py", "tune_app/task/tutorial/plain/pieces/found.py"} <= names
     assert {"tune_app/search_spaces/tutorial.yaml", "tune_app/search_spaces/space.schema.json"} <= names
     shutil.rmtree(source)
     program = (
-        "import tune_app, sys; from tune_app.task.tutorial import sources; from tune_app import load_space;"
+        "import tune_app, sys; from tune_app.task.images import sources; from tune_app import load_space;"
         "assert tune_app.__file__.startswith(sys.argv[1]), tune_app.__file__;"
         "print(sources.load().train.x.shape, load_space('tutorial').name)"
     )

@@ -14,6 +14,7 @@ import click
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tune_app.task.levels import TUTORIAL_CONFIG
 
 from tests.bundles import search_really
 from tests.end_to_end.conftest import Running, alive, descendants, left_in, temporary, tune_app, wait_for
@@ -27,9 +28,8 @@ from tune_app.engine.search import Search
 from tune_app.output.view import outcome
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
-from tune_app.task.levels import TUTORIAL_CONFIG
-from tune_app.task.tutorial.idx import IMAGES, LABELS
-from tune_app.task.tutorial.mnist import Mnist
+from tune_app.task.images.idx import IMAGES, LABELS
+from tune_app.task.images.mnist import Mnist
 
 SPACE = """
 space:

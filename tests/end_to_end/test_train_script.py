@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.numpy import load_file
+from tune_app.task.levels import LEVELS, Config
 
 from tests.bundles import config_of
 from tune_app.bundle.script import train_script
 from tune_app.task import training
-from tune_app.task.levels import LEVELS, Config
-from tune_app.task.tutorial.mnist import Mnist
+from tune_app.task.images.mnist import Mnist
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -15,7 +15,7 @@ from tune_app.bundle import verify
 from tune_app.bundle.manifest import SCRIPT, read_bundle
 from tune_app.bundle.verify import run_script, runnable
 from tune_app.errors import TuneAppError
-from tune_app.task.tutorial import sources
+from tune_app.task.images import sources
 
 ROOT = Path(__file__).parent.parent.parent
 

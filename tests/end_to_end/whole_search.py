@@ -9,7 +9,7 @@ from tune_app.experiment.history import Trial
 from tune_app.experiment.spec import Spec
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
-from tune_app.task.tutorial import sources
+from tune_app.task.images import sources
 from tune_app.trials import bridge
 
 

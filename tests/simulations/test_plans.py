@@ -11,7 +11,7 @@ from tests.simulations.curves import Curve
 from tests.simulations.test_searches import simulate
 from tune_app.experiment.space import load_space
 from tune_app.plan import made_up_search, mean_rungs
-from tune_app.task.tutorial.mnist import Mnist
+from tune_app.task.images.mnist import Mnist
 
 
 def test_trials_at_each_rung_and_epochs_are_those_of_random_searches_on_measured_curves(

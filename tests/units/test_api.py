@@ -21,7 +21,7 @@ from tune_app.errors import TuneAppError
 from tune_app.experiment.settings import Settings, check_settings
 from tune_app.experiment.space import load_space
 from tune_app.storage.location import paths
-from tune_app.task.tutorial.declared import tutorial
+from tune_app.task.tutorial import tutorial
 
 FILE = """
 space:

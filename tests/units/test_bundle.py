@@ -16,7 +16,7 @@ from tune_app.bundle.manifest import CONFIG, FILES, MANIFEST, SCRIPT, read_bundl
 from tune_app.bundle.verify import load_data, runnable, verification
 from tune_app.errors import TuneAppError
 from tune_app.storage.load import load_experiment
-from tune_app.task.tutorial import mnist, sources
+from tune_app.task.images import mnist, sources
 
 # ---- what is in it -------------------------------------------------------------------------------------
 
@@ -210,7 +210,7 @@ def test_mnist_itself_is_taken_from_the_package_wherever_the_search_had_it(
     config = yaml.safe_load((bundle / CONFIG).read_text())
     (bundle / CONFIG).write_text(yaml.safe_dump({**config, "data": "tutorial"}))
     reseal(bundle, data_digest=mnist.original_digest())
-    monkeypatch.setattr("tune_app.task.tutorial.download.tutorial_file", None)
+    monkeypatch.setattr("tune_app.task.images.download.tutorial_file", None)
     assert load_data(runnable(bundle), None).digest() == mnist.original_digest()
 
 

@@ -23,7 +23,7 @@ from tune_app.output.summary import confirmation_summary
 from tune_app.storage.load import confirmations, load_confirmation, load_experiment
 from tune_app.storage.location import paths
 from tune_app.storage.removal import remove_experiment
-from tune_app.task.tutorial import sources
+from tune_app.task.images import sources
 
 Value = Callable[[dict[str, Any], int], float | None]
 """The accuracy of a run, from config and seed; None: it diverges."""

@@ -133,7 +133,7 @@ def test_a_task_in_one_file(tmp_path: Path) -> None:
     task = read_task(tmp_path / "digits.py")
     defaults = {"lr": 0.01, "bs": 64, "hidden": 128, "dropout": 0.2}
     mlp = Level(name="mlp", summary="One hidden layer.", family="digits", defaults=defaults, facts=("epochs",))
-    assert (task.name, task.levels, task.baseline, task.has_test) == ("digits", {"mlp": mlp}, "mlp", False)
+    assert (task.name, task.levels, task.baseline, task.loads) == ("digits", {"mlp": mlp}, "mlp", ("load",))
     assert {name: h.allowed for name, h in task.hyperparameters.items()} == {
         "lr": "a number, greater than 0",
         "bs": "an integer, 1 or more",
@@ -165,7 +165,11 @@ def test_a_task_without_annotations_of_values(tmp_path: Path) -> None:
         ("valid_r2", "max"),
         ("valid_loss", "min"),
     ]
-    assert (task.baseline, task.has_test, task.metric.name) == ("curved", True, "valid_absolute_error")
+    assert (task.baseline, task.loads, task.metric.name) == (
+        "curved",
+        ("load", "load_test"),
+        "valid_absolute_error",
+    )
 
 
 def test_a_task_with_every_kind_of_alias(tmp_path: Path) -> None:

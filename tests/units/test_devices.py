@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from tune_app.task.levels import LEVELS, complete
 
 from tune_app.task import training
-from tune_app.task.levels import LEVELS, complete
-from tune_app.task.tutorial.mnist import Mnist, Split
+from tune_app.task.images.mnist import Mnist, Split
 
 META = torch.device("meta")
 

@@ -17,10 +17,10 @@ import pytest
 
 from tests.units.test_idx import idx_bytes
 from tune_app.errors import TuneAppError
-from tune_app.task.tutorial import download, mnist, sources
-from tune_app.task.tutorial.idx import IMAGES, LABELS
-from tune_app.task.tutorial.mnist import Mnist, Split
-from tune_app.task.tutorial.sources import load
+from tune_app.task.images import download, mnist, sources
+from tune_app.task.images.idx import IMAGES, LABELS
+from tune_app.task.images.mnist import Mnist, Split
+from tune_app.task.images.sources import load
 
 Pairs = list[tuple[np.ndarray, np.ndarray]]
 
@@ -217,7 +217,7 @@ def test_a_server_that_works_at_the_third_try_is_enough_after_a_wait_between(
 ):
     waits: list[float] = []
     monkeypatch.setattr(download, "SECONDS_BETWEEN_TRIES", 1.5)
-    monkeypatch.setattr("tune_app.task.tutorial.download.time.sleep", waits.append)
+    monkeypatch.setattr("tune_app.task.images.download.time.sleep", waits.append)
     offer(server, contents)
     server.answers[f"/{IMAGES}.gz"] = [bad, bad, server.answers[f"/{IMAGES}.gz"]]
     assert len(load(server.url).train.x) == 200

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tune_app.task.levels import TUTORIAL_CONFIG, Config, complete
 
 from tests.made_up import WORKER, ask_and_start, give, result_of, spec_of
 from tune_app.bundle.export import export_best
@@ -17,8 +18,7 @@ from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace, check_space
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
-from tune_app.task.levels import TUTORIAL_CONFIG, Config, complete
-from tune_app.task.tutorial.declared import tutorial
+from tune_app.task.tutorial import tutorial
 
 LEVEL_AND_LR: dict[str, Any] = {"level": {"choice": ["linear", "cnn"]}, "lr": {"loguniform": [0.01, 1]}}
 SPACE = check_space(LEVEL_AND_LR, tutorial(), "space.yaml")

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from tune_app.errors import TuneAppError
-from tune_app.task.tutorial import idx
-from tune_app.task.tutorial.formats import FORMATS
-from tune_app.task.tutorial.idx import IMAGES, LABELS, TEST_IMAGES, TEST_LABELS
-from tune_app.task.tutorial.mnist import Mnist
-from tune_app.task.tutorial.sources import load, load_test
+from tune_app.task.images import idx
+from tune_app.task.images.formats import FORMATS
+from tune_app.task.images.idx import IMAGES, LABELS, TEST_IMAGES, TEST_LABELS
+from tune_app.task.images.mnist import Mnist
+from tune_app.task.images.sources import load, load_test
 
 N = 1200
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from tune_app.task.levels import LEVELS
 
 from tests.made_up import diverged, result_of, spec_of, state_of
 from tune_app import engine
@@ -26,9 +27,8 @@ from tune_app.machine import cpu_model
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 from tune_app.task import training
-from tune_app.task.levels import LEVELS
+from tune_app.task.images.mnist import Mnist
 from tune_app.task.result import Result
-from tune_app.task.tutorial.mnist import Mnist
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from tune_app.experiment.spec import Confirming, Paths
 from tune_app.output.progress import Progress
 from tune_app.storage.load import load_confirmation, load_experiment
 from tune_app.storage.location import paths
-from tune_app.task.tutorial.declared import tutorial
+from tune_app.task.tutorial import tutorial
 
 OTHER = "valid_accuracy"
 SPACE = {"level": "cnn", "lr": {"choice": [0.1, 0.01, 0.02, 0.03, 0.04]}}

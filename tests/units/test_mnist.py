@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tune_app.errors import TuneAppError
-from tune_app.task.tutorial import mnist, sources
-from tune_app.task.tutorial.formats import FORMATS
-from tune_app.task.tutorial.mnist import IMAGE, Mnist, Split, scarce
-from tune_app.task.tutorial.sources import SHIPPED, load, load_test
+from tune_app.task.images import mnist, sources
+from tune_app.task.images.formats import FORMATS
+from tune_app.task.images.mnist import IMAGE, Mnist, Split, scarce
+from tune_app.task.images.sources import SHIPPED, load, load_test
 
 # From the design, not from the package.
 DIGESTS = {

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from tune_app.cli import main
 from tune_app.experiment.space import SpaceSource, load_space
 from tune_app.plan import Cost, corners, made_up_search, plan, seconds_of
-from tune_app.task.tutorial.declared import tutorial
-from tune_app.task.tutorial.mnist import Mnist
+from tune_app.task.images.mnist import Mnist
+from tune_app.task.tutorial import tutorial
 
 
 def space_of(space: dict[str, Any], **search: Any) -> SpaceSource:

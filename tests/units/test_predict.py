@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from safetensors.numpy import load_file, save_file
+from tune_app.task.levels import LEVELS
 
 from tests.bundles import config_of, make_bundle, reseal
 from tune_app.bundle.images import read_images
@@ -20,8 +21,7 @@ from tune_app.bundle.manifest import WEIGHTS, read_bundle
 from tune_app.bundle.predict import probabilities
 from tune_app.cli import main
 from tune_app.errors import TuneAppError
-from tune_app.task.levels import LEVELS
-from tune_app.task.tutorial import mnist, sources
+from tune_app.task.images import mnist, sources
 
 
 @pytest.fixture(scope="module")

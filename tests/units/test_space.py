@@ -6,11 +6,11 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from tune_app.task.levels import HYPERPARAMETERS, LEVELS, TUTORIAL_CONFIG
 
 from tune_app.errors import TuneAppError
 from tune_app.experiment.space import SearchSpace, load_space, shipped, space_schema
-from tune_app.task.levels import HYPERPARAMETERS, LEVELS, TUTORIAL_CONFIG
-from tune_app.task.tutorial.declared import tutorial
+from tune_app.task.tutorial import tutorial
 
 FOLDER = Path(__file__).parents[2] / "search_spaces"
 

@@ -18,7 +18,7 @@ from tune_app.experiment.history import Experiment
 from tune_app.experiment.table import columns, result_rows, results_table
 from tune_app.output.results import write_results
 from tune_app.storage.load import load_experiment
-from tune_app.task.tutorial.declared import tutorial
+from tune_app.task.tutorial import tutorial
 
 
 @pytest.fixture

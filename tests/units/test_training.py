@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tune_app.task.lesson import Lesson
+from tune_app.task.levels import LEVELS, complete
 
 from tests.made_up import result_of
 from tune_app.errors import TuneAppError
 from tune_app.task import training
-from tune_app.task.lesson import Lesson
-from tune_app.task.levels import LEVELS, complete
+from tune_app.task.images.mnist import Mnist, Split
 from tune_app.task.result import Result
 from tune_app.task.training import fit, prepare, validate
-from tune_app.task.tutorial.mnist import Mnist, Split
 
 CPU = torch.device("cpu")
 LOGISTIC = [name for name, level in LEVELS.items() if level.family == "logistic"]

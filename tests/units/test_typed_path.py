@@ -20,8 +20,8 @@ from tune_app.errors import TuneAppError
 from tune_app.experiment.space import load_space
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import folder_or_bucket, paths
-from tune_app.task.tutorial import sources
-from tune_app.task.tutorial.declared import tutorial
+from tune_app.task.images import sources
+from tune_app.task.tutorial import tutorial
 from tune_app.typed_path import typed_path
 
 Run = Callable[..., Result]

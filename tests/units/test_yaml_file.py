@@ -10,7 +10,7 @@ from tune_app.bundle.retrain import read_exported
 from tune_app.enqueue import read_config
 from tune_app.errors import TuneAppError
 from tune_app.experiment.space import load_space
-from tune_app.task.tutorial.declared import tutorial
+from tune_app.task.tutorial import tutorial
 from tune_app.yaml_file import as_yaml, read_yaml
 
 

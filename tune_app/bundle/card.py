@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from tune_app.experiment.history import Experiment
+from tune_app.task.images.mnist import original_digest
 from tune_app.task.task import config_words
-from tune_app.task.tutorial.mnist import original_digest
 
 CARD = """\
 # Handwritten digits: level "{level}" of "What is torch.nn really?"

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from tune_app.errors import TuneAppError
-from tune_app.task.tutorial import idx
-from tune_app.task.tutorial.formats import other_kind
-from tune_app.task.tutorial.mnist import IMAGE, MOST_IMAGES
+from tune_app.task.images import idx
+from tune_app.task.images.formats import other_kind
+from tune_app.task.images.mnist import IMAGE, MOST_IMAGES
 
 SIDE = 28
 BRIGHT = 128

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tune_app.errors import TuneAppError
-from tune_app.task.tutorial.declared import tutorial
+from tune_app.task.tutorial import tutorial
 
 CONFIG, CONFIG_JSON, WEIGHTS = "config.yaml", "config.json", "weights.safetensors"
 SCRIPT, CARD, MANIFEST = "train.py", "README.md", "manifest.json"

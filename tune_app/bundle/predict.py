@@ -13,11 +13,11 @@ from tune_app.bundle.manifest import CONFIG, WEIGHTS, read, read_bundle
 from tune_app.bundle.retrain import exported_from
 from tune_app.errors import TuneAppError
 from tune_app.task.execution import functions
+from tune_app.task.images.mnist import Mnist, Split
 from tune_app.task.loop import Lesson
 from tune_app.task.loop.lesson import train_mode
 from tune_app.task.training import Training
-from tune_app.task.tutorial.declared import tutorial
-from tune_app.task.tutorial.mnist import Mnist, Split
+from tune_app.task.tutorial import tutorial
 
 
 @torch.no_grad()

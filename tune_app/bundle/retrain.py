@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tune_app.bundle.manifest import Recorded, manifest_beside
 from tune_app.errors import TuneAppError, choices
 from tune_app.machine import cpu_model, versions
+from tune_app.task.images import mnist
 from tune_app.task.result import Result
 from tune_app.task.task import Config, Metric
-from tune_app.task.tutorial import mnist
-from tune_app.task.tutorial.declared import tutorial
+from tune_app.task.tutorial import tutorial
 from tune_app.yaml_file import read_yaml
 
 DECISIVE = ("python", "torch", "numpy")

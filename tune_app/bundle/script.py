@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 
 from tune_app.task.task import Config
-from tune_app.task.tutorial.declared import tutorial
+from tune_app.task.tutorial import tutorial
 
 PLAIN = "tune_app.task.tutorial.plain"
 FOUND = f"{PLAIN}.pieces.found"

@@ -22,8 +22,8 @@ from tune_app.bundle.retrain import Exported, differences, exported_from
 from tune_app.bundle.script import train_script
 from tune_app.errors import TuneAppError
 from tune_app.machine import versions
+from tune_app.task.images import mnist, sources
 from tune_app.task.task import Metric
-from tune_app.task.tutorial import mnist, sources
 
 CONSTANTS = ("seed", "epochs", "results_per_epoch", "threads")
 """What a script has as constants besides the config."""

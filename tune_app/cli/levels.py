@@ -12,7 +12,7 @@ def levels(as_json: bool) -> None:
 
     Example: tune-app levels
     """
-    from tune_app.task.tutorial.declared import tutorial
+    from tune_app.task.tutorial import tutorial
 
     if as_json:
         print_json(

@@ -29,7 +29,7 @@ def train(
     Example: tune-app train best/config.yaml
     """
     from tune_app.bundle import retrain
-    from tune_app.task.tutorial import sources
+    from tune_app.task.images import sources
 
     if trial is None:
         chosen = retrain.read_exported(config)

@@ -37,8 +37,8 @@ def local_cluster(
     """Be connected to a Ray that is reachable from this machine alone, and yield what tells where its dashboard is.
 
     metadata: shown beside the search's job in the dashboard. dashboard_host: None for no dashboard. verbose: with
-    Ray's own words. large_data: with all the room for data that Ray takes by itself. Raises `TuneAppError` where Ray
-    does not come up, or could be reached from elsewhere.
+    Ray's own words. large_data: with all the room for data that Ray takes by itself. Raises `TuneAppError` where
+    Ray does not come up, or could be reached from elsewhere.
     """
     import ray
 

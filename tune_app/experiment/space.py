@@ -14,7 +14,7 @@ from tune_app.experiment.dimension import RANGES, Dimension, Domain, YamlValue, 
 from tune_app.experiment.settings import Settings, check_settings, plain
 from tune_app.task.declaration import read_task
 from tune_app.task.task import Config, Task
-from tune_app.task.tutorial.declared import tutorial
+from tune_app.task.tutorial import tutorial
 from tune_app.typed_path import current_directory, typed_path
 from tune_app.yaml_file import read_yaml
 

@@ -15,7 +15,7 @@ from tune_app.errors import TuneAppError
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace, check_space
 from tune_app.task.task import Config, Metric, Task
-from tune_app.task.tutorial.declared import tutorial
+from tune_app.task.tutorial import tutorial
 
 if TYPE_CHECKING:
     from tune_app.storage.bucket import Bucket

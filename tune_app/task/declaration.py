@@ -52,7 +52,8 @@ def declared(files: TaskFiles) -> Task:
         hyperparameters=hyperparameters,
         metrics={metric.name: metric for metric in (*metrics, Metric(name=LOSS, mode="min"))},
         baseline=read_baseline(files, levels),
-        has_test=check_loads(files, found, names),
+        modules=tuple(dict.fromkeys(f.source.path.stem for f in found)),
+        loads=read_loads(files, found, names),
         files={key: source.text for key, source in files.sources.items()},
     )
 
@@ -198,8 +199,8 @@ def read_baseline(files: TaskFiles, levels: dict[str, Level]) -> str:
     return name
 
 
-def check_loads(files: TaskFiles, found: list[Found], names: Names) -> bool:
-    """Whether the task has test data. Both functions that read data are defined in its own files."""
+def read_loads(files: TaskFiles, found: list[Found], names: Names) -> tuple[str, ...]:
+    """The functions that read data; they are defined in the task's own files."""
     known = {f.node.name: f for f in found}
     for source in files.own:
         for node in source.tree.body:
@@ -210,4 +211,4 @@ def check_loads(files: TaskFiles, found: list[Found], names: Names) -> bool:
                     )
     if "load_test" in known and "load" not in known:
         raise TuneAppError(f"{known['load_test'].title} stands without load, allowed: load as well")
-    return "load_test" in known
+    return tuple(name for name in LOADS if name in known)

@@ -59,8 +59,8 @@ def functions(task: Task, home: Path | None = None) -> Iterator[Functions]:
     """Execute the files of a task and give its functions, as long as the block lasts.
 
     They are written into a folder of their own and executed anew each time, so that no trial finds what another
-    left in a global, and nothing else that lies beside them is imported. Processes that load batches find them, too.
-    home: where the file or the folder lies, for `__file__`. Raises what the files raise.
+    left in a global, and nothing else that lies beside them is imported. Processes that load batches find them,
+    too. home: where the file or the folder lies, for `__file__`. Raises what the files raise.
     """
     if not task.files:
         yield found(task, [importlib.import_module(f"{TUTORIAL}.{name}") for name in task.modules])
@@ -69,7 +69,7 @@ def functions(task: Task, home: Path | None = None) -> Iterator[Functions]:
         for name, text in task.files.items():
             path = Path(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            path.write_text(text, encoding="utf-8", newline="")
         with importing_from(folder, {Path(name).parts[0].removesuffix(".py") for name in task.files}):
             yield found(task, [executed(name, Path(folder), home) for name in task.modules])
 

@@ -18,7 +18,7 @@ from tune_app.task.task import Config, Task
 
 if TYPE_CHECKING:
     from tune_app.task.execution import Functions
-    from tune_app.task.tutorial.mnist import Mnist
+    from tune_app.task.images.mnist import Mnist
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def load(task: Task, source: str | Path | None, home: Path | None = None) -> Loa
 
 def load_tutorial(source: str | Path | None) -> Loaded:
     """The images of the tutorial, without torch."""
-    from tune_app.task.tutorial import sources
+    from tune_app.task.images import sources
 
     images = sources.load(source)
     check_classes(images, source)
@@ -58,7 +58,7 @@ def load_tutorial(source: str | Path | None) -> Loaded:
 
 def check_classes(images: "Mnist", source: str | Path | None) -> None:
     """Raise `TuneAppError` where train or valid lacks a class, as images sorted by label do; warn of rare ones."""
-    from tune_app.task.tutorial.mnist import scarce
+    from tune_app.task.images.mnist import scarce
 
     lacking, few = scarce(images)
     if lacking:
@@ -111,8 +111,8 @@ def tested(
 def test_data(its: "Functions", task: Task, source: str | Path | None) -> Any:
     """The same data as `load` gives, with the test part as the valid part; None where there is none."""
     if not task.files:
-        from tune_app.task.tutorial import sources
-        from tune_app.task.tutorial.mnist import Mnist
+        from tune_app.task.images import sources
+        from tune_app.task.images.mnist import Mnist
 
         images = sources.load_test(source)
         return None if images is None else Mnist(images, images)

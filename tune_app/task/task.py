@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -101,10 +102,11 @@ class Hyperparameter(BaseModel):
             if self.kind == "str" and (not self.options or value in self.options):
                 return value
         elif isinstance(value, (int, float)) and self.is_number and value in self.interval:
-            if self.kind == "float":
-                return float(value)
-            if math.isfinite(value) and int(value) == value:
-                return int(value)
+            with suppress(OverflowError):  # an integer that no float can be
+                if self.kind == "float" and math.isfinite(value):
+                    return float(value)
+                if math.isfinite(value) and int(value) == value:
+                    return int(value)
         raise TuneAppError(f"{self.name} is {value!r:.60}, allowed: {self.allowed}")
 
 
@@ -192,8 +194,8 @@ class Task(BaseModel):
     """The level of trial 0."""
     modules: tuple[str, ...]
     """The names of the files to import: those with levels, metrics or what loads data."""
-    loads: tuple[Literal["load", "load_test"], ...] = ()
-    """The functions that it has for data."""
+    loads: tuple[str, ...] = ()
+    """Which of `load` and `load_test` it has."""
     files: dict[str, str] = {}
 
     @cached_property

@@ -60,7 +60,7 @@ def test_there(
 def asked(function: Callable[..., tuple[Any, Any]], *arguments: Any) -> tuple[Any, Any]:
     """References to the two results of a function that a worker on this machine calls, besides all trials."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    remote: Any = ray.remote(function)  # type: ignore[call-overload]
+    remote: Any = ray.remote(function)
     options = {"num_cpus": 0, "max_retries": 0, "num_returns": 2, "scheduling_strategy": here}
     first, second = remote.options(**options).remote(*arguments)
     return first, second

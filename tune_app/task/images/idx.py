@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tune_app.errors import TuneAppError
-from tune_app.task.tutorial.formats import FORMATS, other_kind
-from tune_app.task.tutorial.mnist import IMAGE, MOST_IMAGES, Mnist, Split, checked
+from tune_app.task.images.formats import FORMATS, other_kind
+from tune_app.task.images.mnist import IMAGE, MOST_IMAGES, Mnist, Split, checked
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"

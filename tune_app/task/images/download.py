@@ -27,8 +27,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tune_app.errors import TuneAppError
-from tune_app.task.tutorial.idx import IMAGES, LABELS, MOST_BYTES, TEST_IMAGES, TEST_LABELS, from_idx, read_pair
-from tune_app.task.tutorial.mnist import Mnist, Split, checked, require_original
+from tune_app.task.images.idx import IMAGES, LABELS, MOST_BYTES, TEST_IMAGES, TEST_LABELS, from_idx, read_pair
+from tune_app.task.images.mnist import Mnist, Split, checked, require_original
 from tune_app.typed_path import cache_folder
 
 TUTORIAL_URL = "https://github.com/pytorch/tutorials/raw/main/_static/mnist.pkl.gz"

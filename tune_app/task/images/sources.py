@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tune_app.errors import TuneAppError
-from tune_app.task.tutorial.formats import ALLOWED, FORMATS, other_kind
-from tune_app.task.tutorial.mnist import IMAGE, MOST_IMAGES, Mnist, Split, checked, require_original
+from tune_app.task.images.formats import ALLOWED, FORMATS, other_kind
+from tune_app.task.images.mnist import IMAGE, MOST_IMAGES, Mnist, Split, checked, require_original
 from tune_app.typed_path import typed_path
 
 SHIPPED = Path(__file__).parent / "mnist.parquet"
@@ -40,7 +40,7 @@ def readers(given: str | Path | None) -> Readers:
     """How the images of a source are read."""
     if given is None:
         return partial(load_parquet, SHIPPED, original=True), original_test
-    from tune_app.task.tutorial import download, idx
+    from tune_app.task.images import download, idx
 
     source = str(given)
     if source == "tutorial":
@@ -69,7 +69,7 @@ def file_readers(path: Path) -> Readers:
         if kind := other_kind(name):
             raise TuneAppError(f"{path}: is {kind}; allowed: {FORMATS}")
         if start.startswith(b"\x1f\x8b") or name.endswith(".gz"):
-            from tune_app.task.tutorial.download import from_tutorial
+            from tune_app.task.images.download import from_tutorial
 
             read = partial(from_tutorial, path, str(path))
 

@@ -2,7 +2,7 @@
 
 import re
 
-from tune_app.task.tutorial.mnist import IMAGE
+from tune_app.task.images.mnist import IMAGE
 
 ALLOWED = "a Parquet file, a folder or URL (http:// or https://) with the four IDX files, mnist.pkl.gz, tutorial"
 FORMATS = (

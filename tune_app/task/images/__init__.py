@@ -1,0 +1,1 @@
+"""Images of the size of MNIST: the original in this package, and others of the same kind from elsewhere."""
