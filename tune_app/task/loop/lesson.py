@@ -118,7 +118,7 @@ def count_parameters(lesson: Lesson) -> int:
 
 
 def own_generators(lesson: Lesson) -> list[Generator]:
-    """The generators that a lesson keeps, and those in attributes of its loaders, samplers, data sets and modules."""
+    """The generators in `keeps`, and in attributes of a lesson's loaders, samplers, data sets and modules."""
     inner = (module for part in modules(lesson) for module in part.modules())
     held = reachable(lesson.train_dl, lesson.valid_dl, *inner, *lesson.keeps.values())
     return [part for part in held if isinstance(part, GENERATORS)]

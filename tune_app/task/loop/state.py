@@ -93,7 +93,7 @@ def packed(state: dict[str, Any]) -> bytes:
 def kept(tensor: Tensor, name: str, tensors: Tensors, seen: dict[object, tuple[str, Tensor]]) -> dict[str, Any]:
     """Put a tensor among `tensors`, and tell where; one that two names share (tied weights) is put there once.
 
-    seen: the tensors put there before, by where they lie; they are held so that no other comes to lie there.
+    seen: what was put there before, by where it lay; it is held so that nothing else comes to lie there.
     """
     if is_lazy(tensor):
         raise ValueError(f"{name} has no shape before the first batch, allowed: a state after it")
@@ -104,8 +104,12 @@ def kept(tensor: Tensor, name: str, tensors: Tensors, seen: dict[object, tuple[s
     if tensor.numel() == 0 or place not in seen:
         while name in tensors:
             name += "'"
-        tensors[name] = tensor.contiguous()
-        seen[place] = (name, tensor)
+        storage = tensor.untyped_storage().data_ptr()
+        # Other parts of one storage become tensors of their own: a file cannot have two that overlap.
+        tensors[name] = (
+            tensor.clone(memory_format=torch.contiguous_format) if storage in seen else tensor.contiguous()
+        )
+        seen[place] = seen[storage] = (name, tensor)
     told: dict[str, Any] = {"tensor": seen[place][0]}
     if not tensor.is_contiguous() and 0 not in tensor.stride():  # channels_last, and whatever else there is
         told["stride"] = tensor.stride()
@@ -130,7 +134,8 @@ def load(lesson: Lesson, saved: bytes) -> None:
 
 def read(saved: bytes) -> dict[str, Any]:
     """The state of each part by its name."""
-    tensors = safetensors.torch.load(saved)
+    # Copied to where torch would have put them: how they are aligned can change how a sum is rounded.
+    tensors = {name: tensor.clone() for name, tensor in safetensors.torch.load(saved).items()}
 
     def decoded(node: Any) -> Any:
         if isinstance(node, list):

@@ -1,0 +1,61 @@
+"""Trainings that are killed after each of their results, and have to go on exactly."""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from tune_app.task.loop import Lesson
+from tune_app.task.loop.chance import seeded
+from tune_app.task.loop.fit import Measured, train
+from tune_app.task.loop.state import check_round_trip, save
+
+SEED = 7
+Metrics = Mapping[str, Callable[[Any, Any], Any]]
+Outcomes = list[tuple[Measured, bytes]]
+"""Each result, without its durations, and the state after it."""
+
+
+def goes_on_exactly(build: Callable[[], Lesson], metrics: Metrics, epochs: float = 2, per: int = 3) -> Outcomes:
+    """Train without interruption; then kill it after every result, go on, and hold that all is the same."""
+    full = outcomes(built(build), metrics, epochs, per)
+    assert len(full) == round(epochs * per)
+    for k in range(len(full)):
+        assert resumed(build, metrics, epochs, per, k, full) == full[k:]
+    return full
+
+
+def resumed(
+    build: Callable[[], Lesson], metrics: Metrics, epochs: float, per: int, after: int, full: Outcomes
+) -> Outcomes:
+    """What follows result `after` if nothing is left of the training but the state after it."""
+    use_generators()
+    lesson = built(build)
+    if after:
+        check_round_trip(lesson, full[after - 1][1])
+    return outcomes(lesson, metrics, epochs, per, after)
+
+
+def built(build: Callable[[], Lesson]) -> Lesson:
+    """A lesson as it begins."""
+    with seeded(SEED):
+        return build()
+
+
+def outcomes(lesson: Lesson, metrics: Metrics, epochs: float, per: int, after: int = 0) -> Outcomes:
+    """Train; whoever takes the results uses the global generators meanwhile."""
+    found = []
+    for measured in train(lesson, epochs, seed=SEED, metrics=metrics, results_per_epoch=per, after=after):
+        found.append((replace(measured, train_seconds=0, valid_seconds=0), save(lesson)))
+        use_generators()
+    return found
+
+
+def use_generators() -> None:
+    """Draw from each of the global generators, or set them to where they never were."""
+    torch.seed()
+    random.seed()
+    np.random.seed()

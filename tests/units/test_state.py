@@ -1,0 +1,388 @@
+"""A training's state as bytes: everything comes back, whatever it is made of, and nothing is pickled."""
+
+import hashlib
+import json
+import pickle
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import lr_scheduler, swa_utils
+from torch.utils.data import TensorDataset
+
+from tests.interrupted import built, goes_on_exactly, outcomes
+from tune_app.task.loop import Lesson, get_data
+from tune_app.task.loop.state import check_round_trip, document, load, packed, parts, read, save, weights
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+X = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+Y = (X[:, 0] > 0).long()
+
+
+def lesson_of(model: nn.Module, opt: Any = None, **more: Any) -> Lesson:
+    dls = get_data(TensorDataset(X[:30], Y[:30]), TensorDataset(X[30:], Y[30:]), bs=8)
+    opt = opt or torch.optim.SGD(model.parameters(), 0.1)
+    return Lesson(model, F.cross_entropy, opt, *dls, **more)
+
+
+def mlp() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2, bias=False))
+
+
+# ---- every optimizer and every schedule of torch -------------------------------------------------------
+
+
+def on_matrices(model: nn.Module) -> list[nn.Parameter]:
+    return [p for p in model.parameters() if p.dim() == 2]
+
+
+OPTIMIZERS: dict[str, Any] = {
+    name: lambda model, kind=kind: kind(
+        on_matrices(model) if kind is torch.optim.Muon else model.parameters(), lr=0.01
+    )
+    for name, kind in vars(torch.optim).items()
+    if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)
+    if name not in ("Optimizer", "SparseAdam", "LBFGS")
+} | {
+    "SGD with momentum": lambda model: torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, nesterov=True),
+    "Adam with amsgrad": lambda model: torch.optim.Adam(model.parameters(), 0.01, amsgrad=True),
+    "RMSprop, centered": lambda model: torch.optim.RMSprop(model.parameters(), 0.01, momentum=0.9, centered=True),
+    "Adam, the rate a tensor": lambda model: torch.optim.Adam(model.parameters(), torch.tensor(0.01)),
+    "two groups": lambda model: torch.optim.SGD(
+        [{"params": model[0].parameters(), "lr": 0.01}, {"params": model[3].parameters()}], 0.1, momentum=0.9
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_of_torch_goes_on_exactly(name):
+    def build() -> Lesson:
+        model = mlp()
+        return lesson_of(model, OPTIMIZERS[name](model))
+
+    goes_on_exactly(build, {}, epochs=1, per=3)
+
+
+def test_lbfgs_goes_on_exactly():
+    def build() -> Lesson:
+        model = mlp()
+        opt = torch.optim.LBFGS(model.parameters(), 0.1, max_iter=3, history_size=4)
+
+        def step(xb: Tensor, yb: Tensor) -> Tensor:
+            def closure() -> Tensor:
+                opt.zero_grad()
+                loss = F.cross_entropy(model(xb), yb)
+                loss.backward()
+                return loss
+
+            return opt.step(closure)
+
+        return lesson_of(model, opt, step=step)
+
+    goes_on_exactly(build, {}, epochs=2, per=2)
+
+
+SCHEDULES: dict[str, Any] = {
+    "StepLR": lambda opt: lr_scheduler.StepLR(opt, 2, 0.5),
+    "MultiStepLR": lambda opt: lr_scheduler.MultiStepLR(opt, [2, 3, 3, 5], 0.5),
+    "ExponentialLR": lambda opt: lr_scheduler.ExponentialLR(opt, 0.9),
+    "LinearLR": lambda opt: lr_scheduler.LinearLR(opt, total_iters=4),
+    "ConstantLR": lambda opt: lr_scheduler.ConstantLR(opt, total_iters=3),
+    "PolynomialLR": lambda opt: lr_scheduler.PolynomialLR(opt, 5),
+    "LambdaLR": lambda opt: lr_scheduler.LambdaLR(opt, lambda step: 1 / (1 + step)),
+    "MultiplicativeLR": lambda opt: lr_scheduler.MultiplicativeLR(opt, lambda step: 0.9),
+    "CosineAnnealingLR": lambda opt: lr_scheduler.CosineAnnealingLR(opt, 5),
+    "CosineAnnealingWarmRestarts": lambda opt: lr_scheduler.CosineAnnealingWarmRestarts(opt, 3),
+    "CyclicLR": lambda opt: lr_scheduler.CyclicLR(opt, 0.01, 0.1, step_size_up=2, scale_fn=lambda x: 1 / (x + 1)),
+    "OneCycleLR": lambda opt: lr_scheduler.OneCycleLR(opt, 0.1, total_steps=12),
+    "SequentialLR": lambda opt: lr_scheduler.SequentialLR(
+        opt, [lr_scheduler.LinearLR(opt, total_iters=2), lr_scheduler.CosineAnnealingLR(opt, 4)], [2]
+    ),
+    "ChainedScheduler": lambda opt: lr_scheduler.ChainedScheduler(
+        [lr_scheduler.LinearLR(opt, total_iters=2), lr_scheduler.ExponentialLR(opt, 0.9)]
+    ),
+    "SWALR": lambda opt: swa_utils.SWALR(opt, 0.01, anneal_epochs=4),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("when", ["each_batch", "each_epoch"])
+def test_every_schedule_of_torch_goes_on_exactly(name, when):
+    def build() -> Lesson:
+        model = nn.Linear(6, 2)
+        opt = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+        return lesson_of(model, opt, **{when: SCHEDULES[name](opt)})
+
+    goes_on_exactly(build, {}, epochs=3, per=2)
+
+
+def test_milestones_are_still_numbers_after_a_resume():
+    """As text they would never match, and the rate would never drop again."""
+    model = nn.Linear(6, 2)
+    opt = torch.optim.SGD(model.parameters(), 0.1)
+    schedule = lr_scheduler.MultiStepLR(opt, [1, 2, 2])
+    lesson = lesson_of(model, opt, each_epoch=schedule)
+    saved = save(lesson)
+    schedule.milestones = Counter()
+    load(lesson, saved)
+    assert schedule.milestones == Counter({2: 2, 1: 1})
+    assert isinstance(schedule.milestones, Counter)
+
+
+# ---- what a state can be made of -----------------------------------------------------------------------
+
+
+class Held:
+    """An object with a state of any kind."""
+
+    def __init__(self, state: Any) -> None:
+        self.state = state
+
+    def state_dict(self) -> Any:
+        return self.state
+
+    def load_state_dict(self, state: Any) -> None:
+        self.state = state
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        3,
+        2**127 + 1,
+        0.1,
+        float("inf"),
+        "text",
+        [1, [2.0, None]],
+        (1, (2, "3")),
+        {"a": 1, 1: "a", (1, 2): {}, None: []},
+        {"tensor": "no tensor", "dict": []},
+        Counter({1: 2, 3: 4}),
+        {1, "2", (3, 4)},
+        {},
+        [],
+        (),
+    ],
+    ids=repr,
+)
+def test_a_value_comes_back_as_it_was(value):
+    back = read(packed({"keeps.it": value}))["keeps.it"]
+    assert back == value
+    assert type(back) is type(value)
+    if isinstance(value, dict):
+        assert {type(key) for key in back} == {type(key) for key in value}
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.tensor(0.5),
+        torch.empty(0, 3),
+        torch.ones(2, 3, dtype=torch.bfloat16),
+        torch.tensor([True, False]),
+        torch.arange(3, dtype=torch.uint8),
+        torch.tensor([1 + 2j]),
+        torch.tensor([float("nan"), -0.0]),
+        torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last),
+        torch.randn(3, 4).t(),
+        torch.randn(8)[::2],
+        torch.randn(3, 1).expand(3, 4),
+        nn.Parameter(torch.ones(2)),
+    ],
+    ids=lambda tensor: f"{tensor.dtype}, {tuple(tensor.shape)}, {tensor.stride()}",
+)
+def test_a_tensor_comes_back_as_it_was(tensor):
+    back = read(packed({"keeps.it": tensor}))["keeps.it"]
+    assert (back.dtype, back.shape) == (tensor.dtype, tensor.shape)
+    assert torch.equal(back.isnan(), tensor.isnan())
+    assert torch.equal(torch.nan_to_num(back), torch.nan_to_num(tensor))
+    if 0 not in tensor.stride():
+        assert back.stride() == tensor.stride()
+
+
+@pytest.mark.parametrize(
+    "array", [np.arange(3, dtype=np.uint32), np.float32(0.1), np.bool_(True), np.int64(3)], ids=repr
+)
+def test_an_array_comes_back_as_it_was(array):
+    back = read(packed({"keeps.it": array}))["keeps.it"]
+    assert np.array_equal(back, array)
+    assert (type(back), back.dtype) == (type(array), array.dtype)
+
+
+def test_the_state_of_a_generator_of_numpy_comes_back():
+    generator = np.random.Generator(np.random.MT19937(1))
+    generator.random(3)
+    state = dict(generator.bit_generator.state)
+    again = np.random.Generator(np.random.MT19937(2))
+    again.bit_generator.state = read(packed({"keeps.it": state}))["keeps.it"]
+    assert again.random() == generator.random()
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (lambda: None, "keeps.it is a function, which cannot be kept; allowed: tensors,"),
+        ({"a": [object()]}, "keeps.it.a.0 is a object, which"),
+        (1j, "keeps.it is a complex, which"),
+        (torch.eye(2).to_sparse(), "keeps.it is torch.sparse_coo torch.float32, allowed: a dense tensor"),
+        (torch.ones(1, dtype=torch.complex128), "keeps.it is torch.strided torch.complex128, allowed:"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_cannot_be_kept_is_refused(value, reason):
+    with pytest.raises(ValueError) as error:
+        packed({"keeps.it": value})
+    assert str(error.value).startswith(reason)
+
+
+def test_a_lazy_layer_is_kept_after_its_first_batch_and_not_before():
+    lesson = lesson_of(nn.LazyLinear(2))
+    with pytest.raises(ValueError) as error:
+        save(lesson)
+    assert str(error.value) == "model.weight has no shape before the first batch, allowed: a state after it"
+    assert len(outcomes(lesson, {}, 1, 1)) == 1
+
+
+# ---- sharing -------------------------------------------------------------------------------------------
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(300, 300, bias=False), nn.Linear(300, 300, bias=False)
+        self.second.weight = self.first.weight
+
+
+def test_tied_weights_are_kept_once_and_have_both_names():
+    saved = save(lesson_of(Tied()))
+    assert 300 * 300 * 4 < len(saved) < 300 * 300 * 4 + 2000
+    found = weights(saved)
+    assert list(found) == ["model.first.weight", "model.second.weight"]
+    assert found["model.first.weight"] is found["model.second.weight"]
+
+
+def test_tensors_that_overlap_are_kept_apart():
+    whole = torch.arange(6.0)
+    views = {"all": whole, "as rows": whole.view(2, 3), "end": whole[2:], "middle": whole[1:4]}
+    back = read(packed({"keeps.it": views}))["keeps.it"]
+    assert all(torch.equal(back[name], view) for name, view in views.items())
+
+
+def test_names_that_only_differ_by_their_dots_are_told_apart():
+    values = {"a.b": torch.ones(1), "a": {"b": torch.zeros(1)}, 1: torch.ones(2), "1": torch.zeros(2)}
+    back = read(packed({"keeps.it": values}))["keeps.it"]
+    assert (back["a.b"].item(), back["a"]["b"].item()) == (1, 0)
+    assert (back[1].sum().item(), back["1"].sum().item()) == (2, 0)
+
+
+# ---- bytes ---------------------------------------------------------------------------------------------
+
+
+def trained() -> Lesson:
+    model = mlp()
+    opt = torch.optim.Adam(model.parameters(), 0.01)
+    keeps = {"held": Held({1: (2, 3)}), "bias": torch.ones(2, requires_grad=True)}
+    lesson = lesson_of(model, opt, each_batch=lr_scheduler.ExponentialLR(opt, 0.9), keeps=keeps)
+    outcomes(lesson, {}, 1, 1)
+    return lesson
+
+
+def test_the_same_state_gives_the_same_bytes_and_another_gives_others():
+    lesson = built(trained)
+    saved = save(lesson)
+    assert save(lesson) == saved == save(built(trained))
+    fresh = built(trained)
+    load(fresh, saved)
+    assert save(fresh) == saved
+    with torch.no_grad():
+        next(iter(lesson.model.parameters()))[0, 0] += 1e-6  # type: ignore[attr-defined]
+    assert save(lesson) != saved
+
+
+def test_the_order_in_which_a_dictionary_was_filled_changes_nothing():
+    assert packed({"a": {1: 2, "3": 4}}) == packed({"a": {"3": 4, 1: 2}})
+
+
+def test_a_state_is_a_safetensors_file_with_one_key_of_metadata():
+    saved = save(built(trained))
+    size = int.from_bytes(saved[:8], "little")
+    header = json.loads(saved[8 : 8 + size])
+    assert list(header.pop("__metadata__")) == ["state"]
+    assert max(entry["data_offsets"][1] for entry in header.values()) == len(saved) - 8 - size
+    names = {".".join(name.split(".")[:2]) for name in header}
+    assert names == {"model.0", "model.1", "model.3", "opt.state", "keeps.bias"}
+    assert list(document(saved)) == ["each_batch", "keeps.bias", "keeps.held", "model", "opt"]
+
+
+def test_weights_are_the_tensors_of_the_model_and_of_what_is_kept():
+    lesson = built(trained)
+    found = weights(save(lesson))
+    own = {f"model.{name}": tensor for name, tensor in lesson.model.state_dict().items()}  # type: ignore[attr-defined]
+    assert found.keys() == own.keys() | {"keeps.bias"}
+    assert all(torch.equal(found[name], tensor) for name, tensor in own.items())
+
+
+def test_a_state_is_a_copy():
+    lesson = built(trained)
+    saved = save(lesson)
+    digest = hashlib.sha256(saved).digest()
+    found = weights(saved)
+    found["keeps.bias"] += 1
+    outcomes(lesson, {}, 1, 1)
+    assert hashlib.sha256(saved).digest() == digest
+    load(lesson, saved)
+    assert save(lesson) == saved
+
+
+def test_nothing_is_pickled(monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("pickled")
+
+    lesson = built(trained)
+    for name in ("dump", "dumps", "load", "loads", "Pickler", "Unpickler"):
+        monkeypatch.setattr(pickle, name, refuse)
+    load(lesson, save(lesson))
+
+
+# ---- states that do not fit ----------------------------------------------------------------------------
+
+
+def test_an_optimizer_without_a_state_is_no_part():
+    class Update:
+        def step(self) -> None: ...
+
+        def zero_grad(self) -> None: ...
+
+    assert list(parts(lesson_of(nn.Linear(6, 2), Update()))) == ["model"]
+
+
+def test_the_state_of_another_lesson_is_refused():
+    saved = save(lesson_of(nn.Linear(6, 2)))
+    other = lesson_of(nn.Linear(6, 2), keeps={"bias": torch.zeros(2)})
+    with pytest.raises(ValueError) as error:
+        load(other, saved)
+    assert str(error.value) == "the state has model, opt, allowed: that of this lesson, model, opt, keeps.bias"
+
+
+class Forgets(Held):
+    def load_state_dict(self, state: Any) -> None:
+        pass
+
+
+def test_a_state_that_does_not_come_back_is_named():
+    def build(value: int = 0) -> Lesson:
+        return lesson_of(nn.Linear(6, 2), keeps={"good": Held(1), "bad": Forgets({"n": value})})
+
+    check_round_trip(built(build), save(built(build)))
+    with pytest.raises(ValueError) as error:
+        check_round_trip(built(build), save(built(lambda: build(1))))
+    assert str(error.value).startswith(
+        "the state of keeps.bad, a Forgets, is not the same after it was put back; allowed: "
+    )
