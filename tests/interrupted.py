@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tune_app.task.loop import Lesson
+from tune_app.task import Lesson
 from tune_app.task.loop.chance import seeded
 from tune_app.task.loop.fit import Measured, train
 from tune_app.task.loop.state import check_round_trip, save

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from tune_app.task.loop import Lesson, Maximize, fit, get_data
+from tune_app.task import Lesson, Maximize, fit, get_data
 
 CONTEXT = 16
 

@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils.data import TensorDataset
 
-from tune_app.task.loop import Lesson, Maximize, Minimize, fit, get_data
+from tune_app.task import Lesson, Maximize, Minimize, fit, get_data
 
 
 def load(source=None):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from tune_app.task.loop import Lesson, Maximize, fit
+from tune_app.task import Lesson, Maximize, fit
 
 
 def load(source=None):

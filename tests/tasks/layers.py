@@ -6,7 +6,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from tune_app.task.loop import Lesson, Maximize, fit, get_data
+from tune_app.task import Lesson, Maximize, fit, get_data
 
 
 def load(source=None):

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from tests.interrupted import Metrics, goes_on_exactly
-from tune_app.task.loop import Lesson, Maximize, Minimize
+from tune_app.task import Lesson, Maximize, Minimize
 
 PORTS = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem[:5] not in ("__ini", "test_"))
 FACTS = {"epochs": 2, "device": "cpu", "seed": 7}

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from tune_app.task.loop import Lesson, get_data
+from tune_app.task import Lesson, get_data
 from tune_app.task.loop.chance import seeded
 from tune_app.task.loop.fit import Measured, train
 from tune_app.task.loop.state import check_round_trip, save

@@ -15,7 +15,7 @@ from torch.optim import lr_scheduler, swa_utils
 from torch.utils.data import TensorDataset
 
 from tests.interrupted import built, goes_on_exactly, outcomes
-from tune_app.task.loop import Lesson, get_data
+from tune_app.task import Lesson, get_data
 from tune_app.task.loop.state import check_round_trip, document, load, packed, parts, read, save, weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")

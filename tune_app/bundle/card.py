@@ -8,13 +8,13 @@ from tune_app.task.images.mnist import original_digest
 from tune_app.task.task import config_words
 
 CARD = """\
-# Handwritten digits: level "{level}" of "What is torch.nn really?"
+# {title}
 
-A {family} that tells which digit, 0 to 9, a grey image of 28x28 pixels shows:
-the section "{section}" of [the tutorial](https://pytorch.org/tutorials/beginner/nn_tutorial.html), with
-the best config of {trials} trials that tune_app searched (experiment {experiment}, trial {trial}).
+{what}
 
     {words}; seed {seed}, {epochs:g} epochs
+
+It is the best config of {trials} trials that tune_app searched (experiment {experiment}, trial {trial}).
 
 ## How good it is
 | metric | value |
@@ -24,22 +24,28 @@ the best config of {trials} trials that tune_app searched (experiment {experimen
 {selection}
 
 ## Use
-Train it again in plain PyTorch (needs torch, numpy, safetensors and pyarrow), or let tune_app do it and compare:
+Train it again (needs {needs}), or let tune_app do it and compare:
 
-    python train.py --data mnist.parquet -o weights.safetensors
+    python train.py {data_option}-o weights.safetensors
     tune-app verify .
 
-`train.py` reads a Parquet file with the columns split (train, valid), image (784 bytes) and label; tune_app holds
-MNIST as such a file. With the versions, threads and CPU model that are in `manifest.json` it prints the
-accuracies and losses of the search to the last bit.
+With the versions, threads and CPU model that are in `manifest.json` it prints the numbers of the search to the last
+bit. {data_words}
 
+{predict}`config.yaml` and `config.json` hold the config, `weights.safetensors` the weights, `manifest.json` what
+they were made with and the SHA-256 of every file here. The code is in {code}.
+{about_data}"""
+
+DIGITS = """\
+A {family} that tells which digit, 0 to 9, a grey image of 28x28 pixels shows: the section
+"{section}" of [the tutorial](https://pytorch.org/tutorials/beginner/nn_tutorial.html)."""
+PREDICT = """\
 Classify images, PNG, IDX or .npy, a bright digit on a dark ground:
 
     tune-app predict . digit.png
 
-`config.yaml` and `config.json` hold the config, `weights.safetensors` the weights, `manifest.json` what they were
-made with and the SHA-256 of every file here.
-
+"""
+OF_DIGITS = """
 ## Intended use
 Learning, and trying out hyperparameter search. It knows digits that are centred and scaled as MNIST's are, and
 answers with a digit whatever an image shows; nothing that matters should depend on it.
@@ -47,12 +53,10 @@ answers with a digit whatever an image shows; nothing that matters should depend
 ## Data
 {data}
 """
-
 MNIST = """\
 MNIST by Yann LeCun, Corinna Cortes and Christopher J.C. Burges, licence
 [CC BY-SA 3.0](https://creativecommons.org/licenses/by-sa/3.0/): trained on the first {train:,} images of its
 training file, selected by the next {valid:,}."""
-
 OTHER = """\
 Not MNIST itself: {train:,} images to train on and {valid:,} to select by, which the search was given as
 
@@ -66,20 +70,15 @@ The {metric} is that of the best result of many, chosen by it, and so a little b
 CONFIRMED = """\
 The config was confirmed by training it with fresh seeds, and these are the weights of the seed with the median
 {metric}. Intervals are at 95 %: that of the {metric} is where another seed's would lie, that of the mean is the
-mean's, and those on the test images are Wilson's for an accuracy and Student's t for a loss."""
+mean's, and those on the test data are Wilson's for a share and Student's t for other means."""
 
 
 def model_card(experiment: Experiment, about: dict[str, Any]) -> str:
     """The card as Markdown; `about` is the manifest, less its digests."""
-    level = experiment.history.spec.task.levels[str(about["config"]["level"])]
-    data = experiment.history.spec.data
-    original = data.digest == original_digest()
     metric = experiment.history.metric
-    source = " ".join(str(data.source).split())
+    confirmed = f"{metric.name}_interval" in about["metrics"]
+    of_task = own_task if experiment.history.spec.task.files else digits
     return CARD.format(
-        level=level.name,
-        family="convolutional network" if level.family == "cnn" else "logistic regression",
-        section=level.summary,
         trials=len(experiment.history.trials),
         experiment=about["experiment"],
         trial=about["trial"],
@@ -87,11 +86,47 @@ def model_card(experiment: Experiment, about: dict[str, Any]) -> str:
         seed=about["seed"],
         epochs=about["epochs"],
         metrics="\n".join(metric_rows(about["metrics"])),
-        selection=(CONFIRMED if f"{metric.name}_interval" in about["metrics"] else SELECTED).format(
-            metric=metric.words
-        ),
-        data=(MNIST if original else OTHER).format(train=data.train, valid=data.valid, source=source),
+        selection=(CONFIRMED if confirmed else SELECTED).format(metric=metric.words),
+        **of_task(experiment, about),
     )
+
+
+def digits(experiment: Experiment, about: dict[str, Any]) -> dict[str, str]:
+    """What the card of a level of the tutorial says."""
+    level = experiment.history.spec.task.levels[str(about["config"]["level"])]
+    data = experiment.history.spec.data
+    source = " ".join(str(data.source).split())
+    of_data = MNIST if data.digest == original_digest() else OTHER
+    return {
+        "title": f'Handwritten digits: level "{level.name}" of "What is torch.nn really?"',
+        "what": DIGITS.format(
+            family="convolutional network" if level.family == "cnn" else "logistic regression",
+            section=level.summary,
+        ),
+        "needs": "torch, numpy, safetensors, annotated-types and pyarrow",
+        "data_option": "--data mnist.parquet ",
+        "data_words": "The data are a Parquet file with the columns split (train, valid), image\n(784 bytes) and"
+        " label; tune_app holds MNIST as such a file.",
+        "predict": PREDICT,
+        "code": "`tune_app/task/tutorial`",
+        "about_data": OF_DIGITS.format(data=of_data.format(train=data.train, valid=data.valid, source=source)),
+    }
+
+
+def own_task(experiment: Experiment, about: dict[str, Any]) -> dict[str, str]:
+    """What the card of another task says."""
+    task, data = experiment.history.spec.task, experiment.history.spec.data
+    level = task.levels[str(about["config"]["level"])]
+    return {
+        "title": f"{task.name}: level {level.name}",
+        "what": level.summary or "A model that was trained with this config:",
+        "needs": "torch, numpy, safetensors, annotated-types and what the task's files import",
+        "data_option": f"--data {data.source} " if data.source else "",
+        "data_words": "The data are what the task's `load` returns.",
+        "predict": "",
+        "code": "`task`, as the search ran it",
+        "about_data": "",
+    }
 
 
 def metric_rows(metrics: dict[str, Any]) -> Iterator[str]:

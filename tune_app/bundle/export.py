@@ -12,14 +12,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from tune_app.bundle.card import model_card
-from tune_app.bundle.manifest import CARD, CONFIG, CONFIG_JSON, MANIFEST, SCRIPT, WEIGHTS, sealed, sha256
-from tune_app.bundle.script import train_script
+from tune_app.bundle.code import TASK, code_files
+from tune_app.bundle.manifest import CARD, CONFIG, CONFIG_JSON, MANIFEST, WEIGHTS, sealed, sha256
 from tune_app.errors import TuneAppError
 from tune_app.experiment.findings import Confirmation
 from tune_app.experiment.history import FAILED, Experiment, Trial
 from tune_app.machine import umask, versions
 from tune_app.storage.load import load_confirmation
 from tune_app.storage.mirror import kept_state
+from tune_app.task.task import Task
 from tune_app.yaml_file import as_yaml
 
 WEIGHTS_IN_STATE = ("model.", "keeps.")
@@ -107,19 +108,13 @@ def export_best(experiment: Experiment, folder: Path) -> dict[str, Any]:
         f"# The best config of {experiment.name}: {metric.words} {found.metrics[metric.name]:.4f}"
         f" at epoch {settings['epochs']:g} (trial {found.trial}).\n# Train it again: tune-app train {CONFIG}\n"
     )
-    script = train_script(
-        settings["config"],
-        settings["seed"],
-        settings["epochs"],
-        settings["results_per_epoch"],
-        settings["threads"],
-    )
+    code = code_files(experiment.history.spec.task, settings["config"], settings, experiment.name)
     files = {
         CONFIG: (comment + as_yaml(settings)).encode(),
         CONFIG_JSON: (json.dumps(settings, indent=2) + "\n").encode(),
         WEIGHTS: found.weights,
-        SCRIPT: script.encode(),
         CARD: model_card(experiment, about).encode(),
+        **{name: text.encode() for name, text in code.items()},
     }
     manifest = {**about, "files": {name: sha256(content) for name, content in files.items()}}
     write_folder(folder, {**files, MANIFEST: sealed(manifest).encode()})
@@ -134,6 +129,7 @@ def write_folder(folder: Path, files: dict[str, bytes]) -> None:
         part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         try:
             for name, content in files.items():
+                (part / name).parent.mkdir(parents=True, exist_ok=True)
                 (part / name).write_bytes(content)
             part.chmod(0o777 & ~umask())  # mkdtemp made it for the owner alone
             part.rename(target)
@@ -150,10 +146,17 @@ def config_of(experiment: Experiment, trial: Trial, epochs: float) -> dict[str, 
         "config": trial.config,
         "seed": trial.seed,
         "epochs": epochs,
+        "max_epochs": spec.whole_epochs,
         "results_per_epoch": spec.settings.results_per_epoch,
         "threads": spec.settings.threads,
         "data": spec.data.source,
+        **({"task": path_in_bundle(spec.task)} if spec.task.files else {}),
     }
+
+
+def path_in_bundle(task: Task) -> str:
+    """Where a bundle holds a task of one's own: the file, or the folder with several."""
+    return f"{TASK}/{task.name}.py" if f"{task.name}.py" in task.files else TASK
 
 
 def conditions(experiment: Experiment, trial: Trial, epochs: float) -> dict[str, Any]:
@@ -163,7 +166,7 @@ def conditions(experiment: Experiment, trial: Trial, epochs: float) -> dict[str,
     worker = trial.attempts[results[-1].attempt if results else -1]
     return {
         "metric": experiment.history.metric.name,
-        **{m.plural: [m.value(r) for r in results if m.name in r.valid] for m in spec.task.metrics.values()},
+        "results": {name: [r.valid[name] for r in results if name in r.valid] for name in spec.task.metrics},
         "data_digest": spec.data.digest,
         "cpu": worker["cpu"],
         "device": worker["device"],
@@ -171,10 +174,11 @@ def conditions(experiment: Experiment, trial: Trial, epochs: float) -> dict[str,
     }
 
 
-def trial_again(experiment: Experiment, number: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """The config of a trial and, if a worker began with it, what came out, to train it in the foreground."""
-    trial = experiment.trial(number)
+def trial_again(experiment: Experiment, number: int) -> tuple[Task, dict[str, Any], dict[str, Any] | None]:
+    """The task, the config of a trial and, if a worker began with it, what came out: to train it again."""
+    trial, spec = experiment.trial(number), experiment.history.spec
     failed = trial.state == FAILED or not trial.results
-    epochs = float(experiment.history.spec.settings.max_epochs) if failed else trial.epoch
+    epochs = float(spec.settings.max_epochs) if failed else trial.epoch
     config = config_of(experiment, trial, epochs)
-    return config, {**config, **conditions(experiment, trial, epochs)} if trial.attempts else None
+    recorded = {**config, **conditions(experiment, trial, epochs)} if trial.attempts else None
+    return spec.task, config, recorded

@@ -7,17 +7,26 @@ who wrote the files.
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    model_validator,
+)
 
 from tune_app.errors import TuneAppError
-from tune_app.task.tutorial import tutorial
 
 CONFIG, CONFIG_JSON, WEIGHTS = "config.yaml", "config.json", "weights.safetensors"
 SCRIPT, CARD, MANIFEST = "train.py", "README.md", "manifest.json"
 FILES = (CONFIG, CONFIG_JSON, WEIGHTS, SCRIPT, CARD)
-"""The files whose digests the manifest holds. It holds its own digest, too."""
+"""The files that every bundle has, besides its code. The manifest holds the digest of each file, and its own."""
 SEAL = "sha256"
 
 Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
@@ -28,15 +37,17 @@ class Recorded(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    config: dict[str, str | int | float]
+    config: dict[str, StrictBool | StrictInt | StrictFloat | StrictStr]
     seed: int
     epochs: float
+    max_epochs: int | None = None
+    """The epochs of a whole training, for schedules."""
     results_per_epoch: int
     threads: int
-    metric: Literal["valid_accuracy", "valid_loss"] = "valid_accuracy"
+    metric: str = "valid_accuracy"
     """The metric that the search optimized, by which another training is compared."""
-    valid_accuracies: list[float]
-    valid_losses: list[float] = []
+    results: dict[str, list[float]]
+    """Each metric at each result, by its name."""
     data_digest: str
     cpu: str | None
     device: str | None
@@ -45,8 +56,16 @@ class Recorded(BaseModel):
     @property
     def values(self) -> list[float]:
         """The metric at each result."""
-        found: list[float] = getattr(self, tutorial().metrics[self.metric].plural)
-        return found
+        return self.results[self.metric]
+
+    @model_validator(mode="before")
+    @classmethod
+    def of_version_2(cls, content: Any) -> Any:
+        """Up to version 0.2.0, the metrics at each result stood beside the others."""
+        if isinstance(content, dict) and "valid_accuracies" in content:
+            names = {"valid_accuracy": "valid_accuracies", "valid_loss": "valid_losses"}
+            return {**content, "results": {name: content[many] for name, many in names.items() if many in content}}
+        return content
 
 
 class Manifest(Recorded):
@@ -56,7 +75,7 @@ class Manifest(Recorded):
     trial: int
     data: str | None
     metrics: dict[str, float | Interval]
-    """By name how good the exported weights are: valid_accuracy, valid_loss, train_loss.
+    """By name how good the exported weights are, such as valid_accuracy, valid_loss, train_loss.
 
     Where the winner was confirmed also, of the metric M that the search optimized: M_interval, [low, high], in
     which another seed's lies, mean_M over fresh seeds and mean_M_interval; test_accuracy, test_loss and theirs.
@@ -67,7 +86,7 @@ class Manifest(Recorded):
     written_by: str
     """tune_app and the version that wrote the bundle."""
     files: dict[str, str]
-    """SHA-256 of each of `FILES`."""
+    """SHA-256 of each file by its path in the folder."""
 
 
 def sha256(content: bytes) -> str:
@@ -88,8 +107,12 @@ def read_bundle(folder: Path) -> Manifest:
     Raises `TuneAppError` that names the file that is missing or another one, with its digest and the manifest's.
     """
     manifest = read_manifest(folder / MANIFEST)
-    for name in FILES:
+    for name in dict.fromkeys((*FILES, *manifest.files)):
         path, expected = folder / name, manifest.files.get(name)
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise TuneAppError(
+                f"{folder / MANIFEST}: not as tune-app export writes it: {name!r:.60} leads elsewhere"
+            )
         if expected is None:
             raise TuneAppError(f"{folder / MANIFEST}: not as tune-app export writes it: no digest of {name}")
         if not path.exists():

@@ -12,12 +12,11 @@ from safetensors.torch import load
 from tune_app.bundle.manifest import CONFIG, WEIGHTS, read, read_bundle
 from tune_app.bundle.retrain import exported_from
 from tune_app.errors import TuneAppError
+from tune_app.task import Lesson
 from tune_app.task.execution import functions
 from tune_app.task.images.mnist import Mnist, Split
-from tune_app.task.loop import Lesson
 from tune_app.task.loop.lesson import train_mode
 from tune_app.task.training import Training
-from tune_app.task.tutorial import tutorial
 
 
 @torch.no_grad()
@@ -31,8 +30,10 @@ def probabilities(folder: Path, images: NDArray[np.uint8]) -> NDArray[np.float32
     split = Split(images, np.zeros(len(images), np.int64))
     torch.set_num_threads(exported.settings.threads)
     data = Mnist(train=split, valid=split)
-    with functions(tutorial()) as its:
-        lesson = Training(its, exported.config, data, exported.settings.seed, exported.settings.epochs, 1).lesson()
+    if exported.task.files:
+        raise TuneAppError(f"{folder}: its task is {exported.task.name}, allowed: a level of the tutorial")
+    with functions(exported.task) as its:
+        lesson = Training(its, exported.config, data, 0, exported.settings.whole_epochs, 1).lesson()
     load_weights(lesson, folder / WEIGHTS)
     train_mode(lesson, False)
     batches = [F.softmax(lesson.model(xb), dim=1) for xb, _ in lesson.valid_dl]

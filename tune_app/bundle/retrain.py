@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tune_app.bundle.manifest import Recorded, manifest_beside
 from tune_app.errors import TuneAppError, choices
 from tune_app.machine import cpu_model, versions
-from tune_app.task.images import mnist
+from tune_app.task.declaration import read_task
 from tune_app.task.result import Result
-from tune_app.task.task import Config, Metric
+from tune_app.task.task import Config, Metric, Task
 from tune_app.task.tutorial import tutorial
 from tune_app.yaml_file import read_yaml
 
@@ -25,12 +26,19 @@ class ExportedConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
+    task: str | None = None
     config: dict[str, object]
     seed: int = Field(0, ge=0, lt=2**32)
     epochs: float = Field(5, gt=0, le=10_000)
+    max_epochs: int | None = Field(None, ge=1, le=10_000)
     results_per_epoch: int = Field(4, ge=1, le=1000)
     threads: int = Field(1, ge=1, le=1024)
     data: str | None = None
+
+    @property
+    def whole_epochs(self) -> int:
+        """The epochs of a whole training, for schedules."""
+        return self.max_epochs or ceil(self.epochs)
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ class Exported:
     """A config to train, and what is recorded of it, if anything is."""
 
     path: Path
+    task: Task
     settings: ExportedConfig
     config: Config
     recorded: Recorded | None
@@ -45,7 +54,7 @@ class Exported:
     @property
     def metric(self) -> Metric:
         """The metric by which its training is compared."""
-        return tutorial().metrics[self.recorded.metric if self.recorded else "valid_accuracy"]
+        return self.task.metrics[self.recorded.metric] if self.recorded else self.task.metric
 
 
 def read_exported(path: Path) -> Exported:
@@ -72,21 +81,22 @@ def exported_from(path: Path, recorded: Recorded | None) -> Exported:
             raise TuneAppError(f"{path}: {key} is missing") from None
         allowed = first["msg"].removeprefix("Input should be ")
         raise TuneAppError(f"{path}: {key} is {first['input']!r:.60}, allowed: {allowed}") from None
+    task = tutorial() if settings.task is None else read_task(path.parent / settings.task)
     try:
-        config = tutorial().complete(settings.config)
+        config = task.complete(settings.config)
     except TuneAppError as error:
         raise TuneAppError(f"{path}: config: {error}") from None
-    return Exported(path, settings, config, recorded)
+    return Exported(path, task, settings, config, recorded)
 
 
-def as_exported(path: Path, content: dict[str, Any], recorded: dict[str, Any] | None) -> Exported:
+def as_exported(path: Path, task: Task, content: dict[str, Any], recorded: dict[str, Any] | None) -> Exported:
     """The same of a trial whose experiment is not exported; `path` names it in messages."""
     settings = ExportedConfig.model_validate(content)
     found = Recorded.model_validate(recorded) if recorded else None
-    return Exported(path, settings, tutorial().complete(settings.config), found)
+    return Exported(path, task, settings, task.complete(settings.config), found)
 
 
-def train_exported(exported: Exported, images: mnist.Mnist) -> Iterator[Result]:
+def train_exported(exported: Exported, data: Any) -> Iterator[Result]:
     """Train up to the exported epoch, one result after the other."""
     import torch
 
@@ -97,15 +107,15 @@ def train_exported(exported: Exported, images: mnist.Mnist) -> Iterator[Result]:
     if round(exported.settings.epochs * exported.settings.results_per_epoch) < 1:
         raise TuneAppError(f"{exported.path}: epochs is {exported.settings.epochs:g}, less than the first result")
     torch.set_num_threads(exported.settings.threads)
-    with functions(tutorial()) as its:
+    with functions(exported.task) as its:
         training = Training(
-            its, exported.config, images, settings.seed, settings.epochs, settings.results_per_epoch
+            its, exported.config, data, settings.seed, settings.whole_epochs, settings.results_per_epoch
         )
         for result, _ in training.results(settings.epochs):
             yield result
 
 
-def differences(exported: Exported, images: mnist.Mnist) -> list[str]:
+def differences(exported: Exported, data_digest: str) -> list[str]:
     """What is not as it was in the search, in words; empty: the numbers must come out the same."""
     then = exported.recorded
     if then is None:
@@ -119,17 +129,17 @@ def differences(exported: Exported, images: mnist.Mnist) -> list[str]:
         ("threads", then.threads, settings.threads),
         ("CPU model", then.cpu, cpu_model()),
         ("device", then.device, "cpu"),
-        ("data digest", then.data_digest, images.digest()),
+        ("data digest", then.data_digest, data_digest),
         *((name, then.versions.get(name), versions()[name]) for name in DECISIVE),
     ]
     return [f"{name}: {was} in the search, {now} now" for name, was, now in pairs if was != now]
 
 
-def verdict(exported: Exported, images: mnist.Mnist, values: list[float]) -> dict[str, Any]:
+def verdict(exported: Exported, data_digest: str, values: list[float]) -> dict[str, Any]:
     """Whether the values of the metric equal the search's as full floats, and what differs."""
     recorded = exported.recorded.values if exported.recorded else []
     return {
         "same": bool(recorded) and values == recorded,
         "recorded": recorded,
-        "differences": differences(exported, images),
+        "differences": differences(exported, data_digest),
     }

@@ -1,15 +1,16 @@
 """Run a bundle's train.py in a process of its own, and say whether the recorded numbers come back.
 
-Nothing in a bundle is trusted: its train.py runs only if it is, byte for byte, what this version of tune_app
-writes for its config.yaml, and what runs is that text.
+Nothing in a bundle is trusted: its code runs only if it is, byte for byte, what this version of tune_app writes for
+its config.yaml, and what runs is that text. The files of a task of one's own are whatever the bundle holds.
 """
 
+import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,34 +18,30 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tune_app.bundle.code import CONSTANTS, code_files
 from tune_app.bundle.manifest import CONFIG, MANIFEST, SCRIPT, Manifest, read, read_bundle
 from tune_app.bundle.retrain import Exported, differences, exported_from
-from tune_app.bundle.script import train_script
 from tune_app.errors import TuneAppError
 from tune_app.machine import versions
 from tune_app.task.images import mnist, sources
+from tune_app.task.loop.data import digest
 from tune_app.task.task import Metric
 
-CONSTANTS = ("seed", "epochs", "results_per_epoch", "threads")
-"""What a script has as constants besides the config."""
 LEAST_OFF = 0.02
 """How far the last value may be off, as such and for each 1 of it, where the numbers cannot be the same and no
 interval is known. On two threads instead of one, the accuracy of the tutorial's CNN was up to 0.005 off in four
 epochs of three seeds, and its loss by 0.008 after two.
 """
-RESULT = re.compile(
-    r"epoch (?P<epoch>\S+) +valid accuracy (?P<valid_accuracy>\S+) +valid loss (?P<valid_loss>\S+)\n"
-)
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle that may be run: its digests fit, and its script is ours."""
+    """A bundle that may be run: its digests fit, and its code, by path, is ours but for the task's own files."""
 
     folder: Path
     manifest: Manifest
     exported: Exported
-    script: str
+    code: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -98,57 +95,85 @@ def runnable(folder: Path) -> Bundle:
             raise TuneAppError(
                 f"{folder}: {MANIFEST} and {CONFIG} disagree: {name} is {said!s:.60} and {ours!s:.60}"
             )
-    script = train_script(
-        exported.config, settings.seed, settings.epochs, settings.results_per_epoch, settings.threads
-    )
-    if read(folder / SCRIPT) != script.encode():
-        raise TuneAppError(
-            f"{folder / SCRIPT}: not run: it is not what tune_app {versions()['tune_app']} writes for {CONFIG}, and"
-            f" the bundle says it is by {manifest.written_by!r:.40}; allowed: that version, or to run it yourself"
-        )
-    return Bundle(folder, manifest, exported, script)
+    code = code_files(exported.task, exported.config, settings.model_dump(), manifest.experiment)
+    for name, text in code.items():
+        if name not in manifest.files or read(folder / name) != text.encode():
+            raise TuneAppError(
+                f"{folder / name}: not run: it is not what tune_app {versions()['tune_app']} writes for {CONFIG},"
+                f" and the bundle says it is by {manifest.written_by!r:.40}; allowed: that version, or to run it"
+                " yourself"
+            )
+    return Bundle(folder, manifest, exported, code)
 
 
-def load_data(bundle: Bundle, source: str | None) -> mnist.Mnist:
-    """The images that the bundle was trained on: from `source`, the package, or where the search had them.
+@contextmanager
+def data_for(bundle: Bundle, source: str | None) -> Iterator[str | None]:
+    """What the script's --data is to say: `source`, or where the search had its data.
 
-    A bundle from elsewhere opens no connection: a URL is asked for only if a person names it.
+    A script of the tutorial gets a file with exactly the images that are to be trained on. A bundle from elsewhere
+    opens no connection: a URL is asked for only if a person names it.
     """
+    named = bundle.exported.settings.data
+    if bundle.exported.task.files:
+        given = source or named
+        yield str(Path(given).absolute()) if given and Path(given).exists() else given
+        return
+    with tempfile.TemporaryDirectory(prefix="tune_app-") as folder:
+        path = Path(folder, "mnist.parquet")
+        write_parquet(load_images(bundle, source), path)
+        yield str(path)
+
+
+def load_images(bundle: Bundle, source: str | None) -> mnist.Mnist:
+    """The images that a bundle of the tutorial was trained on."""
     original = bundle.manifest.data_digest == mnist.original_digest()
     named = None if original else bundle.exported.settings.data
     if source is None and named is not None and (named == "tutorial" or "://" in named):
         raise TuneAppError(f"{bundle.folder}: trained on {named:.200}; allowed: --data {named:.200} to download it")
     images = sources.load(source or named)
-    if images.digest() != bundle.manifest.data_digest:
-        raise TuneAppError(
-            f"{source or named or sources.SHIPPED}: not the images of the search: their digest is"
-            f" {images.digest()}, the manifest says {bundle.manifest.data_digest}; allowed: --data with"
-            " those images"
-        )
+    require_same_data(bundle, digest(images), source or named or str(sources.SHIPPED))
     return images
 
 
-def run_script(bundle: Bundle, images: mnist.Mnist) -> Iterator[tuple[float, dict[str, float]]]:
+def require_same_data(bundle: Bundle, found: str, source: str) -> None:
+    """Raise `TuneAppError` unless these are the data that a bundle was trained on."""
+    if found != bundle.manifest.data_digest:
+        raise TuneAppError(
+            f"{source}: not the data of the search: their digest is {found}, the manifest says"
+            f" {bundle.manifest.data_digest}; allowed: --data with those of the search"
+        )
+
+
+def run_script(bundle: Bundle, source: str | None) -> Iterator[tuple[float, dict[str, float]]]:
     """Train by the bundle's script; the epoch and the metrics of each result, as it comes."""
-    with tempfile.TemporaryDirectory(prefix="tune_app-") as folder:
-        script, data, errors = (Path(folder) / name for name in (SCRIPT, "mnist.parquet", "stderr"))
-        script.write_text(bundle.script, encoding="utf-8")
-        write_parquet(images, data)
-        command = [sys.executable, "-sP", str(script), "--data", str(data)]
-        env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        env["PYTHONPATH"] = os.pathsep.join(search_path())
-        run = partial(subprocess.Popen, command, cwd=folder, env=env, stdin=subprocess.DEVNULL, text=True)
-        with errors.open("w") as stderr, run(stdout=subprocess.PIPE, stderr=stderr) as process:
-            try:
-                for line in process.stdout or ():
-                    if result := RESULT.fullmatch(line):
-                        values = {name: float(value) for name, value in result.groupdict().items()}
-                        yield values.pop("epoch"), values
-                if process.wait():
-                    said = errors.read_text(errors="replace").strip().splitlines() or ["without a word"]
-                    raise TuneAppError(f"{bundle.folder / SCRIPT}: exit code {process.returncode}: {said[-1]:.200}")
-            finally:
-                process.kill()
+    with tempfile.TemporaryDirectory(prefix="tune_app-") as folder, data_for(bundle, source) as data:
+        for name, text in bundle.code.items():
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8", newline="")
+        for line in printed(bundle, Path(folder), [] if data is None else ["--data", data]):
+            values = json.loads(line)
+            if "epoch" in values:
+                yield values.pop("epoch"), values
+            else:
+                require_same_data(bundle, values["data"], str(data))
+
+
+def printed(bundle: Bundle, folder: Path, options: list[str]) -> Iterator[str]:
+    """The lines of JSON that the script prints; `TuneAppError` with its last words where it fails."""
+    errors = folder / "stderr"
+    command = [sys.executable, "-s", str(folder / SCRIPT), "--json", *options]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    env["PYTHONPATH"] = os.pathsep.join([str(folder), *search_path()])
+    run = partial(subprocess.Popen, command, cwd=folder, env=env, stdin=subprocess.DEVNULL, text=True)
+    with errors.open("w") as stderr, run(stdout=subprocess.PIPE, stderr=stderr) as process:
+        try:
+            yield from (line for line in process.stdout or () if line.startswith("{"))
+            if process.wait():
+                said = errors.read_text(errors="replace").strip().splitlines() or ["without a word"]
+                raise TuneAppError(f"{bundle.folder / SCRIPT}: exit code {process.returncode}: {said[-1]:.200}")
+        finally:
+            process.kill()
 
 
 def search_path() -> list[str]:
@@ -174,11 +199,13 @@ def write_parquet(images: mnist.Mnist, path: Path) -> None:
     pq.write_table(pa.concat_tables(tables), path, compression="none")
 
 
-def verification(bundle: Bundle, images: mnist.Mnist, found: list[float]) -> Verification:
+def verification(bundle: Bundle, found: list[float]) -> Verification:
     """Compare with what is recorded."""
     recorded, metric = bundle.manifest.values, bundle.exported.metric
     interval = bundle.manifest.metrics.get(f"{metric.name}_interval")
     last = recorded[-1] if recorded else 0.0
     off = max(LEAST_OFF, LEAST_OFF * abs(last))
     low, high = interval if isinstance(interval, list) else (last - off, last + off)
-    return Verification(metric, recorded, found, differences(bundle.exported, images), (low, high))
+    return Verification(
+        metric, recorded, found, differences(bundle.exported, bundle.manifest.data_digest), (low, high)
+    )

@@ -19,22 +19,21 @@ def verify(folder: Path, data: str | None, as_json: bool) -> None:
     """Run the train.py of an exported FOLDER on its own, and say whether the numbers come back.
 
     They are those of the metric that the search optimized: to the last bit with the same versions, threads and CPU
-    model; otherwise the last one within the manifest's interval, or near it (accuracy 0.02, loss 0.06). A train.py
-    that is not what tune_app writes is not run. The test images are not read.
+    model; otherwise the last one within the manifest's interval, or near it (0.02). Code that is not what tune_app
+    writes is not run. The test data are not read.
 
     Example: tune-app verify best
     """
-    from tune_app.bundle.verify import load_data, run_script, runnable, verification
+    from tune_app.bundle.verify import run_script, runnable, verification
     from tune_app.errors import TuneAppError
 
     bundle = runnable(folder)
-    images = load_data(bundle, data)
     metric, values = bundle.exported.metric, []
-    for epoch, result in run_script(bundle, images):
+    for epoch, result in run_script(bundle, data):
         values.append(result[metric.name])
         if not as_json:
             click.echo(f"epoch {epoch:<6g} {metric.words} {values[-1]}")
-    outcome = verification(bundle, images, values)
+    outcome = verification(bundle, values)
     low, high = outcome.allowed
     if as_json:
         print_json(

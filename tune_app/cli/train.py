@@ -29,7 +29,7 @@ def train(
     Example: tune-app train best/config.yaml
     """
     from tune_app.bundle import retrain
-    from tune_app.task.images import sources
+    from tune_app.task.loading import load
 
     if trial is None:
         chosen = retrain.read_exported(config)
@@ -38,13 +38,13 @@ def train(
         from tune_app.storage.load import load_experiment
 
         chosen = retrain.as_exported(config, *trial_again(load_experiment(str(config), experiments_dir), trial))
-    images = sources.load(data or chosen.settings.data)
+    loaded = load(chosen.task, data or chosen.settings.data)
     metric, values = chosen.metric, []
-    for result in retrain.train_exported(chosen, images):
+    for result in retrain.train_exported(chosen, loaded.content):
         values.append(metric.value(result))
         if not as_json:
             click.echo(f"epoch {result.epoch:<6g} {metric.words} {values[-1]}")
-    verdict = retrain.verdict(chosen, images, values)
+    verdict = retrain.verdict(chosen, loaded.digest, values)
     if as_json:
         print_json({metric.plural: values, **verdict})
         return

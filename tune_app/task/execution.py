@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,11 +11,9 @@ from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
-from tune_app.errors import TuneAppError
 from tune_app.machine import temporary_folder
-from tune_app.task.loop import Lesson
-from tune_app.task.loop.chance import seeded
-from tune_app.task.task import LOSS, Config, Task
+from tune_app.task.loop.build import Level, named
+from tune_app.task.task import LOSS, Task
 
 TUTORIAL = "tune_app.task.tutorial"
 """The package of the task whose files are in none but this installation."""
@@ -29,29 +26,9 @@ class Functions:
     Those of the tutorial load nothing: `tutorial.sources` does.
     """
 
-    levels: Mapping[str, Callable[..., Lesson]]
+    levels: Mapping[str, Level]
     metrics: Mapping[str, Callable[[Any, Any], Any]]
     loads: Mapping[str, Callable[..., Any]]
-
-    def lesson(self, config: Config, data: Any, epochs: float, device: str, seed: int) -> Lesson:
-        """Build what a complete config trains with; `seed` is that of its initialisation.
-
-        epochs: of the whole training, for schedules. Raises what the level raises, and `TuneAppError` where it
-        returns something else than a lesson.
-        """
-        level = self.levels[str(config["level"])]
-        facts = {"epochs": whole(epochs), "device": device, "seed": seed}
-        asked = {name: facts[name] for name in inspect.signature(level).parameters if name in facts}
-        with seeded(seed):
-            lesson = level(data, **asked, **{name: value for name, value in config.items() if name != "level"})
-        if not isinstance(lesson, Lesson):
-            raise TuneAppError(f"level {config['level']} returned a {type(lesson).__name__}, allowed: a Lesson")
-        return lesson
-
-
-def whole(epochs: float) -> float:
-    """An integer where it is one: schedules count steps."""
-    return int(epochs) if epochs == int(epochs) else epochs
 
 
 @contextmanager
@@ -112,11 +89,9 @@ def executed(name: str, folder: Path, home: Path | None) -> ModuleType:
 def found(task: Task, modules: list[ModuleType]) -> Functions:
     """The functions of a task among its modules."""
 
-    named: dict[str, Any] = {}
-    for module in reversed(modules):
-        named |= vars(module)
+    its = named(modules)
     return Functions(
-        levels={name: named[name] for name in task.levels},
-        metrics={name: named[name.removeprefix("valid_")] for name in task.metrics if name != LOSS},
-        loads={name: named[name] for name in task.loads if name in named},
+        levels={name: its[name] for name in task.levels},
+        metrics={name: its[name.removeprefix("valid_")] for name in task.metrics if name != LOSS},
+        loads={name: its[name] for name in task.loads if name in its},
     )

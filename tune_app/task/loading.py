@@ -1,9 +1,8 @@
 """Load the data of a task: once a search, in whatever process that is."""
 
-import inspect
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tune_app.errors import TuneAppError
-from tune_app.task.data import digest
+from tune_app.task.loop.data import digest
 from tune_app.task.task import Config, Task
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ class Loaded:
     told: tuple[str, ...] = ()
 
 
-def load(task: Task, source: str | Path | None, home: Path | None = None) -> Loaded:
+def load(task: Task, source: str | None, home: Path | None = None) -> Loaded:
     """Load what a task trains on and selects by. source: what `--data` says. home: where the task's files lie.
 
     Raises what its `load` raises, and `TuneAppError` for what it must not return.
@@ -47,7 +46,7 @@ def load(task: Task, source: str | Path | None, home: Path | None = None) -> Loa
     return replace(loaded, told=tuple(dict.fromkeys(told)))
 
 
-def load_tutorial(source: str | Path | None) -> Loaded:
+def load_tutorial(source: str | None) -> Loaded:
     """The images of the tutorial, without torch."""
     from tune_app.task.images import sources
 
@@ -56,7 +55,7 @@ def load_tutorial(source: str | Path | None) -> Loaded:
     return Loaded(images, digest(images), (len(images.train.x), len(images.valid.x)))
 
 
-def check_classes(images: "Mnist", source: str | Path | None) -> None:
+def check_classes(images: "Mnist", source: str | None) -> None:
     """Raise `TuneAppError` where train or valid lacks a class, as images sorted by label do; warn of rare ones."""
     from tune_app.task.images.mnist import scarce
 
@@ -70,12 +69,13 @@ def check_classes(images: "Mnist", source: str | Path | None) -> None:
         warnings.warn(f"Hardly any images of a class: {'; '.join(few)}.", stacklevel=2)
 
 
-def load_own(task: Task, source: str | Path | None, home: Path | None) -> Loaded:
+def load_own(task: Task, source: str | None, home: Path | None) -> Loaded:
     """The data of a task of one's own."""
     from tune_app.task.execution import functions
+    from tune_app.task.loop.again import load_from
 
     with one_line(task, "load"), functions(task, home) as its:
-        content = called(its.loads["load"], source) if "load" in its.loads else None
+        content = load_from(its.loads["load"], source) if "load" in its.loads else None
         return Loaded(content, digest(content))
 
 
@@ -91,7 +91,7 @@ class Tested:
 
 
 def tested(
-    task: Task, source: str | Path | None, home: Path | None, config: Config, epochs: int, seed: int, saved: bytes
+    task: Task, source: str | None, home: Path | None, config: Config, epochs: int, seed: int, saved: bytes
 ) -> Tested | None:
     """Measure a trained state on the task's test data; None where it has none.
 
@@ -108,7 +108,7 @@ def tested(
         return Tested(found.n, digest(data), found.loss, found.losses, found.values)
 
 
-def test_data(its: "Functions", task: Task, source: str | Path | None) -> Any:
+def test_data(its: "Functions", task: Task, source: str | None) -> Any:
     """The same data as `load` gives, with the test part as the valid part; None where there is none."""
     if not task.files:
         from tune_app.task.images import sources
@@ -116,7 +116,9 @@ def test_data(its: "Functions", task: Task, source: str | Path | None) -> Any:
 
         images = sources.load_test(source)
         return None if images is None else Mnist(images, images)
-    return called(its.loads["load_test"], source) if "load_test" in its.loads else None
+    from tune_app.task.loop.again import load_from
+
+    return load_from(its.loads["load_test"], source) if "load_test" in its.loads else None
 
 
 @contextmanager
@@ -132,15 +134,3 @@ def one_line(task: Task, name: str) -> Iterator[None]:
         where = f"{Path(lines[-1].filename).name}, line {lines[-1].lineno}" if lines else f"{name} of {task.name}"
         said = " ".join(str(error).split())
         raise TuneAppError(f"{where}: {type(error).__name__}: {said:.300}") from error
-
-
-def called(function: Callable[..., Any], source: str | Path | None) -> Any:
-    """Call `load` or `load_test` with what `--data` says; without that with its own default."""
-    if source is None:
-        required = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
-        return function(None) if required else function()
-    if not inspect.signature(function).parameters:
-        raise TuneAppError(
-            f"--data {source}: {function.__name__}() of the task takes none; allowed: without --data"
-        )
-    return function(str(source))

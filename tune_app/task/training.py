@@ -10,13 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
-from tune_app.task.data import tensors
 from tune_app.task.execution import Functions
-from tune_app.task.loop import Lesson, measure, state
+from tune_app.task.loop import measure, state
+from tune_app.task.loop.build import build
 from tune_app.task.loop.fit import train
-from tune_app.task.loop.lesson import place
+from tune_app.task.loop.lesson import Lesson
 from tune_app.task.result import Result
 from tune_app.task.task import Config
 
@@ -32,14 +30,15 @@ class Training:
     config: Config
     data: Any
     seed: int
-    epochs: float
+    epochs: int
     results_per_epoch: int
     device: str = "cpu"
 
     def lesson(self, saved: bytes | None = None) -> Lesson:
         """Build what is trained with, and put a state into it."""
-        lesson = self.functions.lesson(self.config, tensors(self.data), self.epochs, self.device, self.seed)
-        place(lesson, torch.device(self.device))
+        numbers = {name: value for name, value in self.config.items() if name != "level"}
+        level = self.functions.levels[str(self.config["level"])]
+        lesson = build(level, self.data, numbers, epochs=self.epochs, seed=self.seed, device=self.device)
         if saved is not None:
             state.load(lesson, saved)
         return lesson

@@ -1,0 +1,73 @@
+"""Train an exported config again: what the train.py of a bundle calls."""
+
+import argparse
+import inspect
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from .build import build, named
+from .data import digest
+from .fit import train
+from .state import save, weights
+
+
+def train_again(
+    *,
+    modules: Sequence[str],
+    level: str,
+    metrics: Sequence[str],
+    config: Mapping[str, Any],
+    seed: int,
+    epochs: int,
+    until: float,
+    results_per_epoch: int,
+    threads: int,
+) -> None:
+    """Train as the command line says, and print a line for each result.
+
+    modules: those that hold the functions of the task; its own files lie in the folder `task` beside the script.
+    metrics: their names, such as valid_accuracy of the function accuracy. epochs: of the whole training, of which
+    this is the part `until` an epoch. With --json, the first line is the digest of the data.
+    """
+    parser = argparse.ArgumentParser(description="Train the exported config again.")
+    parser.add_argument("--data", help="what the task's load gets, such as a file")
+    parser.add_argument("-o", "--output", help="where to save the weights, as a safetensors file")
+    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+    arguments = parser.parse_args()
+    torch.set_num_threads(threads)  # another number of threads sums in another order, and rounds differently
+    sys.path.insert(0, str(Path(sys.argv[0]).absolute().with_name("task")))
+    its = named([import_module(name) for name in modules])
+    data = load_from(its["load"], arguments.data) if "load" in its else None
+    if arguments.json:
+        print(json.dumps({"data": digest(data)}), flush=True)
+    lesson = build(its[level], data, config, epochs=epochs, seed=seed)
+    measures = {name: its[name.removeprefix("valid_")] for name in metrics}
+    for result in train(lesson, until, seed=seed, metrics=measures, results_per_epoch=results_per_epoch):
+        if arguments.json:
+            print(json.dumps({"epoch": result.epoch, **result.valid}), flush=True)
+        else:
+            words = "  ".join(f"{name.replace('_', ' ')} {value}" for name, value in result.valid.items())
+            print(f"epoch {result.epoch:<6g} {words}", flush=True)
+    if arguments.output:
+        found = {name.partition(".")[2]: tensor for name, tensor in weights(save(lesson)).items()}
+        safetensors.torch.save_file(found, arguments.output)
+
+
+def load_from(load: Callable[..., Any], source: str | None) -> Any:
+    """Call a task's `load` with a source; where none is given, with its own default.
+
+    Raises `TypeError` for a source where `load` takes none.
+    """
+    parameters = inspect.signature(load).parameters.values()
+    if source is None:
+        return load(*(None for parameter in parameters if parameter.default is parameter.empty))
+    if not parameters:
+        raise TypeError(f"{load.__name__}() takes no source, allowed: without --data")
+    return load(source)
