@@ -123,7 +123,8 @@ def carrier(
         from tune_app.trials.by_worker import on_ray, tested_on_ray
 
         dashboard = RayDashboard(connection, title, spec.metric, announce)
-        each = wait_for_resources(where.wait_for_resources, spec.settings, announce)
+        own = bool(spec.task.files)
+        each = wait_for_resources(where.wait_for_resources, spec.settings, announce, whole_gpu=own)
 
         def run(
             search: Search, data: Any, reason: Callable[[], str | None], show: Callable[[], None]

@@ -1,6 +1,6 @@
 """An exported config: read it, train it again outside Tune, and say whether it comes out the same."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -87,6 +87,22 @@ def exported_from(path: Path, recorded: Recorded | None) -> Exported:
     except TuneAppError as error:
         raise TuneAppError(f"{path}: config: {error}") from None
     return Exported(path, task, settings, config, recorded)
+
+
+def from_task(path: Path, words: Sequence[str], epochs: int, seed: int) -> Exported:
+    """A config of the task in a file or folder: `words` are a level, the baseline's if none is named, and NAME=VALUEs.
+
+    Raises `TuneAppError` for a task that cannot be read, and for what it does not have.
+    """
+    task = read_task(path)
+    levels = [word for word in words if "=" not in word] or [task.baseline]
+    if len(levels) > 1:
+        raise TuneAppError(f"{levels[1]}: is a second level, allowed: one level, then NAME=VALUE")
+    pairs = (word.partition("=") for word in words if "=" in word)
+    values = {name: parse_yaml(value, f"{name}={value}") for name, _, value in pairs}
+    config = task.complete({"level": levels[0], **values})
+    settings = ExportedConfig(config=dict(config), epochs=epochs, max_epochs=epochs, seed=seed, results_per_epoch=1)
+    return Exported(path, task, settings, config, None)
 
 
 def as_exported(path: Path, task: Task, content: dict[str, Any], recorded: dict[str, Any] | None) -> Exported:

@@ -48,13 +48,15 @@ class Share:
         )
 
 
-def share(nodes: tuple[Node, ...], settings: Settings) -> Share:
+def share(nodes: tuple[Node, ...], settings: Settings, whole_gpu: bool = False) -> Share:
     """Each trial's share of these machines; `TuneAppError` where not even one fits, with what there is.
 
-    GPUs "auto": as many trials share each as its memory and its machine's CPUs allow; 0 where there are none.
+    GPUs "auto": as many trials share each as its memory and its machine's CPUs allow, or, where what a trial needs is
+    unknown, a `whole_gpu` for each; 0 where there are none.
     """
     cpus = settings.cpus_per_trial
-    gpus = gpus_for_each(nodes, cpus) if settings.gpus_per_trial == AUTO else float(settings.gpus_per_trial)
+    auto = min(1.0, max((node.gpus for node in nodes), default=0.0)) if whole_gpu else gpus_for_each(nodes, cpus)
+    gpus = auto if settings.gpus_per_trial == AUTO else float(settings.gpus_per_trial)
     for option, wanted, there in (
         ("--cpus-per-trial", cpus, max((node.cpus for node in nodes), default=0)),
         ("--gpus-per-trial", gpus, max((node.gpus for node in nodes), default=0)),
@@ -207,14 +209,16 @@ def cuda_memory() -> float | None:
     return float(torch.cuda.get_device_properties(0).total_memory)
 
 
-def wait_for_resources(seconds: float, settings: Settings, announce: Callable[[str], None]) -> Share:
+def wait_for_resources(
+    seconds: float, settings: Settings, announce: Callable[[str], None], whole_gpu: bool = False
+) -> Share:
     """Each trial's share of the connected cluster, once one fits; `TuneAppError` after `seconds`."""
     deadline = time.monotonic() + seconds
     told = False
     while True:
         nodes = cluster_nodes()
         try:
-            share(tuple(nodes.values()), settings)
+            share(tuple(nodes.values()), settings, whole_gpu)
             break
         except TuneAppError as error:
             if time.monotonic() >= deadline:
@@ -223,4 +227,4 @@ def wait_for_resources(seconds: float, settings: Settings, announce: Callable[[s
                 announce(f"Waiting up to {seconds:g} s for resources: {error}")
                 told = True
         time.sleep(SECONDS_BETWEEN_LOOKS)
-    return share(with_usable_gpus(nodes, settings, seconds, announce), settings)
+    return share(with_usable_gpus(nodes, settings, seconds, announce), settings, whole_gpu)
