@@ -16,7 +16,7 @@ import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from .batches import pairs
-from .chance import mixed, reseed, seeded
+from .chance import Generator, mixed, reseed, seeded
 from .lesson import Lesson, count_parameters, end_workers, own_generators, place, train_mode
 from .measure import Metric, evaluate, name_of, number, weighted_mean
 
@@ -66,15 +66,13 @@ def train(
     batches: Iterator[Any] = iter(())
     for k in range(after + 1, round(epochs * results_per_epoch) + 1):
         epoch, j = divmod(k - 1, results_per_epoch)
+        seeds = [mixed(seed, epoch, i) for i in range(results_per_epoch)]
         start = time.perf_counter()
-        with seeded(mixed(seed, epoch), own):
-            if j == 0:
-                batches = iter(lesson.train_dl)
-            elif k == after + 1:
-                batches = skip(iter(lesson.train_dl), due[j])
-                start = time.perf_counter()
+        with seeded(seeds[j], own):
+            if j == 0 or k == after + 1:
+                batches = opened(lesson, due[: j + 1], seeds, own)
             if j > 0:
-                reseed(mixed(seed, epoch, j), own)
+                start = time.perf_counter()  # to load what is skipped is no training
             train_loss, images = train_on(lesson, islice(batches, due[j + 1] - due[j]), device)
         trained = time.perf_counter()
         found = evaluate(lesson, metrics, device)
@@ -105,10 +103,18 @@ def batches_due(per_epoch: int, results_per_epoch: int) -> list[int]:
     return [math.ceil(per_epoch * j / results_per_epoch) for j in range(results_per_epoch + 1)]
 
 
-def skip(batches: Iterator[Any], number: int) -> Iterator[Any]:
-    """The batches after the first `number`, which are loaded: what they draw has to be drawn."""
-    for _ in islice(batches, number):
-        pass
+def opened(lesson: Lesson, due: Sequence[int], seeds: Sequence[int], own: Sequence[Generator]) -> Iterator[Any]:
+    """The batches of an epoch after the last that is due.
+
+    Those before are loaded, since what they draw has to be drawn, and the generators are seeded anew where they are
+    in a training without interruption, since a sampler may draw late.
+    """
+    reseed(seeds[0], own)
+    batches = iter(lesson.train_dl)
+    for i in range(1, len(due)):
+        for _ in islice(batches, due[i] - due[i - 1]):
+            pass
+        reseed(seeds[i], own)
     return batches
 
 
