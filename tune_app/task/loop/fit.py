@@ -61,22 +61,11 @@ def train(
     """
     due = batches_due(len(lesson.train_dl), results_per_epoch)
     place(lesson, device)
-    end_workers(lesson)
-    own = own_generators(lesson)
-    batches: Iterator[Any] = iter(())
-    for k in range(after + 1, round(epochs * results_per_epoch) + 1):
-        epoch, j = divmod(k - 1, results_per_epoch)
-        seeds = [mixed(seed, epoch, i) for i in range(results_per_epoch)]
+    numbers = range(after + 1, round(epochs * results_per_epoch) + 1)
+    for k, train_loss, images, seconds in trained(lesson, numbers, due, seed, device):
         start = time.perf_counter()
-        with seeded(seeds[j], own):
-            if j == 0 or k == after + 1:
-                batches = opened(lesson, due[: j + 1], seeds, own)
-            if j > 0:
-                start = time.perf_counter()  # to load what is skipped is no training
-            train_loss, images = train_on(lesson, islice(batches, due[j + 1] - due[j]), device)
-        trained = time.perf_counter()
         found = evaluate(lesson, metrics, device)
-        if j + 1 == results_per_epoch:
+        if k % results_per_epoch == 0:
             step_schedule(lesson, found.loss)
         yield Measured(
             k=k,
@@ -84,10 +73,33 @@ def train(
             valid={name: found.mean(name) for name in metrics} | {LOSS: found.loss},
             train_loss=train_loss,
             images=images,
-            train_seconds=trained - start,
-            valid_seconds=time.perf_counter() - trained,
+            train_seconds=seconds,
+            valid_seconds=time.perf_counter() - start,
             parameters=count_parameters(lesson),
         )
+
+
+def trained(
+    lesson: Lesson, numbers: Sequence[int], due: Sequence[int], seed: int, device: torch.device | str
+) -> Iterator[tuple[int, float, int, float]]:
+    """Train on the batches of one result after the other: its number, the mean loss, the items and the seconds.
+
+    due: see `batches_due`.
+    """
+    end_workers(lesson)
+    own = own_generators(lesson)
+    batches: Iterator[Any] = iter(())
+    for k in numbers:
+        epoch, j = divmod(k - 1, len(due) - 1)
+        seeds = [mixed(seed, epoch, i) for i in range(j + 1)]
+        start = time.perf_counter()
+        with seeded(seeds[j], own):
+            if j == 0 or k == numbers[0]:
+                batches = opened(lesson, due, seeds, own)
+            if j > 0:
+                start = time.perf_counter()  # to load what is skipped is no training
+            train_loss, images = train_on(lesson, islice(batches, due[j + 1] - due[j]), device)
+        yield k, train_loss, images, time.perf_counter() - start
 
 
 def batches_due(per_epoch: int, results_per_epoch: int) -> list[int]:
@@ -104,14 +116,14 @@ def batches_due(per_epoch: int, results_per_epoch: int) -> list[int]:
 
 
 def opened(lesson: Lesson, due: Sequence[int], seeds: Sequence[int], own: Sequence[Generator]) -> Iterator[Any]:
-    """The batches of an epoch after the last that is due.
+    """The batches of an epoch from the part on whose seed is the last of `seeds`.
 
     Those before are loaded, since what they draw has to be drawn, and the generators are seeded anew where they are
     in a training without interruption, since a sampler may draw late.
     """
     reseed(seeds[0], own)
     batches = iter(lesson.train_dl)
-    for i in range(1, len(due)):
+    for i in range(1, len(seeds)):
         for _ in islice(batches, due[i] - due[i - 1]):
             pass
         reseed(seeds[i], own)
