@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
-from tune_app.task import Lesson
+from tune_app.task import Lesson, get_data
 from tune_app.task.loop.chance import seeded
 from tune_app.task.loop.fit import Measured, train
 from tune_app.task.loop.state import check_round_trip, save
@@ -55,7 +58,31 @@ def outcomes(lesson: Lesson, metrics: Metrics, epochs: float, per: int, after: i
 
 
 def use_generators() -> None:
-    """Draw from each of the global generators, or set them to where they never were."""
+    """Leave the global generators where nobody expects them."""
     torch.seed()
     random.seed()
     np.random.seed()
+
+
+def accuracy(out: Tensor, yb: Tensor) -> Tensor:
+    return out.argmax(1) == yb
+
+
+METRICS: Metrics = {"valid_accuracy": accuracy}
+X = torch.randn(100, 6, generator=torch.Generator().manual_seed(0))
+Y = (X[:, 0] > 0).long() + (X[:, 1] > 0).long()
+TRAIN, VALID = TensorDataset(X[:70], Y[:70]), TensorDataset(X[70:], Y[70:])
+"""Nine batches of eight, the last with six; and two of sixteen, the last with fourteen."""
+
+
+def layers(dropout: float = 0.0) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 3))
+
+
+def lesson_of(
+    model: Any, train_dl: Any = None, opt: Any = None, loss_func: Any = F.cross_entropy, **more: Any
+) -> Lesson:
+    """A lesson on the data above; by SGD with momentum unless another optimizer is given."""
+    own, valid_dl = get_data(TRAIN, VALID, 8)
+    opt = opt or torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    return Lesson(model, loss_func, opt, train_dl or own, more.pop("valid_dl", valid_dl), **more)

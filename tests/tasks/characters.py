@@ -46,8 +46,8 @@ class Transformer(nn.Module):
 
 def transformer(data, *, lr: float = 0.01, bs: int = 16, width: int = 32, dropout: float = 0.1) -> Lesson:
     """One block of attention."""
-    datasets = (TensorDataset(data[part][:, :-1], data[part][:, 1:]) for part in ("train", "valid"))
-    train_dl, valid_dl = get_data(*datasets, bs)
+    train_ds, valid_ds = (TensorDataset(data[part][:, :-1], data[part][:, 1:]) for part in ("train", "valid"))
+    train_dl, valid_dl = get_data(train_ds, valid_ds, bs)
     model = Transformer(data["letters"], width, dropout)
     opt = torch.optim.AdamW(model.parameters(), lr)
     return Lesson(model, cross_entropy, opt, train_dl, valid_dl)

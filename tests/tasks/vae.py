@@ -38,7 +38,8 @@ class VAE(nn.Module):
 
 def vae(data, *, lr: float = 0.003, bs: int = 32, hidden: int = 32, latent: int = 4) -> Lesson:
     """Two linear layers each way."""
-    train_dl, valid_dl = get_data(*(TensorDataset(data[part], data[part]) for part in ("train", "valid")), bs)
+    train, valid = data["train"], data["valid"]
+    train_dl, valid_dl = get_data(TensorDataset(train, train), TensorDataset(valid, valid), bs)
     model = VAE(hidden, latent)
     return Lesson(model, elbo, torch.optim.Adam(model.parameters(), lr), train_dl, valid_dl)
 

@@ -1,94 +1,646 @@
-"""The loop that trains any lesson: exact when it goes on, whatever it is made of."""
+"""The loop that trains any lesson: exact when it goes on, clear when a lesson is wrong, alone in its process."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+import math
+import random
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from importlib import import_module
+from itertools import zip_longest
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
+from torch.optim.lr_scheduler import MultiStepLR, OneCycleLR, ReduceLROnPlateau, StepLR
+from torch.utils.data import DataLoader, Dataset, RandomSampler, TensorDataset, WeightedRandomSampler
 
-from tune_app.task import Lesson, get_data
-from tune_app.task.loop.chance import seeded
-from tune_app.task.loop.fit import Measured, train
-from tune_app.task.loop.state import check_round_trip, save
-from tune_app.task.tutorial.logistic import Loader
+from tests.interrupted import (
+    METRICS,
+    SEED,
+    TRAIN,
+    VALID,
+    Y,
+    accuracy,
+    built,
+    goes_on_exactly,
+    layers,
+    lesson_of,
+    outcomes,
+    resumed,
+)
+from tune_app.task import Lesson, fit, get_data
+from tune_app.task.loop import measure, state
+from tune_app.task.loop.chance import mixed, reseed, seeded
+from tune_app.task.loop.fit import train
 
+fit_module = import_module("tune_app.task.loop.fit")  # its function has the same name
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-Build = Callable[[], Lesson]
-SEED = 7
+
+# ---- exactness: lessons that go on exactly -------------------------------------------------------------
 
 
-def accuracy(out: Tensor, yb: Tensor) -> Tensor:
-    return out.argmax(1) == yb
-
-
-def whole(build: Build, epochs: float = 2, per: int = 3, metrics: Mapping[str, Any] | None = None) -> Any:
-    """Every result of a training without its durations, each with the state after it."""
-    lesson = built(build)
-    return [(outcome(m), save(lesson)) for m in results(lesson, epochs, per, 0, metrics)]
-
-
-def built(build: Build) -> Lesson:
-    with seeded(SEED):
-        return build()
-
-
-def results(lesson: Lesson, epochs: float, per: int, after: int, metrics: Mapping[str, Any] | None = None) -> Any:
-    metrics = {"valid_accuracy": accuracy} if metrics is None else metrics
-    return train(lesson, epochs, seed=SEED, metrics=metrics, results_per_epoch=per, after=after)
-
-
-def outcome(measured: Measured) -> Measured:
-    return replace(measured, train_seconds=0, valid_seconds=0)
-
-
-def resumed(build: Build, after: int, saved: bytes, epochs: float = 2, per: int = 3) -> Any:
-    """The same from a state on."""
-    lesson = built(build)
-    check_round_trip(lesson, saved)
-    return [(outcome(m), save(lesson)) for m in results(lesson, epochs, per, after)]
-
-
-def data() -> tuple[TensorDataset, TensorDataset]:
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(100, 6, generator=generator)
-    y = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
-    return TensorDataset(x[:70], y[:70]), TensorDataset(x[70:], y[70:])
-
-
-def mlp() -> Lesson:
-    train_dl, valid_dl = get_data(*data(), bs=8)
-    model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 3))
+def dropout_and_one_cycle() -> Lesson:
+    model = layers(0.3)
     opt = torch.optim.AdamW(model.parameters(), 0.01)
-    sched = torch.optim.lr_scheduler.OneCycleLR(opt, 0.01, total_steps=2 * len(train_dl))
-    return Lesson(model, F.cross_entropy, opt, train_dl, valid_dl, each_batch=sched)
+    return lesson_of(model, opt=opt, each_batch=OneCycleLR(opt, 0.01, total_steps=27))
 
 
-def test_a_training_goes_on_exactly_from_every_result():
-    full = whole(mlp)
-    assert len(full) == 6
-    for k, (_, saved) in enumerate(full, 1):
-        assert resumed(mlp, k, saved) == full[k:]
+def multi_step() -> Lesson:
+    model = layers()
+    opt = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    return lesson_of(model, opt=opt, each_epoch=MultiStepLR(opt, [1, 2], 0.5))
 
 
-def test_the_batches_of_get_data_are_those_of_the_tutorial():
-    train_ds, valid_ds = data()
-    tutorial = Loader(train_ds, 8, seed=SEED)
+def plateau() -> Lesson:
+    model = layers()
+    opt = torch.optim.SGD(model.parameters(), 1.0, momentum=0.9)
+    return lesson_of(model, opt=opt, each_epoch=ReduceLROnPlateau(opt, patience=0, threshold=0.5))
+
+
+def clipping() -> Lesson:
+    model = layers(0.2)
+    opt = torch.optim.Adam(model.parameters(), 0.01)
+
+    def step(xb: Tensor, yb: Tensor) -> Tensor:
+        opt.zero_grad()
+        loss = F.cross_entropy(model(xb), yb)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+        opt.step()
+        return loss
+
+    return lesson_of(model, opt=opt, step=step)
+
+
+class Augmented(Dataset[tuple[Tensor, int]]):
+    """Items that are changed by the random numbers of three libraries, and of a generator of its own."""
+
+    def __init__(self, ds: TensorDataset) -> None:
+        self.ds, self.own = ds, np.random.default_rng(1)
+
+    def __len__(self) -> int:
+        return len(self.ds)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, int]:
+        x, y = self.ds[i]
+        x = x * random.uniform(0.5, 2) + np.random.normal() / 10 + torch.randn(6) / 10
+        return (x + self.own.normal() / 10).float(), int(y)
+
+
+def augmented(workers: int = 0, **more: Any) -> Lesson:
+    dl = DataLoader(Augmented(TRAIN), 8, shuffle=True, num_workers=workers, **more)
+    return lesson_of(layers(0.2), dl, valid_dl=DataLoader(Augmented(VALID), 16))
+
+
+def two_workers() -> Lesson:
+    return augmented(2)
+
+
+def persistent_workers() -> Lesson:
+    lesson = augmented(2, persistent_workers=True)
+    next(iter(lesson.train_dl))  # as someone may who wants to see a batch
+    return lesson
+
+
+def workers_that_validate() -> Lesson:
+    dl = DataLoader(Augmented(VALID), 16, num_workers=1, persistent_workers=True)
+    return lesson_of(layers(), valid_dl=dl)
+
+
+def generator_of_the_loader() -> Lesson:
+    return augmented(generator=torch.Generator().manual_seed(3))
+
+
+def generator_of_a_sampler() -> Lesson:
+    sampler = RandomSampler(TRAIN, replacement=True, generator=torch.Generator().manual_seed(3))
+    return lesson_of(layers(0.2), DataLoader(TRAIN, 8, sampler=sampler))
+
+
+def weighted_sampler() -> Lesson:
+    weights = (Y[:70] + 1).tolist()
+    return lesson_of(layers(0.2), DataLoader(TRAIN, 8, sampler=WeightedRandomSampler(weights, 70)))
+
+
+class Wrapped:
+    """The tutorial's wrapped data loader."""
+
+    def __init__(self, dl: Any) -> None:
+        self.dl = dl
+
+    def __len__(self) -> int:
+        return len(self.dl)
+
+    def __iter__(self) -> Any:
+        for xb, yb in self.dl:
+            yield xb + torch.randn_like(xb) / 10, yb
+
+
+def wrapped() -> Lesson:
+    return lesson_of(layers(0.2), Wrapped(DataLoader(TRAIN, 8, shuffle=True, generator=torch.Generator())))
+
+
+class Noisy(nn.Module):
+    """It draws while it trains and while it validates, also from a generator of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.own = layers(), torch.Generator()
+
+    def forward(self, xb: Tensor) -> Tensor:
+        noise = torch.randn_like(xb) + torch.randn(xb.shape, generator=self.own)
+        out: Tensor = self.inner(xb + noise / 10)
+        return out
+
+
+def draws_while_it_validates() -> Lesson:
+    return lesson_of(Noisy())
+
+
+def generator_in_a_closure() -> Lesson:
+    own, inner = np.random.RandomState(1), layers()
+
+    def model(xb: Tensor) -> Tensor:
+        out: Tensor = inner(xb + torch.tensor(own.normal(size=xb.shape), dtype=torch.float32) / 10)
+        return out
+
+    opt = torch.optim.SGD(inner.parameters(), 0.1, momentum=0.9)
+    return lesson_of(model, opt=opt, keeps={"own": own, "inner": inner})
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+        self.second.weight = self.first.weight
+
+    def forward(self, xb: Tensor) -> Tensor:
+        out: Tensor = self.last(torch.tanh(self.second(torch.tanh(self.first(xb)))))
+        return out
+
+
+def weight_tying() -> Lesson:
+    return lesson_of(Tied())
+
+
+def lazy_layers() -> Lesson:
+    model = nn.Sequential(nn.LazyLinear(8), nn.LazyBatchNorm1d(), nn.Tanh(), nn.Dropout(0.2), nn.LazyLinear(3))
+    return lesson_of(model, opt=torch.optim.Adam(model.parameters(), 0.01))
+
+
+def channels_last() -> Lesson:
+    conv: Any = nn.Sequential(nn.Unflatten(1, (3, 1, 2)), nn.Conv2d(3, 4, (1, 2)), nn.Flatten(), nn.Linear(4, 3))
+    return lesson_of(conv.to(memory_format=torch.channels_last))
+
+
+def half_precision() -> Lesson:
+    model = nn.Sequential(nn.Linear(6, 8, dtype=torch.bfloat16), nn.Tanh(), nn.Linear(8, 3, dtype=torch.bfloat16))
+    ds = [TensorDataset(x.bfloat16(), y) for x, y in (TRAIN.tensors, VALID.tensors)]
+    train_dl, valid_dl = get_data(ds[0], ds[1], 8)
+    return lesson_of(model, train_dl, valid_dl=valid_dl, opt=torch.optim.Adam(model.parameters(), 0.01))
+
+
+def by_hand() -> Lesson:
+    """The tutorial's first level: plain tensors, updated by a class of one's own."""
+    weights, bias = (torch.randn(6, 3) / math.sqrt(6)).requires_grad_(), torch.zeros(3, requires_grad=True)
+
+    class Update:
+        @torch.no_grad()
+        def step(self) -> None:
+            for p in (weights, bias):
+                assert p.grad is not None
+                p -= p.grad * 0.1
+
+        def zero_grad(self) -> None:
+            weights.grad = bias.grad = None
+
+    return lesson_of(lambda xb: xb @ weights + bias, opt=Update(), keeps={"weights": weights, "bias": bias})
+
+
+def a_loss_that_learns() -> Lesson:
+    class Margins(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.margins = nn.Parameter(torch.zeros(3))
+
+        def forward(self, out: Tensor, yb: Tensor) -> Tensor:
+            return F.cross_entropy(out + self.margins, yb)
+
+    model, loss_func = layers(), Margins()
+    opt = torch.optim.SGD([*model.parameters(), *loss_func.parameters()], 0.1, momentum=0.9)
+    return lesson_of(model, opt=opt, loss_func=loss_func)
+
+
+def averaged_weights() -> Lesson:
+    model = layers(0.2)
+    opt = torch.optim.SGD(model.parameters(), 0.1)
+    ema = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.9))
+
+    def step(xb: Tensor, yb: Tensor) -> float:
+        loss = F.cross_entropy(model(xb), yb) + F.mse_loss(model(xb), ema(xb).detach())
+        loss.backward()
+        opt.step()
+        opt.zero_grad()
+        ema.update_parameters(model)
+        return loss.item()
+
+    return lesson_of(model, opt=opt, step=step, keeps={"ema": ema})
+
+
+class Nests(Dataset[Any]):
+    def __init__(self, ds: TensorDataset) -> None:
+        self.ds = ds
+
+    def __len__(self) -> int:
+        return len(self.ds)
+
+    def __getitem__(self, i: int) -> Any:
+        x, y = self.ds[i]
+        return {"left": x[:3], "right": [x[3:], "a name"]}, (y, {"again": y})
+
+
+def nests() -> Lesson:
+    inner = layers()
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, xb: Any) -> Any:
+            return {"out": inner(torch.cat([xb["left"], xb["right"][0]], 1)), "scale": torch.tensor(2.0)}
+
+    train_dl, valid_dl = get_data(Nests(TRAIN), Nests(VALID), 8)
+    return lesson_of(
+        Model(), train_dl, valid_dl=valid_dl, loss_func=lambda out, yb: F.cross_entropy(out["out"], yb[0])
+    )
+
+
+EXACT = (
+    dropout_and_one_cycle,
+    multi_step,
+    plateau,
+    clipping,
+    augmented,
+    two_workers,
+    persistent_workers,
+    workers_that_validate,
+    generator_of_the_loader,
+    generator_of_a_sampler,
+    weighted_sampler,
+    wrapped,
+    draws_while_it_validates,
+    generator_in_a_closure,
+    weight_tying,
+    lazy_layers,
+    channels_last,
+    half_precision,
+    by_hand,
+    a_loss_that_learns,
+    averaged_weights,
+    nests,
+)
+
+
+def in_a_nest(out: Any, yb: Any) -> Tensor:
+    return accuracy(out["out"], yb[1]["again"])
+
+
+def on_everything(out: Any, yb: Any) -> Tensor:
+    assert len(out["out"]) == len(yb[0]) == 30
+    return in_a_nest(out, yb).float().mean() + out["scale"].sum()
+
+
+@pytest.mark.parametrize("build", EXACT, ids=lambda build: build.__name__)
+def test_a_training_goes_on_exactly_from_every_result(build):
+    metrics = {"valid_all": on_everything, "valid_accuracy": in_a_nest} if build is nests else METRICS
+    full = goes_on_exactly(build, metrics, epochs=3 if build in (multi_step, plateau) else 2)
+    assert len({saved for _, saved in full}) == len(full)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_any_training_goes_on_exactly(data):
+    """Tasks are drawn, and one kill each."""
+    draw = data.draw
+    optimizer = draw(st.sampled_from(["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "NAdam", "Adadelta"]))
+    norm = draw(st.sampled_from([nn.BatchNorm1d, nn.LayerNorm, nn.Identity]))
+    dropout, bs = draw(st.sampled_from([0.0, 0.4])), draw(st.integers(5, 20))
+    schedule = draw(st.sampled_from([None, "each_batch", "each_epoch"]))
+    augment, own, workers = draw(st.booleans()), draw(st.booleans()), draw(st.sampled_from([0, 0, 1, 2]))
+    per, epochs = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    k = draw(st.integers(0, epochs * per - 1))
+
+    def build() -> Lesson:
+        generator = torch.Generator() if own else None
+        augmented = DataLoader(Augmented(TRAIN), bs, shuffle=True, num_workers=workers, generator=generator)
+        train_dl = augmented if augment else get_data(TRAIN, VALID, bs)[0]
+        model = nn.Sequential(nn.Linear(6, 8), norm(8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 3))
+        opt = getattr(torch.optim, optimizer)(model.parameters(), lr=0.01)
+        schedules = {schedule: StepLR(opt, 2, 0.5)} if schedule else {}
+        return lesson_of(model, train_dl, opt=opt, **schedules)
+
+    full = outcomes(built(build), METRICS, epochs, per)
+    assert resumed(build, METRICS, epochs, per, k, full) == full[k:]
+
+
+# ---- exactness: every part of the state is needed ------------------------------------------------------
+
+
+def fails_without(build: Callable[[], Lesson], epochs: float = 2) -> bool:
+    """Whether a training goes on otherwise from any of its results; what was left out was so all the time."""
+    full = outcomes(built(build), METRICS, epochs, 3)
+    return any(resumed(build, METRICS, epochs, 3, k, full) != full[k:] for k in range(1, len(full)))
+
+
+@pytest.mark.parametrize(
+    ("part", "build"),
+    [
+        ("model", multi_step),
+        ("loss_func", a_loss_that_learns),
+        ("opt", multi_step),
+        ("each_batch", dropout_and_one_cycle),
+        ("each_epoch", multi_step),
+        ("each_epoch", plateau),
+        ("keeps.ema", averaged_weights),
+        ("keeps.weights", by_hand),
+    ],
+)
+def test_no_part_of_a_lesson_can_be_left_out_of_the_state(part, build, monkeypatch):
+    assert not fails_without(build, epochs=3)
+    complete = state.parts
+    monkeypatch.setattr(state, "parts", lambda lesson: {n: p for n, p in complete(lesson).items() if n != part})
+    assert fails_without(build, epochs=3)
+
+
+def test_buffers_cannot_be_left_out_of_the_state(monkeypatch):
+    monkeypatch.setattr(nn.Module, "_save_to_state_dict", only_parameters)
+    monkeypatch.setattr(nn.Module, "load_state_dict", lambda self, saved: lenient(self, saved, strict=False))
+    assert fails_without(multi_step)
+    assert not fails_without(weight_tying)  # it has none
+
+
+lenient = nn.Module.load_state_dict
+
+
+def only_parameters(self: nn.Module, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+    destination.update({prefix + name: p.detach() for name, p in self._parameters.items() if p is not None})
+
+
+def test_momentum_cannot_be_left_out_of_the_state(monkeypatch):
+    complete = state.content
+    monkeypatch.setattr(state, "content", lambda part: without_momentum(complete(part)))
+    assert fails_without(multi_step)
+
+
+def without_momentum(content: Any) -> Any:
+    return content | {"state": {}} if isinstance(content, dict) and "param_groups" in content else content
+
+
+def leave_out_seeds(monkeypatch: pytest.MonkeyPatch, left_out: Callable[[int], bool]) -> None:
+    """No reseeding before the batches of those results of an epoch."""
+
+    def some(seed: int, epoch: int, j: int) -> int | None:
+        return None if left_out(j) else mixed(seed, epoch, j)
+
+    monkeypatch.setattr(fit_module, "mixed", some)
+    monkeypatch.setattr(fit_module, "reseed", lambda seed, own: seed is None or reseed(seed, own))
+    monkeypatch.setattr(fit_module, "seeded", lambda seed, own: seeded(seed, own) if seed else nullcontext())
+
+
+def test_reseeding_within_an_epoch_cannot_be_left_out(monkeypatch):
+    leave_out_seeds(monkeypatch, lambda j: j > 0)
+    assert fails_without(dropout_and_one_cycle)
+    assert not fails_without(multi_step)  # it draws the order of its batches alone
+
+
+def test_reseeding_before_an_epoch_cannot_be_left_out(monkeypatch):
+    leave_out_seeds(monkeypatch, lambda j: j == 0)
+    assert fails_without(multi_step)
+
+
+def test_reseeding_before_a_validation_cannot_be_left_out(monkeypatch):
+    monkeypatch.setattr(measure, "seeded", lambda seed, own=(): nullcontext())
+    assert fails_without(draws_while_it_validates)
+    assert not fails_without(multi_step)
+
+
+@pytest.mark.parametrize(
+    "build", [generator_of_the_loader, generator_of_a_sampler, draws_while_it_validates, generator_in_a_closure]
+)
+def test_generators_of_its_own_have_to_be_reseeded(build, monkeypatch):
+    monkeypatch.setattr(fit_module, "own_generators", lambda lesson: [])
+    monkeypatch.setattr(measure, "own_generators", lambda lesson: [])
+    assert fails_without(build)
+
+
+@pytest.mark.parametrize("build", [persistent_workers, workers_that_validate])
+def test_workers_have_to_start_anew(build, monkeypatch):
+    monkeypatch.setattr(fit_module, "end_workers", lambda lesson: None)
+    monkeypatch.setattr(measure, "end_workers", lambda lesson: None)
+    assert fails_without(build)
+
+
+# ---- the loop ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
+def test_an_epochs_order_is_drawn_from_seed_and_epoch_alone(seed):
+    def order(epoch: int) -> Tensor:  # as it was before the loop was one for any lesson
+        (mixed,) = np.random.SeedSequence((seed, epoch)).generate_state(1)
+        return torch.randperm(len(TRAIN), generator=torch.Generator().manual_seed(int(mixed)))
+
     seen: list[Tensor] = []
+    weights = torch.zeros(6, 3, requires_grad=True)
 
     def model(xb: Tensor) -> Tensor:
         seen.append(xb)
         return xb @ weights
 
-    weights = torch.zeros(6, 3, requires_grad=True)
-    opt = torch.optim.SGD([weights], 0.1)
-    lesson = Lesson(model, F.cross_entropy, opt, *get_data(train_ds, valid_ds, 8), keeps={"weights": weights})
-    for epoch, _ in enumerate(train(lesson, 3, seed=SEED, metrics={})):
-        expected = [xb for xb, _ in tutorial.batches(epoch, 0)]
-        assert len(expected) == 9
-        assert all(torch.equal(a, b) for a, b in zip(seen[:9], expected, strict=True))
+    lesson = lesson_of(model, opt=torch.optim.SGD([weights], 0.1))
+    for epoch, _ in enumerate(train(lesson, 3, seed=seed, metrics={}, results_per_epoch=1)):
+        expected = [TRAIN[indices][0] for indices in torch.split(order(epoch), 8)]
+        assert len(seen) == len(expected) + 2
+        assert all(map(torch.equal, seen, expected))
         seen.clear()
+
+
+def test_results_are_due_after_equal_parts_of_an_epoch():
+    lesson = built(multi_step)
+    results = list(train(lesson, 1.5, seed=SEED, metrics=METRICS, results_per_epoch=4))
+    assert [r.images for r in results] == [24, 16, 16, 14, 24, 16]
+    assert [r.epoch for r in results] == [0.25, 0.5, 0.75, 1, 1.25, 1.5]
+    assert [r.k for r in results] == [1, 2, 3, 4, 5, 6]
+    assert {r.parameters for r in results} == {6 * 8 + 8 + 8 + 8 + 8 * 3 + 3}
+    assert all(r.train_seconds > 0 and r.valid_seconds > 0 for r in results)
+    assert [list(r.valid) for r in results] == [["valid_accuracy", "valid_loss"]] * 6
+
+
+def test_results_in_between_do_not_change_a_training_that_draws_nothing():
+    often, seldom = (outcomes(built(multi_step), METRICS, 2, per) for per in (3, 1))
+    assert [saved for _, saved in often[2::3]] == [saved for _, saved in seldom]
+
+
+def test_schedules_are_stepped_after_batches_and_epochs():
+    model = layers()
+    opt = torch.optim.SGD(model.parameters(), 1.0)
+    each_batch, each_epoch = StepLR(opt, 1000), StepLR(opt, 1000)
+    lesson = lesson_of(model, opt=opt, each_batch=each_batch, each_epoch=each_epoch)
+    steps = [
+        (each_batch.last_epoch, each_epoch.last_epoch)
+        for _ in train(lesson, 2, seed=0, metrics={}, results_per_epoch=3)
+    ]
+    assert steps == [(3, 0), (6, 0), (9, 1), (12, 1), (15, 1), (18, 2)]
+
+
+def test_the_plateau_is_told_the_valid_loss():
+    lesson = built(plateau)
+    losses = [m.valid["valid_loss"] for m in train(lesson, 2, seed=0, metrics={}, results_per_epoch=2)]
+    assert isinstance(lesson.each_epoch, ReduceLROnPlateau)
+    assert lesson.each_epoch.best == min(losses[1::2])
+
+
+def test_a_model_is_in_train_mode_for_training_and_in_eval_mode_for_validation():
+    modes: list[tuple[bool, bool]] = []
+    model = layers()
+    model.register_forward_hook(lambda *_: modes.append((model.training, torch.is_grad_enabled())))
+    model.eval()
+    list(train(lesson_of(model), 2, seed=0, metrics={}))
+    assert modes == [*[(True, True)] * 9, *[(False, False)] * 2] * 2
+    assert model.training
+
+
+def test_a_training_that_diverges_is_not_stopped():
+    model = layers()
+    lesson = lesson_of(model, opt=torch.optim.SGD(model.parameters(), 1e30))
+    results = list(train(lesson, 1, seed=0, metrics=METRICS, results_per_epoch=3))
+    assert not math.isfinite(results[-1].train_loss)
+    assert not math.isfinite(results[-1].valid["valid_loss"])
+
+
+def test_after_the_last_result_there_is_nothing_to_go_on_with():
+    assert list(train(built(multi_step), 2, seed=0, metrics={}, results_per_epoch=2, after=4)) == []
+
+
+def test_fit_prints_a_line_an_epoch(capsys):
+    fit(built(multi_step), 2, seed=SEED, metrics=[accuracy], device="cpu")
+    found = outcomes(built(multi_step), METRICS, 2, 1)
+    assert capsys.readouterr().out.splitlines() == [
+        f"epoch {k}: accuracy {m.valid['valid_accuracy']:.4f}, valid loss {m.valid['valid_loss']:.4f}"
+        for k, (m, _) in enumerate(found, 1)
+    ]
+
+
+# ---- trainings in one process --------------------------------------------------------------------------
+
+
+def test_two_trainings_do_not_influence_each_other():
+    builds = [dropout_and_one_cycle, draws_while_it_validates]
+    alone = [outcomes(built(build), METRICS, 2, 3) for build in builds]
+    assert [outcomes(built(build), METRICS, 2, 3) for build in builds] == alone
+    lessons = [built(build) for build in builds]
+    trainings = [train(lesson, 2, seed=SEED, metrics=METRICS, results_per_epoch=3) for lesson in lessons]
+    losses = [[m.train_loss for m in pair] for pair in zip_longest(*trainings)]
+    assert losses == [[m.train_loss for m, _ in pair] for pair in zip(*alone, strict=True)]
+
+
+@pytest.mark.parametrize("build", [dropout_and_one_cycle, draws_while_it_validates, augmented])
+def test_the_global_generators_are_used_by_nobody_else_afterwards(build):
+    def drawn() -> tuple[float, float, float]:
+        return torch.rand(1).item(), random.random(), np.random.random()
+
+    def seed() -> None:
+        torch.manual_seed(1)
+        random.seed(1)
+        np.random.seed(1)
+
+    seed()
+    expected = drawn()
+    seed()
+    for _ in train(built(build), 1, seed=SEED, metrics=METRICS, results_per_epoch=3):
+        pass
+    assert drawn() == expected
+
+
+def test_another_seed_gives_another_training():
+    losses = [
+        [m.train_loss for m in train(built(multi_step), 1, seed=seed, metrics={})] for seed in (1, 1, 2, 2**32 - 1)
+    ]
+    assert losses[0] == losses[1]
+    assert len({tuple(loss) for loss in losses}) == 3
+
+
+# ---- what a lesson must not do -------------------------------------------------------------------------
+
+
+def error_of(kind: type[Exception], **more: Any) -> str:
+    model = more.pop("model", None) or layers()
+    with pytest.raises(kind) as error:
+        list(train(lesson_of(model, **more), 1, seed=0, metrics={}, results_per_epoch=more.pop("per", 1)))
+    return str(error.value)
+
+
+def test_fewer_batches_than_results_are_refused():
+    with pytest.raises(ValueError) as error:
+        list(train(built(multi_step), 1, seed=0, metrics={}, results_per_epoch=10))
+    assert str(error.value) == (
+        "an epoch has 9 batches, fewer than the 10 results per epoch asked for;"
+        " allowed: a smaller bs or fewer results per epoch"
+    )
+
+
+def test_a_loss_without_gradient_is_refused():
+    message = error_of(ValueError, loss_func=lambda out, yb: F.cross_entropy(out.detach(), yb))
+    assert message.startswith("the loss has no gradient, allowed: ")
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind"),
+    [
+        (lambda out, yb: F.cross_entropy(out, yb, reduction="none"), "of shape (8,)"),
+        (lambda out, yb: "good", "of type str"),
+        (lambda out, yb: None, "of type NoneType"),
+    ],
+)
+@pytest.mark.parametrize("source", ["loss_func", "step"])
+def test_a_loss_that_is_not_one_number_is_refused(loss, kind, source):
+    model = layers()
+    more = {"loss_func": loss} if source == "loss_func" else {"step": lambda xb, yb: loss(model(xb), yb)}
+    expected = f"{source} gave a loss {kind}, allowed: one number, the mean over the batch"
+    assert error_of(ValueError, model=model, **more) == expected
+
+
+@pytest.mark.parametrize(
+    ("batch", "reason"),
+    [
+        ((torch.ones(2, 6), torch.ones(2), torch.ones(2)), "a batch of train_dl is a tuple of 3, allowed: a pair"),
+        (torch.ones(2, 6), "a batch of train_dl is a Tensor, allowed: a pair (xb, yb)"),
+        ((torch.ones(2, 6), ["a", "b"]), "yb of train_dl is a list of 2, allowed: a tensor (n, ...) or a nest"),
+        ((torch.ones(2, 6), torch.tensor(1)), "yb of train_dl is a Tensor, allowed: a tensor (n, ...) or a nest"),
+    ],
+)
+def test_a_batch_that_is_no_pair_is_refused(batch, reason):
+    assert error_of(TypeError, train_dl=[batch]).startswith(reason)
+
+
+class Short:
+    """A loader that gives fewer batches than it says."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([TRAIN[:8]])
+
+
+@pytest.mark.parametrize("name", ["train_dl", "valid_dl"])
+def test_a_loader_that_ends_early_is_refused(name):
+    class Empty(Short):
+        def __iter__(self) -> Iterator[Any]:
+            return iter(())
+
+    assert f"{name} " in error_of(ValueError, **{name: Empty()})

@@ -90,7 +90,7 @@ def exported_from(path: Path, recorded: Recorded | None) -> Exported:
 
 
 def from_task(path: Path, words: Sequence[str], epochs: int, seed: int) -> Exported:
-    """A config of the task in a file or folder: `words` are a level, the baseline's if none is named, and NAME=VALUEs.
+    """A config of the task in a file or folder. words: a level, the baseline's if none is named, and NAME=VALUEs.
 
     Raises `TuneAppError` for a task that cannot be read, and for what it does not have.
     """
@@ -98,8 +98,10 @@ def from_task(path: Path, words: Sequence[str], epochs: int, seed: int) -> Expor
     levels = [word for word in words if "=" not in word] or [task.baseline]
     if len(levels) > 1:
         raise TuneAppError(f"{levels[1]}: is a second level, allowed: one level, then NAME=VALUE")
-    pairs = (word.partition("=") for word in words if "=" in word)
-    values = {name: parse_yaml(value, f"{name}={value}") for name, _, value in pairs}
+    values: dict[str, object] = {}
+    for name, _, text in (word.partition("=") for word in words if "=" in word):
+        known = task.hyperparameters.get(name)
+        values[name] = known.typed(text) if known else text
     config = task.complete({"level": levels[0], **values})
     settings = ExportedConfig(config=dict(config), epochs=epochs, max_epochs=epochs, seed=seed, results_per_epoch=1)
     return Exported(path, task, settings, config, None)

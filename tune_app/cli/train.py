@@ -13,25 +13,38 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("config", type=PATH)
+@click.argument("values", nargs=-1)
 @click.option("--trial", type=int, help="Train this trial of an experiment: CONFIG is the experiment's name.")
+@click.option("--epochs", type=click.IntRange(1, 10_000), default=5, help="Of a task's config.  [default: 5]")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Of a task's config.  [default: 0]")
 @experiments_dir
-@click.option(
-    "--data", help="A Parquet file, a folder or URL with IDX files, or: tutorial.  [default: as exported]"
-)
+@click.option("--data", help="What is trained on.  [default: as exported]")
 @as_json
 def train(
-    config: Path, trial: int | None, experiments_dir: "Path | Bucket", data: str | None, as_json: bool
+    config: Path,
+    values: tuple[str, ...],
+    trial: int | None,
+    epochs: int,
+    seed: int,
+    experiments_dir: "Path | Bucket",
+    data: str | None,
+    as_json: bool,
 ) -> None:
     """Train an exported CONFIG.yaml without Ray, up to the exported epoch, and compare.
 
     With --trial, any trial of an experiment, up to where it came; one that failed fails here with its traceback.
+    CONFIG may also be the file or folder of a task, before VALUES: a level and NAME=VALUE of its hyperparameters.
 
     Example: tune-app train best/config.yaml
     """
     from tune_app.bundle import retrain
     from tune_app.task.loading import load
 
-    if trial is None:
+    if config.is_dir() or config.suffix == ".py":
+        chosen = retrain.from_task(config, values, epochs, seed)
+    elif values:
+        raise click.UsageError(f"{values[0]}: goes with the file or folder of a task alone")
+    elif trial is None:
         chosen = retrain.read_exported(config)
     else:
         from tune_app.bundle.export import trial_again
@@ -53,5 +66,5 @@ def train(
         click.echo(f"The same {many} as in the search.")
     elif verdict["recorded"]:
         click.echo(f"Not the same {many} as in the search, which ended at {verdict['recorded'][-1]}.")
-    for difference in verdict["differences"]:
+    for difference in verdict["differences"] if chosen.recorded else ():
         click.echo(f"  different: {difference}")

@@ -51,8 +51,8 @@ class Share:
 def share(nodes: tuple[Node, ...], settings: Settings, whole_gpu: bool = False) -> Share:
     """Each trial's share of these machines; `TuneAppError` where not even one fits, with what there is.
 
-    GPUs "auto": as many trials share each as its memory and its machine's CPUs allow, or, where what a trial needs is
-    unknown, a `whole_gpu` for each; 0 where there are none.
+    GPUs "auto": as many trials share each as its memory and its machine's CPUs allow, or, where what a trial needs
+    is unknown, a `whole_gpu` for each; 0 where there are none.
     """
     cpus = settings.cpus_per_trial
     auto = min(1.0, max((node.gpus for node in nodes), default=0.0)) if whole_gpu else gpus_for_each(nodes, cpus)

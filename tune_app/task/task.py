@@ -93,6 +93,15 @@ class Hyperparameter(BaseModel):
             return ", ".join(self.options)
         return ", ".join(filter(None, (KINDS[self.kind], str(self.interval))))
 
+    def typed(self, text: str) -> Value:
+        """A value as it was typed, to be checked."""
+        if self.kind == "bool":
+            return {"true": True, "false": False}.get(text, text)
+        if self.is_number:
+            with suppress(ValueError):
+                return float(text) if set(text) & set(".eEn") else int(text)
+        return text
+
     def check(self, value: object) -> Value:
         """Return `value` as this hyperparameter's kind; `TuneAppError` says what is allowed."""
         if isinstance(value, bool):

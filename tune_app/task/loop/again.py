@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 
 from .build import build, named
-from .data import digest
+from .data import as_arrays, digest
 from .fit import train
 from .state import save, weights
 
@@ -61,13 +61,13 @@ def train_again(
 
 
 def load_from(load: Callable[..., Any], source: str | None) -> Any:
-    """Call a task's `load` with a source; where none is given, with its own default.
+    """What a task's `load` returns for a source, with arrays for tensors; where none is given, for its own default.
 
     Raises `TypeError` for a source where `load` takes none.
     """
     parameters = inspect.signature(load).parameters.values()
     if source is None:
-        return load(*(None for parameter in parameters if parameter.default is parameter.empty))
+        return as_arrays(load(*(None for parameter in parameters if parameter.default is parameter.empty)))
     if not parameters:
         raise TypeError(f"{load.__name__}() takes no source, allowed: without --data")
-    return load(source)
+    return as_arrays(load(source))

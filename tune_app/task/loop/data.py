@@ -1,6 +1,7 @@
 """What a task trains on: any nest of arrays, numbers and text that its `load` returns."""
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -35,6 +36,17 @@ def digest_of_part(part: Any) -> str:
     """The SHA-256 of an array's bytes, or of a number or text in words."""
     content = np.ascontiguousarray(part).tobytes() if isinstance(part, np.ndarray) else repr(part).encode()
     return hashlib.sha256(content).hexdigest()
+
+
+def as_arrays(data: Any) -> Any:
+    """The same nest with arrays in the place of tensors, on their memory where they are on the CPU."""
+    torch = sys.modules.get("torch")  # where it is not, there are no tensors
+    return data if torch is None else changed(lambda part: array(part, torch), data)
+
+
+def array(part: Any, torch: Any) -> Any:
+    """A tensor as an array; anything else as it is."""
+    return part.detach().cpu().numpy() if isinstance(part, torch.Tensor) else part
 
 
 def as_tensors(data: Any) -> Any:

@@ -16,7 +16,7 @@ import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from .batches import pairs
-from .chance import mixed, reseed, seeded
+from .chance import Generator, mixed, reseed, seeded
 from .lesson import Lesson, count_parameters, end_workers, own_generators, place, train_mode
 from .measure import Metric, evaluate, name_of, number, weighted_mean
 
@@ -61,24 +61,11 @@ def train(
     """
     due = batches_due(len(lesson.train_dl), results_per_epoch)
     place(lesson, device)
-    end_workers(lesson)
-    own = own_generators(lesson)
-    batches: Iterator[Any] = iter(())
-    for k in range(after + 1, round(epochs * results_per_epoch) + 1):
-        epoch, j = divmod(k - 1, results_per_epoch)
+    numbers = range(after + 1, round(epochs * results_per_epoch) + 1)
+    for k, train_loss, images, seconds in trained(lesson, numbers, due, seed, device):
         start = time.perf_counter()
-        with seeded(mixed(seed, epoch), own):
-            if j == 0:
-                batches = iter(lesson.train_dl)
-            elif k == after + 1:
-                batches = skip(iter(lesson.train_dl), due[j])
-                start = time.perf_counter()
-            if j > 0:
-                reseed(mixed(seed, epoch, j), own)
-            train_loss, images = train_on(lesson, islice(batches, due[j + 1] - due[j]), device)
-        trained = time.perf_counter()
         found = evaluate(lesson, metrics, device)
-        if j + 1 == results_per_epoch:
+        if k % results_per_epoch == 0:
             step_schedule(lesson, found.loss)
         yield Measured(
             k=k,
@@ -86,10 +73,33 @@ def train(
             valid={name: found.mean(name) for name in metrics} | {LOSS: found.loss},
             train_loss=train_loss,
             images=images,
-            train_seconds=trained - start,
-            valid_seconds=time.perf_counter() - trained,
+            train_seconds=seconds,
+            valid_seconds=time.perf_counter() - start,
             parameters=count_parameters(lesson),
         )
+
+
+def trained(
+    lesson: Lesson, numbers: Sequence[int], due: Sequence[int], seed: int, device: torch.device | str
+) -> Iterator[tuple[int, float, int, float]]:
+    """Train on the batches of one result after the other: its number, the mean loss, the items and the seconds.
+
+    due: see `batches_due`.
+    """
+    end_workers(lesson)
+    own = own_generators(lesson)
+    batches: Iterator[Any] = iter(())
+    for k in numbers:
+        epoch, j = divmod(k - 1, len(due) - 1)
+        seeds = [mixed(seed, epoch, i) for i in range(j + 1)]
+        start = time.perf_counter()
+        with seeded(seeds[j], own):
+            if j == 0 or k == numbers[0]:
+                batches = opened(lesson, due, seeds, own)
+            if j > 0:
+                start = time.perf_counter()  # to load what is skipped is no training
+            train_loss, images = train_on(lesson, islice(batches, due[j + 1] - due[j]), device)
+        yield k, train_loss, images, time.perf_counter() - start
 
 
 def batches_due(per_epoch: int, results_per_epoch: int) -> list[int]:
@@ -105,10 +115,18 @@ def batches_due(per_epoch: int, results_per_epoch: int) -> list[int]:
     return [math.ceil(per_epoch * j / results_per_epoch) for j in range(results_per_epoch + 1)]
 
 
-def skip(batches: Iterator[Any], number: int) -> Iterator[Any]:
-    """The batches after the first `number`, which are loaded: what they draw has to be drawn."""
-    for _ in islice(batches, number):
-        pass
+def opened(lesson: Lesson, due: Sequence[int], seeds: Sequence[int], own: Sequence[Generator]) -> Iterator[Any]:
+    """The batches of an epoch from the part on whose seed is the last of `seeds`.
+
+    Those before are loaded, since what they draw has to be drawn, and the generators are seeded anew where they are
+    in a training without interruption, since a sampler may draw late.
+    """
+    reseed(seeds[0], own)
+    batches = iter(lesson.train_dl)
+    for i in range(1, len(seeds)):
+        for _ in islice(batches, due[i] - due[i - 1]):
+            pass
+        reseed(seeds[i], own)
     return batches
 
 

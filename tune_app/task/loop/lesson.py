@@ -52,8 +52,8 @@ class Lesson:
     keeps: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        must(callable(self.model), "model", self.model, "a module or a function")
-        must(callable(self.loss_func), "loss_func", self.loss_func, "a function or a module")
+        must(has(self.model, "__call__"), "model", self.model, "a module or a function")
+        must(has(self.loss_func, "__call__"), "loss_func", self.loss_func, "a function or a module")
         must(has(self.opt, "step", "zero_grad"), "opt", self.opt, "an optimizer with step() and zero_grad()")
         for name, loader in (("train_dl", self.train_dl), ("valid_dl", self.valid_dl)):
             must(has(loader, "__iter__") and has_length(loader), name, loader, "batches with a length")
@@ -63,7 +63,7 @@ class Lesson:
             must(isinstance(schedule, LRScheduler | None), name, schedule, "a schedule of torch")
         by_loss = isinstance(self.each_batch, ReduceLROnPlateau)
         must(not by_loss, "each_batch", self.each_batch, "a schedule that needs no valid loss")
-        must(self.step is None or callable(self.step), "step", self.step, "a function of xb and yb")
+        must(self.step is None or has(self.step, "__call__"), "step", self.step, "a function of xb and yb")
         must(isinstance(self.keeps, Mapping), "keeps", self.keeps, "a dictionary")
         for name, part in self.keeps.items():
             kept = isinstance(part, (Tensor, *GENERATORS)) or has(part, "state_dict", "load_state_dict")
@@ -78,8 +78,8 @@ def must(fits: bool, name: str, part: object, allowed: str) -> None:
 
 
 def has(part: object, *methods: str) -> bool:
-    """Whether a part has all these methods."""
-    return all(callable(getattr(part, method, None)) for method in methods)
+    """Whether a part has all these methods; a class has none, only its objects have."""
+    return not isinstance(part, type) and all(callable(getattr(part, method, None)) for method in methods)
 
 
 def has_length(loader: Loader) -> bool:

@@ -1,6 +1,6 @@
 """How good a lesson is: its loss and its metrics on its valid data."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,22 +50,17 @@ def evaluate(
     losses, sizes, each = list[float](), list[int](), list[float]()
     by_item: dict[str, list[Tensor]] = {}
     everything: list[tuple[Any, Any]] = []
-    end_workers(lesson)
-    train_mode(lesson, False)
-    with seeded(SEED, own_generators(lesson)):
-        for xb, yb, n in pairs(lesson.valid_dl, "valid_dl", device):
-            out = lesson.model(xb)
-            losses.append(number(lesson.loss_func(out, yb), "loss_func"))
-            if not sizes:
-                by_item = {name: [] for name, metric in metrics.items() if is_by_item(metric, out, yb)}
-            sizes.append(n)
-            for name, found in by_item.items():
-                found.append(values(metrics[name], out, yb, (n,)))
-            if len(by_item) < len(metrics):
-                everything.append(mapped(on_cpu, (out, yb)))
-            if each_loss:
-                each += item_losses(lesson.loss_func, out, yb, n, losses[-1])
-    train_mode(lesson, True)
+    for out, yb, n, loss in outputs(lesson, device):
+        if not sizes:
+            by_item = {name: [] for name, metric in metrics.items() if is_by_item(metric, out, yb)}
+        losses.append(loss)
+        sizes.append(n)
+        for name, found in by_item.items():
+            found.append(values(metrics[name], out, yb, (n,)))
+        if len(by_item) < len(metrics):
+            everything.append(mapped(on_cpu, (out, yb)))
+        if each_loss:
+            each += item_losses(lesson.loss_func, out, yb, n, loss)
     if not sizes:
         raise ValueError("valid_dl gave no batch, allowed: as many batches as its length says")
     n = sum(sizes)
@@ -80,6 +75,17 @@ def evaluate(
         losses=np.array(each) if len(each) == n else None,
         values={name: found.numpy() if found.dim() else found.item() for name, found in found_by.items()},
     )
+
+
+def outputs(lesson: Lesson, device: torch.device | str) -> Iterator[tuple[Any, Any, int, float]]:
+    """For each batch of valid_dl what the model gives, yb, the number of items and the loss."""
+    end_workers(lesson)
+    train_mode(lesson, False)
+    with seeded(SEED, own_generators(lesson)):
+        for xb, yb, n in pairs(lesson.valid_dl, "valid_dl", device):
+            out = lesson.model(xb)
+            yield out, yb, n, number(lesson.loss_func(out, yb), "loss_func")
+    train_mode(lesson, True)
 
 
 def is_by_item(metric: Metric, out: Any, yb: Any) -> bool:

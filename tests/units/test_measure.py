@@ -1,0 +1,184 @@
+"""What a lesson is measured by: exact sums, metrics of the right shape, and the loss of each item."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+from tests.interrupted import VALID, accuracy, layers, lesson_of
+from tune_app.task import Lesson
+from tune_app.task.loop.measure import evaluate
+
+X, Y = VALID.tensors
+
+
+def constant(out: Tensor) -> Lesson:
+    """A lesson whose model gives these rows, in this order, for the valid data."""
+    ds = TensorDataset(out, Y)
+    weight = torch.zeros(1, requires_grad=True)
+    opt = torch.optim.SGD([weight], 0.1)
+    dl = [ds[:16], ds[16:]]
+    return Lesson(lambda xb: xb + weight, F.cross_entropy, opt, dl, dl)
+
+
+OUT = torch.randn(30, 3, generator=torch.Generator().manual_seed(1))
+
+
+def value(metric: Any, lesson: Lesson | None = None) -> float:
+    return evaluate(lesson or constant(OUT), {"valid_it": metric}).mean("valid_it")
+
+
+# ---- metrics -------------------------------------------------------------------------------------------
+
+
+def test_truths_are_counted_exactly():
+    found = evaluate(constant(OUT), {"valid_accuracy": accuracy})
+    hits = int((OUT.argmax(1) == Y).sum())
+    assert found.mean("valid_accuracy") == hits / 30
+    assert found.values["valid_accuracy"].dtype == np.bool_  # type: ignore[union-attr]
+    assert found.n == 30
+
+
+def test_whole_numbers_are_summed_exactly():
+    large = 2**48 + 1
+    assert value(lambda out, yb: torch.full((len(yb),), large)) == large
+
+
+def test_numbers_with_a_fraction_are_summed_as_float64():
+    found = evaluate(constant(OUT), {"valid_it": lambda out, yb: out[:, 0]})
+    values = found.values["valid_it"]
+    assert isinstance(values, np.ndarray)
+    assert values.dtype == np.float64
+    assert np.array_equal(values, OUT[:, 0].double().numpy())
+    assert found.mean("valid_it") == values.sum() / 30
+
+
+def test_a_metric_of_one_number_sees_everything_once_and_on_the_cpu():
+    seen = []
+
+    def r2(out: Tensor, yb: Tensor) -> Tensor:
+        seen.append(len(out))
+        return 1 - F.mse_loss(out[:, 0], yb.float()) / yb.float().var(correction=0)
+
+    found = evaluate(constant(OUT), {"valid_r2": r2})
+    assert found.values["valid_r2"] == r2(OUT, Y).item()
+    assert found.mean("valid_r2") == found.values["valid_r2"]
+    assert seen == [16, 30, 30]  # the first batch, to see what it gives; then everything; then this test
+
+
+@pytest.mark.parametrize("number", [3, 0.25, np.float64(0.25), torch.tensor(0.25), np.array(0.25)], ids=repr)
+def test_one_number_may_be_of_any_kind(number):
+    assert value(lambda out, yb: number) == float(number)
+
+
+def test_values_may_be_an_array():
+    assert value(lambda out, yb: out[:, 0].numpy() > 0) == int((OUT[:, 0] > 0).sum()) / 30
+
+
+def test_a_metric_that_fails_on_a_batch_is_asked_about_everything():
+    def needs_all(out: Tensor, yb: Tensor) -> float:
+        if len(yb) < 30:
+            raise RuntimeError("a class is missing")
+        return 0.5
+
+    assert value(needs_all) == 0.5
+
+
+def test_a_mistake_in_a_metric_is_shown():
+    with pytest.raises(ZeroDivisionError):
+        value(lambda out, yb: 1 / 0)
+
+
+@pytest.mark.parametrize(
+    ("metric", "shape", "n"),
+    [
+        (lambda out, yb: out[:, :1] == yb, (16, 16), 16),  # (n, 1) against (n,)
+        (lambda out, yb: out[:, :1], (16, 1), 16),
+        (lambda out, yb: out[1:, 0], (15,), 16),
+        (lambda out, yb: torch.zeros(3) if len(yb) == 30 else 0.0, (3,), 30),
+        (lambda out, yb: out[:, 0] if len(yb) == 16 else out[:, 0].mean(), (), 14),
+    ],
+)
+def test_a_metric_of_another_shape_is_refused(metric, shape, n):
+    def precision(out: Tensor, yb: Tensor) -> Any:
+        return metric(out, yb)
+
+    with pytest.raises(ValueError) as error:
+        value(precision)
+    assert str(error.value) == (
+        f"the metric precision gave the shape {shape} for {n} items,"
+        f" allowed: ({n},), a value for each item, or one number for all of them"
+    )
+
+
+def test_a_value_that_is_not_finite_is_let_through():
+    assert np.isnan(value(lambda out, yb: out[:, 0] * float("nan")))
+    assert value(lambda out, yb: float("inf")) == float("inf")
+
+
+def test_metrics_are_in_the_order_in_which_they_were_given():
+    metrics = {"b": lambda out, yb: 1.0, "a": accuracy, "c": lambda out, yb: 2.0}
+    assert list(evaluate(constant(OUT), metrics).values) == ["b", "a", "c"]
+
+
+# ---- the loss ------------------------------------------------------------------------------------------
+
+
+def test_the_loss_is_the_mean_over_all_items_however_short_the_last_batch():
+    found = evaluate(constant(OUT), {})
+    each = F.cross_entropy(OUT, Y, reduction="none").double().numpy()
+    assert found.loss == pytest.approx(each.mean(), rel=1e-6)
+    assert found.losses is None
+    unweighted = (each[:16].mean() + each[16:].mean()) / 2
+    assert abs(found.loss - unweighted) > 1e-4
+
+
+def test_the_loss_of_each_item_can_be_had():
+    found = evaluate(constant(OUT), {}, each_loss=True)
+    assert found.losses is not None
+    assert found.losses == pytest.approx(F.cross_entropy(OUT, Y, reduction="none").numpy(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "loss_func",
+    [
+        lambda out, yb: F.cross_entropy(out, yb, reduction="sum"),
+        lambda out, yb: F.cross_entropy(out, yb) + (out - out.mean(0)).abs().mean(),
+        lambda out, yb: F.cross_entropy(out, yb) / (1 if len(yb) > 1 else 0),
+        lambda out, yb: F.cross_entropy(out, yb, weight=torch.tensor([1.0, 2.0, 5.0])),
+    ],
+    ids=["a sum", "needs several", "fails", "weighs classes"],
+)
+def test_a_loss_that_is_no_mean_of_items_has_none_for_each(loss_func):
+    lesson = lesson_of(layers(), loss_func=loss_func)
+    assert evaluate(lesson, {}, each_loss=True).losses is None
+
+
+def test_each_loss_of_a_nest_can_be_had():
+    class Two(nn.Module):
+        def forward(self, xb: Tensor) -> Any:
+            return {"left": xb[:, :2], "scale": torch.tensor(2.0)}, [xb[:, 2]]
+
+    def loss_func(out: Any, yb: Tensor) -> Tensor:
+        found: Tensor = (out[0]["left"].sum(1) * out[0]["scale"] - out[1][0] * yb).square().mean()
+        return found
+
+    ds = TensorDataset(OUT, Y)
+    opt = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1)
+    found = evaluate(Lesson(Two(), loss_func, opt, [ds[:16]], [ds[:16], ds[16:]]), {}, each_loss=True)
+    assert found.losses == pytest.approx((OUT[:, :2].sum(1) * 2 - OUT[:, 2] * Y).square().numpy(), rel=1e-5)
+
+
+def test_measuring_changes_neither_a_lesson_nor_the_global_generators():
+    lesson = lesson_of(layers(0.5))
+    before = torch.get_rng_state()
+    first, second = (evaluate(lesson, {"valid_accuracy": accuracy}).loss for _ in range(2))
+    assert first == second
+    assert torch.equal(torch.get_rng_state(), before)
+    assert isinstance(lesson.model, nn.Module)
+    assert lesson.model.training
+    assert all(p.grad is None for p in lesson.model.parameters())
