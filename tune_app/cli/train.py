@@ -52,14 +52,14 @@ def train(
 
         chosen = retrain.as_exported(config, *trial_again(load_experiment(str(config), experiments_dir), trial))
     loaded = load(chosen.task, data or chosen.settings.data)
-    metric, values = chosen.metric, []
+    metric, found = chosen.metric, list[float]()
     for result in retrain.train_exported(chosen, loaded.content):
-        values.append(metric.value(result))
+        found.append(metric.value(result))
         if not as_json:
-            click.echo(f"epoch {result.epoch:<6g} {metric.words} {values[-1]}")
-    verdict = retrain.verdict(chosen, loaded.digest, values)
+            click.echo(f"epoch {result.epoch:<6g} {metric.words} {found[-1]}")
+    verdict = retrain.verdict(chosen, loaded.digest, found)
     if as_json:
-        print_json({metric.plural: values, **verdict})
+        print_json({metric.plural: found, **verdict})
         return
     many = metric.words_of_many
     if verdict["same"]:
