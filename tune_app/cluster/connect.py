@@ -26,7 +26,6 @@ from tune_app.cluster.tokens import (
     require_token_if_open,
 )
 from tune_app.errors import TuneAppError
-from tune_app.experiment.space import shipped
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -43,8 +42,6 @@ OF_OUR_OWN = {
 }
 """For a Ray that is started here; one that is joined is as it is."""
 SECONDS_TO_ANSWER = 10
-NO_CODE = next(iter(shipped().values())).parent
-"""A folder of this installation without Python files: workers on other nodes import from there, if they have it."""
 NO_NODE = (
     "this machine is no node of the cluster; allowed: ray start --address=HOST:PORT here first,"
     " or ray job submit, which runs there"
@@ -166,9 +163,9 @@ def join(where: Where, metadata: Mapping[str, str]) -> Connection:
     place = answering(address)
     if is_no_node():
         raise TuneAppError(f"--address {address}: cannot be joined: {NO_NODE}")
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryDirectory(prefix="tune-") as nothing:
         try:
-            with undisturbed(), stderr_into(said), away_from_code(NO_CODE):
+            with undisturbed(), stderr_into(said), away_from_code(Path(nothing)):
                 context = ray.init(
                     address=place,
                     log_to_driver=where.verbose,
