@@ -1,4 +1,4 @@
-"""How far diabetes goes on in a year, from ten measurements. The data are scikit-learn's: pip install scikit-learn"""
+"""How far diabetes goes on in a year, from ten measurements. Its data need scikit-learn: pip install scikit-learn"""
 
 import torch
 import torch.nn.functional as F

@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tune_app.task.levels import HYPERPARAMETERS, LEVELS
 
 from tests.end_to_end.conftest import environment, temporary, tune_app
 from tune_app.bundle.manifest import FILES, MANIFEST
 from tune_app.cli import main
 from tune_app.storage.load import load_experiment
-from tune_app.task.levels import HYPERPARAMETERS, LEVELS
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import median
 
 import pytest
+from tune_app.task.levels import LEVELS
 
 from tests.made_up import WORKER, result_of, tell
 from tests.simulations.curves import Curve, nearest
@@ -15,7 +16,6 @@ from tune_app.experiment.space import load_space
 from tune_app.experiment.spec import DataSource, Spec
 from tune_app.machine import versions
 from tune_app.storage.location import paths
-from tune_app.task.levels import LEVELS
 
 DATA = DataSource(source=None, digest="d", train=50_000, valid=10_000)
 PARAMETERS = {"logistic": 7_850, "cnn": 3_930}

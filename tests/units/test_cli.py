@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from tune_app.task.levels import LEVELS
 
 from tests.bundles import search_really
 from tests.made_up import ask_and_start, give, spec_of
@@ -14,7 +15,6 @@ from tune_app.cli import main
 from tune_app.engine.search import Search
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
-from tune_app.task.levels import LEVELS
 
 COMMANDS = main.commands
 

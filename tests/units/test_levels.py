@@ -2,9 +2,9 @@ import math
 from typing import Any
 
 import pytest
+from tune_app.task.levels import HYPERPARAMETERS, TUTORIAL_CONFIG, Config, check_level, complete
 
 from tune_app.errors import TuneAppError
-from tune_app.task.levels import HYPERPARAMETERS, TUTORIAL_CONFIG, Config, check_level, complete
 
 LOGISTIC = ["scratch", "functional", "module", "linear", "optim", "dataset", "dataloader", "validation", "fit"]
 CNN = ["cnn", "sequential", "wrapped", "accelerator"]

@@ -4,13 +4,13 @@ from statistics import median
 from typing import Literal
 
 import pytest
+from tune_app.task.levels import Config, complete
 
 from tests.made_up import result_of
 from tune_app.engine.sampler import Sampler
 from tune_app.experiment.history import COMPLETED, FAILED, STOPPED, Trial
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace, load_space
-from tune_app.task.levels import Config, complete
 
 Sampling = Literal["random", "tpe"]
 SPACE = """
