@@ -5,14 +5,15 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors.numpy import load_file
-from tune_app.task.levels import LEVELS, Config
 
 from tests.bundles import config_of
+from tests.trainings import LEVELS, training
 from tune_app.bundle.script import train_script
-from tune_app.task import training
 from tune_app.task.images.mnist import Mnist
+from tune_app.task.loop import state
+from tune_app.task.task import Config
+from tune_app.task.tutorial import tutorial
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -28,8 +29,8 @@ def run_script(folder: Path, text: str, data: Path) -> subprocess.CompletedProce
 def test_a_script_gives_the_accuracies_losses_and_weights_of_the_level_to_the_last_bit(
     tmp_path: Path, small: Mnist, small_data: Path, level: str
 ) -> None:
-    lesson = training.prepare(config_of(level), small, 120941839, torch.device("cpu"))
-    expected = list(training.fit(lesson, 5 / 3, 3))
+    results = list(training(config_of(level), small, 120941839, 3).results(5 / 3))
+    expected = [result for result, _ in results]
     done = run_script(tmp_path, train_script(config_of(level), 120941839, 5 / 3, 3, 1), small_data)
     assert (done.returncode, done.stderr) == (0, "")
     found = [line.split() for line in done.stdout.splitlines()]
@@ -37,9 +38,11 @@ def test_a_script_gives_the_accuracies_losses_and_weights_of_the_level_to_the_la
     assert [float(words[7]) for words in found] == [result.valid["valid_loss"] for result in expected]
     assert [words[1] for words in found] == [f"{result.epoch:g}" for result in expected]
     weights = load_file(tmp_path / "weights.safetensors")
-    assert set(weights) == set(lesson.parameters)
-    for name, parameter in lesson.parameters.items():
-        assert (weights[name] == parameter.detach().numpy()).all()
+    trained = {
+        name.removeprefix("model.").removeprefix("keeps."): w for name, w in state.weights(results[-1][1]).items()
+    }
+    assert weights.keys() == trained.keys()
+    assert all((weights[name] == w.numpy()).all() for name, w in trained.items())
 
 
 @pytest.mark.parametrize("level", ["scratch", "accelerator"])
@@ -53,7 +56,7 @@ def test_the_files_that_a_script_is_made_of_run_where_they_are(
         "weight_decay": 0.0,
         "width": 1,
     }  # those of pieces/found.py
-    config = {"level": level} | {name: found[name] for name in LEVELS[level].defaults}
+    config = {"level": level} | {name: found[name] for name in tutorial().levels[level].defaults}
     command = [sys.executable, "-m", f"tune_app.task.tutorial.plain.{level}", "--data", str(small_data)]
     there = subprocess.run(command, capture_output=True, text=True, check=True)
     assert there.stdout == run_script(tmp_path, train_script(config, 0, 2.0, 4, 1), small_data).stdout

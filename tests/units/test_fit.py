@@ -14,7 +14,6 @@ from tune_app.task.loop import Lesson, get_data
 from tune_app.task.loop.chance import seeded
 from tune_app.task.loop.fit import Measured, train
 from tune_app.task.loop.state import check_round_trip, save
-from tune_app.task.tutorial.logistic import Loader
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -73,22 +72,3 @@ def test_a_training_goes_on_exactly_from_every_result():
     assert len(full) == 6
     for k, (_, saved) in enumerate(full, 1):
         assert resumed(mlp, k, saved) == full[k:]
-
-
-def test_the_batches_of_get_data_are_those_of_the_tutorial():
-    train_ds, valid_ds = data()
-    tutorial = Loader(train_ds, 8, seed=SEED)
-    seen: list[Tensor] = []
-
-    def model(xb: Tensor) -> Tensor:
-        seen.append(xb)
-        return xb @ weights
-
-    weights = torch.zeros(6, 3, requires_grad=True)
-    opt = torch.optim.SGD([weights], 0.1)
-    lesson = Lesson(model, F.cross_entropy, opt, *get_data(train_ds, valid_ds, 8), keeps={"weights": weights})
-    for epoch, _ in enumerate(train(lesson, 3, seed=SEED, metrics={})):
-        expected = [xb for xb, _ in tutorial.batches(epoch, 0)]
-        assert len(expected) == 9
-        assert all(torch.equal(a, b) for a, b in zip(seen[:9], expected, strict=True))
-        seen.clear()

@@ -10,7 +10,7 @@ from tune_app.engine.sampler import Sampler
 from tune_app.experiment.history import COMPLETED, FAILED, STOPPED, Trial
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace, load_space
-from tune_app.task.levels import Config, complete
+from tune_app.task.task import Config
 
 Sampling = Literal["random", "tpe"]
 SPACE = """
@@ -48,7 +48,7 @@ def play(space: SearchSpace, settings: Settings, n: int, best_lr: float = 0.1) -
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_every_config_is_complete_and_in_the_space(space: SearchSpace, sampler: Sampling) -> None:
     configs = play(space, Settings(sampler=sampler), 60)
-    assert all(space.outside(config) is None and complete(config) == config for config in configs)
+    assert all(space.outside(config) is None and space.task.complete(config) == config for config in configs)
     assert set(Counter(config["level"] for config in configs)) == {"linear", "optim", "cnn"}
     assert all(isinstance(config["bs"], int) for config in configs)
 

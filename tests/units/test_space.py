@@ -6,7 +6,6 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from tune_app.task.levels import HYPERPARAMETERS, LEVELS, TUTORIAL_CONFIG
 
 from tune_app.errors import TuneAppError
 from tune_app.experiment.space import SearchSpace, load_space, shipped, space_schema
@@ -173,7 +172,7 @@ def test_a_dimension_comes_after_those_it_depends_on(tmp_path: Path) -> None:
     ],
 )
 def test_whether_the_tutorials_own_config_is_in_a_space(tmp_path: Path, text: str, contained: bool) -> None:
-    assert (space_of(tmp_path, text).outside(TUTORIAL_CONFIG) is None) is contained
+    assert (space_of(tmp_path, text).outside(tutorial().baseline_config) is None) is contained
 
 
 scalars = st.one_of(
@@ -181,7 +180,7 @@ scalars = st.one_of(
     st.booleans(),
     st.integers(-(10**20), 10**20),
     st.floats(),
-    st.sampled_from([*LEVELS, *HYPERPARAMETERS, "", "1e-3", "x"]),
+    st.sampled_from([*tutorial().levels, *tutorial().hyperparameters, "", "1e-3", "x"]),
 )
 domains = st.dictionaries(
     st.sampled_from(["choice", "grid", "uniform", "loguniform", "randint", "when", "x"]),
@@ -193,7 +192,9 @@ domains = st.dictionaries(
     max_size=2,
 )
 spaces = st.dictionaries(
-    st.one_of(st.sampled_from(["level", *HYPERPARAMETERS]), scalars), st.one_of(scalars, domains), max_size=4
+    st.one_of(st.sampled_from(["level", *tutorial().hyperparameters]), scalars),
+    st.one_of(scalars, domains),
+    max_size=4,
 )
 searches = st.dictionaries(
     st.sampled_from(["num_samples", "seed", "metric", "grace_period", "time_budget", "target", "x"]),
@@ -240,6 +241,6 @@ def check_file(path: Path) -> None:
         assert len(str(error)) < 1500
     else:
         assert source.num_trials >= 1
-        assert {d.name for d in source.space.dimensions} <= {"level", *HYPERPARAMETERS}
+        assert {d.name for d in source.space.dimensions} <= {"level", *tutorial().hyperparameters}
         for dimension in source.space.dimensions:
             assert dimension.values or dimension.low < dimension.high

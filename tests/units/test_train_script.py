@@ -9,12 +9,12 @@ import pytest
 
 from tests.bundles import config_of
 from tune_app.bundle.script import train_script
-from tune_app.task.levels import LEVELS, complete
+from tune_app.task.tutorial import tutorial
 
 RUFF = [str(Path(sys.executable).parent / "ruff"), "--quiet"]
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", tutorial().levels)
 def test_a_script_imports_nothing_but_torch_numpy_safetensors_pyarrow_and_the_standard_library(level: str) -> None:
     allowed = {"torch", "numpy", "safetensors", "pyarrow"} | sys.stdlib_module_names
     modules = set()
@@ -26,7 +26,7 @@ def test_a_script_imports_nothing_but_torch_numpy_safetensors_pyarrow_and_the_st
     assert {module.partition(".")[0] for module in modules} <= allowed
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", tutorial().levels)
 def test_a_script_has_the_constants_of_its_level_and_no_others(level: str) -> None:
     config = config_of(level)
     text = train_script(config, 7, 3.5, 2, 1)
@@ -39,7 +39,7 @@ def test_a_script_has_the_constants_of_its_level_and_no_others(level: str) -> No
     assert constants == {name: value for name, value in config.items() if name != "level"} | rest
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", tutorial().levels)
 def test_a_script_is_formatted_and_linted_like_the_app(tmp_path: Path, level: str) -> None:
     path = tmp_path / "train.py"
     path.write_text(train_script(config_of(level), 1, 2, 4, 1))
@@ -50,5 +50,5 @@ def test_a_script_is_formatted_and_linted_like_the_app(tmp_path: Path, level: st
 
 
 def test_a_float_is_written_in_full() -> None:
-    config = complete({"level": "fit", "lr": 0.1 + 0.2})
+    config = tutorial().complete({"level": "fit", "lr": 0.1 + 0.2})
     assert "\nlr = 0.30000000000000004\n" in train_script(config, 0, 1, 1, 1)
