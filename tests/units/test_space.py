@@ -14,6 +14,20 @@ from tune_app.task.tutorial import tutorial
 FOLDER = Path(__file__).parents[2] / "search_spaces"
 
 
+OWN = """
+from typing import Literal
+
+from tune_app.task import Lesson
+
+Optimizer = Literal["SGD", "Adam"]
+
+
+def mlp(data, *, optimizer: Optimizer = "SGD", nesterov: bool = False, lr: float = 0.1, note: str = "") -> Lesson:
+    raise NotImplementedError
+"""
+"""A task with hyperparameters that are no numbers."""
+
+
 def space_of(folder: Path, text: str, **options: object) -> SearchSpace:
     path = folder / "space.yaml"
     path.write_text(text)
@@ -173,6 +187,75 @@ def test_a_dimension_comes_after_those_it_depends_on(tmp_path: Path) -> None:
 )
 def test_whether_the_tutorials_own_config_is_in_a_space(tmp_path: Path, text: str, contained: bool) -> None:
     assert (space_of(tmp_path, text).outside(tutorial().baseline_config) is None) is contained
+
+
+def of_own_task(folder: Path, space: str) -> SearchSpace:
+    (folder / "own.py").write_text(OWN)
+    return space_of(folder, f"task: own.py\nspace: {space}")
+
+
+def test_what_is_no_number_can_be_a_choice_a_grid_or_a_constant(tmp_path: Path) -> None:
+    text = (
+        "{nesterov: {choice: [true, false], when: {optimizer: [SGD]}}, optimizer: {choice: [SGD, Adam]}, note: x}"
+    )
+    space = of_own_task(tmp_path, text)
+    assert [d.name for d in space.dimensions] == ["level", "optimizer", "nesterov", "note"]
+    assert str(space.dimensions[2]) == "choice of True, False, when optimizer is SGD"
+    config = {"level": "mlp", "optimizer": "SGD", "nesterov": True, "lr": 0.1, "note": "x"}
+    assert space.outside(space.task.complete(config)) is None
+    assert space.outside(space.task.complete({**config, "note": ""})) == "note "
+    assert space.outside(space.task.complete({**config, "optimizer": "Adam"})) == "nesterov True"
+    grid = of_own_task(tmp_path, "{optimizer: {grid: [Adam, SGD]}, nesterov: {grid: [true, false]}, note: a}")
+    assert [(c["optimizer"], c["nesterov"], c["note"]) for c in grid.grid()] == [
+        ("Adam", True, "a"),
+        ("Adam", False, "a"),
+        ("SGD", True, "a"),
+        ("SGD", False, "a"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (
+            "{nesterov: {uniform: [0, 1]}}",
+            "space.nesterov.uniform is a range of true or false, allowed: ",
+        ),
+        ("{nesterov: {randint: [0, 1]}}", "space.nesterov.randint is a range of true or false, allowed: choice, "),
+        (
+            "{optimizer: {loguniform: [1, 2]}}",
+            "space.optimizer.loguniform is a range of text, allowed: ",
+        ),
+        ("{optimizer: {uniform: [Adam, SGD]}}", "space.optimizer.uniform is a range of text, allowed: choice, "),
+        ("{nesterov: 1}", "space.nesterov: nesterov is 1, allowed: true or false"),
+        ("{nesterov: {choice: [true, 0]}}", "space.nesterov.choice: nesterov is 0, allowed: true or false"),
+        ("{nesterov: {grid: [true, true]}}", "space.nesterov.grid is [True, True], allowed: each value once"),
+        ("{optimizer: {grid: [SGD, Adma]}}", "space.optimizer.grid: optimizer is 'Adma', allowed: SGD, Adam"),
+        ("{note: 3}", "space.note: note is 3, allowed: text"),
+        ("{note: [a, b]}", "space.note: note is ['a', 'b'], allowed: text"),
+        ("{lr: {choice: [true]}}", "space.lr.choice: lr is True, allowed: a number, greater than 0"),
+        ("{lr: 0.1, level: {choice: [mlp, 3]}}", "space.level.choice: level 3 does not exist, allowed: mlp"),
+        (
+            "{nesterov: {choice: [true, false]}, lr: {choice: [1], when: {nesterov: [1]}}}",
+            "space.lr.when.nesterov: nesterov is 1, allowed: true or false",
+        ),
+    ],
+)
+def test_a_mistake_with_what_is_no_number_is_one_line(tmp_path: Path, space: str, message: str) -> None:
+    with pytest.raises(TuneAppError) as caught:
+        of_own_task(tmp_path, space)
+    assert str(caught.value).startswith(f"{tmp_path / 'space.yaml'}: {message}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "domain", [10**400, {"choice": [0.1, 10**400]}, {"uniform": [1, 10**400]}, {"loguniform": [1, 10**400]}]
+)
+def test_an_integer_too_large_for_a_float_is_refused_in_one_line(domain: object) -> None:
+    with pytest.raises(
+        TuneAppError, match=r"^dict: space\.lr[a-z.]*: lr is 10{59}, allowed: a number, greater [^\n]+$"
+    ):
+        load_space({"space": {"lr": domain}})
 
 
 scalars = st.one_of(
