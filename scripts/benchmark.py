@@ -45,12 +45,14 @@ def train(lr: float, mnist: Any) -> Any:
     """The training that all programs share: valid accuracies, one an epoch."""
     import torch
 
-    from tune_app.task import training
+    from tune_app.task.execution import functions
+    from tune_app.task.training import Training
+    from tune_app.task.tutorial import tutorial
 
     torch.set_num_threads(1)
-    config = {"level": "linear", "lr": lr, "bs": BS}
-    lesson = training.prepare(config, mnist, 0, torch.device("cpu"))
-    return (result.valid_accuracy for result in training.fit(lesson, EPOCHS, 1))
+    with functions(tutorial()) as its:
+        training = Training(its, {"level": "linear", "lr": lr, "bs": BS}, mnist, 0, EPOCHS, 1)
+    return (result.valid["valid_accuracy"] for result, _ in training.results(EPOCHS))
 
 
 # ---- the programs: a person starts each as one process, which leaves or prints how many epochs it trained -----

@@ -6,24 +6,25 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner, Result
-from tune_app.task.levels import LEVELS, Config, complete
 
 from tests.made_up import spec_of
 from tune_app.bundle.export import export_best
 from tune_app.bundle.manifest import FILES, MANIFEST, sealed, sha256
 from tune_app.cli import main
-from tune_app.engine.in_process import trains
+from tune_app.engine.in_process import train_here
 from tune_app.engine.search import Search
 from tune_app.experiment.spec import DataSource
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
-from tune_app.task.images import sources
+from tune_app.task.loading import load
+from tune_app.task.task import Config
+from tune_app.task.tutorial import tutorial
 
 
 def config_of(level: str) -> Config:
     """Values other than the tutorial's: batches that do not divide the images, momentum, weight decay, a width."""
     found: Config = {"lr": 0.07, "bs": 48, "momentum": 0.8, "weight_decay": 1e-4, "width": 2}
-    return complete({"level": level} | {name: found[name] for name in LEVELS[level].defaults})
+    return tutorial().complete({"level": level} | {name: found[name] for name in tutorial().levels[level].defaults})
 
 
 def search_really(
@@ -35,14 +36,16 @@ def search_really(
     **settings: Any,
 ) -> None:
     """A search in this process of the images that `data` names (None: MNIST), below `folder`, until `enough`."""
-    images = sources.load(str(folder / data) if data else None)
-    counts = {"train": len(images.train.y), "valid": len(images.valid.y)}
-    source = DataSource(source=str(data) if data else None, digest=images.digest(), **counts)
+    loaded = load(tutorial(), folder / data if data else None)
+    assert loaded.sizes
+    train, valid = loaded.sizes
+    source = DataSource(source=str(data) if data else None, digest=loaded.digest, train=train, valid=valid)
     spec = spec_of(name, space, **settings).model_copy(update={"data": source})
     search = Search.create(spec, paths(folder / "experiments", name))
     search.begin()
-    run = trains(images, spec.settings)
-    ended = run(search, lambda: "interrupted" if enough(search) else None, lambda: None)
+    ended = train_here(
+        "cpu", search, loaded.content, lambda: "interrupted" if enough(search) else None, lambda: None
+    )
     search.end(ended or "completed")
     search.close()
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from packaging.requirements import Requirement
-from tune_app.task.levels import complete
 
 from tests.bundles import make_bundle
 from tests.end_to_end.conftest import tune_app
 from tune_app.bundle.manifest import read_bundle
 from tune_app.task.images import sources
+from tune_app.task.tutorial import tutorial
 
 NEEDED = ("torch", "numpy", "safetensors", "pyarrow")
 
@@ -23,7 +23,7 @@ NEEDED = ("torch", "numpy", "safetensors", "pyarrow")
 @pytest.fixture(scope="module")
 def best(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tutorial's CNN, one epoch of MNIST with a result each half."""
-    return make_bundle(tmp_path_factory.mktemp("mnist"), complete({"level": "cnn"}), None, 1, 2)
+    return make_bundle(tmp_path_factory.mktemp("mnist"), tutorial().complete({"level": "cnn"}), None, 1, 2)
 
 
 def test_the_exported_weights_tell_the_validation_images_as_well_as_exported(best: Path) -> None:

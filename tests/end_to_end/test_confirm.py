@@ -16,7 +16,6 @@ from tests.bundles import search_really
 from tests.conftest import SHIPPED
 from tests.end_to_end.conftest import Running, tune_app, wait_for
 from tune_app.experiment.record import read_entries
-from tune_app.task.images import sources
 
 SPACE = {"level": {"choice": ["linear", "cnn"]}, "lr": {"loguniform": [0.05, 0.5]}, "bs": 32}
 SETTINGS: dict[str, Any] = {"num_samples": 6, "max_epochs": 4, "results_per_epoch": 2, "seed": 3}
@@ -112,12 +111,14 @@ def test_the_answer_says_what_the_winner_is_worth_on_images_that_no_search_saw(c
     assert "on 400 images, read once" in words
 
     # The weights that were tested are kept, and come out the same when they are tried again.
-    from tune_app.task.training import evaluate
+    from tune_app.confirmation import values_with_intervals
+    from tune_app.task.loading import tested
+    from tune_app.task.tutorial import tutorial
 
     (state,) = (folder / "experiments" / "x" / "confirmation-1" / "states").iterdir()
-    images = sources.load_test(str(folder / "data.parquet"))
-    assert images is not None
-    assert evaluate(winner["config"], state.read_bytes(), images)[1].mean() == test["accuracy"]
+    found = tested(tutorial(), folder / "data.parquet", None, winner["config"], 1, 0, state.read_bytes())
+    assert found is not None
+    assert values_with_intervals(found)["valid_accuracy"][0] == test["accuracy"]
 
     # They are what is exported, and the bundle's own script comes to the same numbers.
     exported = json.loads(tune_app(folder, "export", "x", "-o", "best", "--json").stdout)

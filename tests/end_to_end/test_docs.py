@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from tune_app.task.levels import HYPERPARAMETERS, LEVELS
 
 from tests.end_to_end.conftest import environment, temporary, tune_app
 from tune_app.bundle.manifest import FILES, MANIFEST
 from tune_app.cli import main
 from tune_app.storage.load import load_experiment
+from tune_app.task.tutorial import tutorial
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -39,7 +39,7 @@ def commands(block: str) -> list[tuple[str, list[str]]]:
 
 def masked(line: str) -> str:
     """A line without what differs from run to run: numbers, configs, and who won."""
-    names = "|".join(LEVELS)
+    names = "|".join(tutorial().levels)
     line = re.sub(rf"\b({names}), lr [^;*]*\*?", "CONFIG", line)
     line = re.sub(r"^  (It is the tutorial's own config.*|[+-][\d.]+ against.*)$", "  COMPARISON", line)
     line = re.sub(r"\b\d+ (h|min) \d+ (min|s)\b|\b\d+ s\b", "TIME", line)
@@ -134,7 +134,7 @@ def test_every_command_and_dimension_is_documented() -> None:
     text = "".join(document.read_text() for document in DOCUMENTS)
     assert [name for name in main.commands if f"tune-app {name}" not in text and name != "remove"] == []
     spaces = (ROOT / "docs" / "spaces.md").read_text()
-    for name in HYPERPARAMETERS:  # of settings: tests/units/test_cli.py
+    for name in tutorial().hyperparameters:  # of settings: tests/units/test_cli.py
         assert f"| `{name}` |" in spaces, name
 
 

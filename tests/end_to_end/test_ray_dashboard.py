@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tune_app.task.levels import config_words
 
 from tests.end_to_end.browser import needs_browser
 from tests.end_to_end.conftest import Running, descendants, temporary, tune_app, wait_for
 from tune_app.storage.load import load_experiment
+from tune_app.task.task import config_words
 
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 """127.0.0.1, the same in IPv6, and ::1, as /proc/net/tcp writes them."""

@@ -14,7 +14,6 @@ import click
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tune_app.task.levels import TUTORIAL_CONFIG
 
 from tests.bundles import search_really
 from tests.end_to_end.conftest import Running, alive, descendants, left_in, temporary, tune_app, wait_for
@@ -30,6 +29,7 @@ from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 from tune_app.task.images.idx import IMAGES, LABELS
 from tune_app.task.images.mnist import Mnist
+from tune_app.task.tutorial import tutorial
 
 SPACE = """
 space:
@@ -67,7 +67,7 @@ def test_the_end_says_what_is_best_and_what_to_do_next_and_the_record_holds_it_a
     told = [line for line in (folder / "err.txt").read_text().splitlines() if line.startswith("trial ")]
     assert sorted(int(line.split()[1].rstrip(":")) for line in told) == list(range(9))
 
-    assert history.trials[0].config == TUTORIAL_CONFIG
+    assert history.trials[0].config == tutorial().baseline_config
     assert all((trial.epoch == 3) == (trial.state == "completed") for trial in history.trials)
     workers = {attempt["pid"] for trial in history.trials for attempt in trial.attempts}
     assert len(workers) == min(len(os.sched_getaffinity(0)), 9), "a worker trains one trial after the other"

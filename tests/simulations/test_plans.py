@@ -11,19 +11,21 @@ from tests.simulations.curves import Curve
 from tests.simulations.test_searches import simulate
 from tune_app.experiment.space import load_space
 from tune_app.plan import made_up_search, mean_rungs
-from tune_app.task.images.mnist import Mnist
+from tune_app.task.loading import load
+from tune_app.task.tutorial import tutorial
 
 
 def test_trials_at_each_rung_and_epochs_are_those_of_random_searches_on_measured_curves(
-    tmp_path: Path, curves: list[Curve], small: Mnist, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, curves: list[Curve], small_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)  # nothing is at stake
+    loaded = load(tutorial(), small_data)
     happened, planned = [], []
     for seed in range(8):
         settings: dict[str, Any] = {"sampler": "random", "seed": seed}
         happened.append(simulate(tmp_path / str(seed), curves, **settings))
         source = load_space("tutorial", {**settings, "results_per_epoch": 1})
-        planned += [made_up_search(source, small, number) for number in range(5)]
+        planned += [made_up_search(source, loaded, number) for number in range(5)]
     expected = {(rung.family, rung.epoch): rung.trials for rung in mean_rungs(planned, source.settings)}
     for family in ("logistic", "cnn"):
         for epoch in (1.0, 3.0):

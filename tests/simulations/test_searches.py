@@ -6,7 +6,6 @@ from pathlib import Path
 from statistics import median
 
 import pytest
-from tune_app.task.levels import LEVELS
 
 from tests.made_up import WORKER, result_of, tell
 from tests.simulations.curves import Curve, nearest
@@ -16,6 +15,7 @@ from tune_app.experiment.space import load_space
 from tune_app.experiment.spec import DataSource, Spec
 from tune_app.machine import versions
 from tune_app.storage.location import paths
+from tune_app.task.tutorial import tutorial
 
 DATA = DataSource(source=None, digest="d", train=50_000, valid=10_000)
 PARAMETERS = {"logistic": 7_850, "cnn": 3_930}
@@ -47,7 +47,7 @@ def simulate(folder: Path, curves: list[Curve], workers: int = 2, **settings: ob
             return
         attempt = search.next_attempt()
         search.started(attempt.trial.number, WORKER)
-        curve = nearest(curves, LEVELS[str(attempt.trial.config["level"])].family, attempt.trial.config)
+        curve = nearest(curves, tutorial().level(attempt.trial.config["level"]).family, attempt.trial.config)
         heapq.heappush(steps, Step(now + curve.seconds, begun, attempt, curve, 1))
         begun += 1
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from tune_app.task.levels import LEVELS
 
 from tests.bundles import search_really
 from tests.made_up import ask_and_start, give, spec_of
@@ -15,6 +14,7 @@ from tune_app.cli import main
 from tune_app.engine.search import Search
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
+from tune_app.task.tutorial import tutorial
 
 COMMANDS = main.commands
 
@@ -105,9 +105,9 @@ def test_an_unknown_experiment_is_answered_with_those_that_there_are(run, experi
 
 def test_levels_lists_the_ladder(run) -> None:
     lines = run("levels").output.splitlines()
-    assert [line.split()[1] for line in lines] == list(LEVELS)
+    assert [line.split()[1] for line in lines] == list(tutorial().levels)
     rows = json.loads(run("levels", "--json").output)
-    assert [row["name"] for row in rows] == list(LEVELS)
+    assert [row["name"] for row in rows] == list(tutorial().levels)
     assert rows[9]["defaults"] == {"lr": 0.1, "bs": 64, "momentum": 0.9, "weight_decay": 0.0, "width": 1}
 
 
@@ -241,7 +241,7 @@ def no_search(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("a search was about to be started")
 
-    monkeypatch.setattr(driver, "load_data", refuse)
+    monkeypatch.setattr(driver, "carry_out", refuse)
 
 
 @pytest.fixture

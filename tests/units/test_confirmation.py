@@ -2,31 +2,40 @@
 
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save
+import torch
 
 from tests.made_up import WORKER, ask_and_start, diverged, give, result_of, spec_of, tell
+from tune_app import session
+from tune_app.bundle.export import confirmed_metrics
 from tune_app.cluster.connect import Where
-from tune_app.confirmation import confirm, try_on_test_images
+from tune_app.confirmation import confirm, try_on_test_data
 from tune_app.confirmation import spec_of as confirmation_spec
 from tune_app.engine.race import Race
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
 from tune_app.experiment.findings import Confirmation, Findings, Seeds, candidates_of
 from tune_app.experiment.spec import Confirming, Paths
+from tune_app.experiment.statistics import mean_interval, proportion_interval
 from tune_app.output.confirmation import answer
 from tune_app.output.summary import confirmation_summary
 from tune_app.storage.load import confirmations, load_confirmation, load_experiment
 from tune_app.storage.location import paths
 from tune_app.storage.removal import remove_experiment
+from tune_app.task import loading
+from tune_app.task.declaration import read_task
 from tune_app.task.images import sources
+from tune_app.task.loop.state import packed
+from tune_app.task.task import Interval
 
 Value = Callable[[dict[str, Any], int], float | None]
-"""The accuracy of a run, from config and seed; None: it diverges."""
+"""The metric of a run, from config and seed; None: it diverges."""
 
 
 SPACE = {"level": "linear", "lr": {"loguniform": [0.01, 1]}}
@@ -63,9 +72,7 @@ def begin(at: Paths, top: int = 3, seeds: int = 4, number: int = 1) -> Search:
     return search
 
 
-ALWAYS_7 = save(
-    {"model.lin.weight": np.zeros((10, 784), np.float32), "model.lin.bias": np.eye(10, dtype=np.float32)[7]}
-)
+ALWAYS_7 = packed({"model": {"lin.weight": torch.zeros(10, 784), "lin.bias": torch.eye(10)[7]}})
 """The state of a model that sees a 7 in every image."""
 
 
@@ -78,12 +85,16 @@ def play(search: Search, value: Value = by_lr, most: int | None = None) -> None:
         search.started(run.number, WORKER)
         for k in range(attempt.after + 1, int(attempt.epochs) + 1):
             there = value(run.config, run.seed)
-            result = diverged(k) if there is None else result_of(k, there)
+            result = diverged(k) if there is None else result_of(k, there, valid=valid(search, there))
             decision = search.judge(run.number, result)
             search.add_result(run.number, result, ALWAYS_7, decision)
             if decision.stop:
                 break
         most = None if most is None else most - 1
+
+
+def valid(search: Search, value: float) -> dict[str, float]:
+    return {"valid_loss": 1 - value, search.history.metric.name: value}
 
 
 def read(at: Paths) -> Confirmation:
@@ -92,9 +103,9 @@ def read(at: Paths) -> Confirmation:
     return confirmation
 
 
-def finish(search: Search, value: Value = by_lr, source: Path | None = None) -> None:
+def finish(search: Search, value: Value = by_lr, test: session.Test | None = None) -> None:
     play(search, value)
-    try_on_test_images(search, source)
+    try_on_test_data(search, test or partial(session.test_here, search.spec))
     search.end("completed")
     search.close()
 
@@ -134,7 +145,12 @@ def test_the_weights_of_the_median_seed_are_tried_on_the_test_images_and_kept(at
     values = sorted(run.results[-1].valid["valid_accuracy"] for run in confirmation.findings.measured.runs)
     assert median.results[-1].valid["valid_accuracy"] == values[1]  # of four the lesser of the two in the middle
     labels = sources.load_test().y  # type: ignore[union-attr]
-    assert (tested["correct"], tested["images"]) == ((labels == 7).sum(), 10_000)  # the test's weights always say 7
+    share, interval = tested["values"]["valid_accuracy"]
+    assert (share, tested["images"]) == ((labels == 7).sum() / 10_000, 10_000)  # the test's weights always say 7
+    assert interval == list(proportion_interval((labels == 7).sum(), 10_000))
+    loss, interval = tested["values"]["valid_loss"]
+    each = np.where(labels == 7, 0, 1) + np.log(9 + np.e) - 1
+    assert loss == pytest.approx(each.mean()) and interval == pytest.approx(mean_interval(each.tolist()))
     assert [p.name for p in at.confirmation(1).states.iterdir()] == [
         f"{median.number:05d}-{len(median.results):06d}.safetensors"
     ]
@@ -246,7 +262,8 @@ def test_a_worker_may_begin_a_round_before_the_one_before_is_judged_but_never_me
 
 def test_data_without_test_images_are_confirmed_without_a_test(at: Paths, small_data: Path) -> None:
     search = begin(at, top=1)
-    finish(search, source=small_data)
+    data = search.spec.data.model_copy(update={"source": str(small_data)})
+    finish(search, test=partial(session.test_here, search.spec.model_copy(update={"data": data})))
     assert read(at).tested is None
     assert "The data have no test images, so nothing was tested." in answer(read(at))
 
@@ -299,3 +316,80 @@ def test_a_run_of_a_round_after_a_config_was_out_counts_for_nothing(at: Paths) -
     assert len(findings.runs[1]) == 4 and worse.config == findings.runs[1][3].config
     assert findings.mean(1) == pytest.approx(np.mean(counted))
     search.close()
+
+
+# ---- a task of one's own, of whose metric nobody knows the best value ----------------------------------
+
+DIABETES = """
+from tune_app.task import Lesson, Maximize
+
+
+def linear(data, *, lr=0.1, bs=64) -> Lesson:
+    raise NotImplementedError
+
+
+def r2(out, yb) -> Maximize:
+    raise NotImplementedError
+"""
+VALUES = {0.1: [0.9, 0.7] * 3, 0.2: [0.6, 0.85] * 3, 0.3: [-0.9] * 6}
+"""Of R2, by learning rate and round: the second is in the mean below the first, which may be chance."""
+
+
+@pytest.fixture
+def diabetes(tmp_path: Path) -> Search:
+    """The confirmation of a search that tried these learning rates, each as good as the others there."""
+    (tmp_path / "diabetes.py").write_text(DIABETES)
+    task = read_task(tmp_path / "diabetes.py")
+    spec = spec_of("x", {"lr": {"grid": list(VALUES)}}, max_epochs=1).model_copy(update={"task": task})
+    search = Search.create(spec, paths(tmp_path, "x"))
+    search.begin()
+    for _ in VALUES:
+        tell(search, ask_and_start(search), result_of(1, 0.3, valid=valid(search, 0.3)))
+    search.end("completed")
+    search.close()
+    return begin(paths(tmp_path, "x"))
+
+
+def by_round(search: Search) -> Value:
+    rounds = Seeds.of(search.spec).rounds
+    return lambda config, seed: VALUES[config["lr"]][rounds.index(seed)] if seed in rounds else 0.3 + seed % 7
+
+
+def one_number(*_: object) -> loading.Tested:
+    """One number for all of the items, and a loss of which no item has a part."""
+    return loading.Tested(n=40, digest="d", loss=0.7, losses=None, values={"valid_r2": 0.0})
+
+
+def test_where_nobody_knows_the_best_value_only_the_test_tells_configs_apart(diabetes: Search) -> None:
+    finish(diabetes, by_round(diabetes), one_number)
+    confirmation = read(paths(diabetes.paths.root.parent.parent, "x"))
+    states = {c.config["lr"]: s.state for c, s in zip(*candidates_and_standings(confirmation), strict=True)}
+    assert states == {0.1: "tie", 0.2: "tie", 0.3: "out"}
+    assert confirmation.winner and confirmation.winner.config["lr"] == 0.1  # no cheaper, but tried first
+
+
+def candidates_and_standings(confirmation: Confirmation) -> tuple[Any, Any]:
+    return confirmation.findings.candidates, confirmation.findings.standings
+
+
+def test_where_it_is_known_what_is_a_tenth_behind_is_no_tie(diabetes: Search) -> None:
+    task = diabetes.spec.task
+    r2 = task.metric.model_copy(update={"interval": Interval(le=1)})
+    play(diabetes, by_round(diabetes))
+    spec = diabetes.spec.model_copy(update={"task": task.model_copy(update={"metrics": {r2.name: r2}})})
+    states = [s.state for s in Findings(replace(diabetes.history, spec=spec)).standings]
+    assert sorted(states) == ["behind", "out", "tie"]
+    diabetes.close()
+
+
+def test_a_test_value_that_is_no_mean_has_no_interval(diabetes: Search) -> None:
+    finish(diabetes, by_round(diabetes), one_number)
+    confirmation = read(paths(diabetes.paths.root.parent.parent, "x"))
+    assert [(m.on_test, *found) for m, found in confirmation.test_values.items()] == [
+        ("test_r2", 0.0, None),
+        ("test_loss", 0.7, None),
+    ]
+    assert "Test r2: 0.0000 on 40 images, read once" in answer(confirmation)
+    assert confirmation_summary(confirmation)["test"]["interval"] is None
+    metrics = confirmed_metrics(confirmation)
+    assert (metrics["test_r2"], metrics["test_loss"], "test_r2_interval" in metrics) == (0, 0.7, False)

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import yaml
-from tune_app.task.levels import TUTORIAL_CONFIG, Config, complete
 
 from tests.made_up import WORKER, ask_and_start, give, result_of, spec_of
 from tune_app.bundle.export import export_best
@@ -18,12 +17,14 @@ from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace, check_space
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
+from tune_app.task.task import Config
 from tune_app.task.tutorial import tutorial
 
 LEVEL_AND_LR: dict[str, Any] = {"level": {"choice": ["linear", "cnn"]}, "lr": {"loguniform": [0.01, 1]}}
 SPACE = check_space(LEVEL_AND_LR, tutorial(), "space.yaml")
-LINEAR = complete({"level": "linear", "lr": 0.2})
-WIDE_CNN = complete({"level": "cnn", "lr": 0.05, "width": 2})
+BASELINE = tutorial().baseline_config
+LINEAR = tutorial().complete({"level": "linear", "lr": 0.2})
+WIDE_CNN = tutorial().complete({"level": "cnn", "lr": 0.05, "width": 2})
 
 
 def searched(folder: Path, name: str, *results: tuple[float, ...], space: dict[str, Any] = LEVEL_AND_LR) -> None:
@@ -54,7 +55,7 @@ def test_what_export_writes_is_enqueued(tmp_path: Path) -> None:
 
 def test_what_a_config_leaves_out_has_the_tutorials_value(tmp_path: Path) -> None:
     source = write_config(tmp_path / "own.yaml", {"level": "cnn", "lr": 0.05})
-    assert enqueued_configs([source], SPACE, tmp_path) == [TUTORIAL_CONFIG | {"lr": 0.05}]
+    assert enqueued_configs([source], SPACE, tmp_path) == [BASELINE | {"lr": 0.05}]
 
 
 def test_the_best_trials_come_best_first_each_once_whatever_else_they_reached(tmp_path: Path) -> None:
@@ -168,9 +169,9 @@ def asked(space: SearchSpace, settings: Settings, enqueued: list[Config], n: int
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_the_tutorials_config_comes_first_then_what_is_enqueued_then_proposals(sampler: Any) -> None:
-    enqueued = [LINEAR, TUTORIAL_CONFIG | {"lr": 0.3}]
+    enqueued = [LINEAR, BASELINE | {"lr": 0.3}]
     configs = asked(SPACE, Settings(sampler=sampler), enqueued, 30)
-    assert configs[:3] == [TUTORIAL_CONFIG, *enqueued]
+    assert configs[:3] == [BASELINE, *enqueued]
     assert all(SPACE.outside(config) is None for config in configs)
     assert len({str(config) for config in configs}) == 30
 
@@ -182,9 +183,9 @@ def test_where_the_space_lacks_the_tutorials_config_what_is_enqueued_comes_first
 
 
 def test_the_tutorials_config_is_tried_once_though_it_is_enqueued() -> None:
-    configs = asked(SPACE, Settings(sampler="random"), [LINEAR, dict(TUTORIAL_CONFIG)], 3)
-    assert configs[:2] == [TUTORIAL_CONFIG, LINEAR]
-    assert configs[2] not in (TUTORIAL_CONFIG, LINEAR)
+    configs = asked(SPACE, Settings(sampler="random"), [LINEAR, dict(BASELINE)], 3)
+    assert configs[:2] == [BASELINE, LINEAR]
+    assert configs[2] not in (BASELINE, LINEAR)
 
 
 def test_a_space_with_conditions_and_constants_takes_what_is_enqueued() -> None:
@@ -200,9 +201,9 @@ def test_a_space_with_conditions_and_constants_takes_what_is_enqueued() -> None:
         "space.yaml",
     )
     enqueued = [
-        complete({"level": "linear", "lr": 0.2, "bs": 32}),
-        complete({"level": "optim", "lr": 0.2, "bs": 32, "momentum": 0}),
-        complete({"level": "cnn", "lr": 1, "bs": 32, "momentum": 0.95, "width": 3}),
+        tutorial().complete({"level": "linear", "lr": 0.2, "bs": 32}),
+        tutorial().complete({"level": "optim", "lr": 0.2, "bs": 32, "momentum": 0}),
+        tutorial().complete({"level": "cnn", "lr": 1, "bs": 32, "momentum": 0.95, "width": 3}),
     ]
     assert [space.outside(config) for config in enqueued] == [None] * 3
     configs = asked(space, Settings(sampler="tpe"), enqueued, 20)
@@ -234,7 +235,7 @@ def test_a_resumed_search_proposes_what_it_would_have_with_what_was_enqueued(
         return [trial.config for trial in search.history.trials]
 
     whole = play("whole", [])
-    assert whole[:3] == [TUTORIAL_CONFIG, *spec.enqueued]
+    assert whole[:3] == [BASELINE, *spec.enqueued]
     assert play("interrupted", interrupted_at) == whole
     assert load_experiment("interrupted", tmp_path).history.spec == spec
 
@@ -246,12 +247,12 @@ def test_a_search_smaller_than_what_is_enqueued_tries_the_first_of_it(tmp_path: 
     while not search.all_begun:
         search.next_attempt()
     search.close()
-    assert [trial.config for trial in search.history.trials] == [TUTORIAL_CONFIG, *enqueued[:2]]
+    assert [trial.config for trial in search.history.trials] == [BASELINE, *enqueued[:2]]
     extended = Search.resume(paths(tmp_path, "x"), {"num_samples": 7})
     for _ in range(3):
         extended.next_attempt()
     while not extended.all_begun:
         extended.next_attempt()
     extended.close()
-    assert [trial.config for trial in extended.history.trials][:6] == [TUTORIAL_CONFIG, *enqueued]
+    assert [trial.config for trial in extended.history.trials][:6] == [BASELINE, *enqueued]
     assert len(extended.history.trials) == 7

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from tune_app.task.levels import LEVELS, complete
 
 from tune_app.bundle.manifest import CONFIG as CONFIG_FILE
 from tune_app.bundle.manifest import FILES, read_manifest, sealed, sha256
@@ -14,6 +13,7 @@ from tune_app.bundle.retrain import differences, read_exported, train_exported, 
 from tune_app.errors import TuneAppError
 from tune_app.machine import cpu_model, versions
 from tune_app.task.images.mnist import Mnist, Split
+from tune_app.task.tutorial import tutorial
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def threads_as_before() -> Iterator[None]:
 
 
 CONFIG: dict[str, object] = {
-    "config": complete({"level": "fit", "bs": 50}),
+    "config": tutorial().complete({"level": "fit", "bs": 50}),
     "seed": 7,
     "epochs": 1.5,
     "results_per_epoch": 2,
@@ -96,7 +96,7 @@ def test_all_but_the_config_may_be_left_out(tmp_path):
     settings = exported.settings
     assert (settings.seed, settings.epochs, settings.results_per_epoch, settings.threads) == (0, 5, 4, 1)
     assert settings.data is None
-    assert exported.config == {"level": "cnn", **LEVELS["cnn"].defaults, "lr": 0.05}
+    assert exported.config == {"level": "cnn", **tutorial().levels["cnn"].defaults, "lr": 0.05}
 
 
 def test_the_manifest_beside_the_config_is_read(tmp_path, small):
@@ -223,7 +223,7 @@ def test_without_a_manifest_nothing_can_be_said_to_be_the_same(tmp_path, small):
         ("threads", 2),
         ("epochs", 2),
         ("results_per_epoch", 4),
-        ("config", complete({"level": "fit", "bs": 51})),
+        ("config", tutorial().complete({"level": "fit", "bs": 51})),
     ],
 )
 def test_a_changed_setting_is_named_with_both_values(tmp_path, small, key, value):

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from tune_app.task.levels import LEVELS
 
 from tests.made_up import diverged, result_of, spec_of, state_of
+from tests.trainings import LEVELS, training
 from tune_app import engine
 from tune_app.cli import main
 from tune_app.engine.in_process import run_in_process
@@ -26,7 +26,6 @@ from tune_app.experiment.spec import Paths
 from tune_app.machine import cpu_model
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
-from tune_app.task import training
 from tune_app.task.images.mnist import Mnist
 from tune_app.task.result import Result
 
@@ -90,7 +89,7 @@ LEVELS_SPACE = {
     "level": {"choice": list(LEVELS)},
     "lr": {"loguniform": [0.05, 0.5]},
     "bs": {"choice": [32, 50]},
-    "momentum": {"uniform": [0, 0.9], "when": {"level": list(LEVELS)[4:]}},
+    "momentum": {"uniform": [0, 0.9], "when": {"level": list(LEVELS[4:])}},
 }
 
 
@@ -104,7 +103,7 @@ def test_the_thirteen_levels_find_what_they_found_before(at: Paths, small: Mnist
     def train(attempt: Attempt) -> Iterator[tuple[Result, bytes]]:
         trial = attempt.trial
         if str(trial.number) in before["trials"]:
-            yield from training.train(trial.config, small, trial.seed, torch.device("cpu"), attempt.epochs, 2)
+            yield from training(trial.config, small, trial.seed, 2).results(attempt.epochs)
         else:
             yield result_of(4, 0.5, 2), b""
 

@@ -11,8 +11,13 @@ from click.testing import CliRunner
 from tune_app.cli import main
 from tune_app.experiment.space import SpaceSource, load_space
 from tune_app.plan import Cost, corners, made_up_search, plan, seconds_of
-from tune_app.task.images.mnist import Mnist
+from tune_app.task.loading import Loaded, load
 from tune_app.task.tutorial import tutorial
+
+
+@pytest.fixture(scope="module")
+def loaded(small_data: Path) -> Loaded:
+    return load(tutorial(), small_data)
 
 
 def space_of(space: dict[str, Any], **search: Any) -> SpaceSource:
@@ -22,10 +27,10 @@ def space_of(space: dict[str, Any], **search: Any) -> SpaceSource:
 BOTH = {"level": {"choice": ["linear", "cnn"]}, "lr": {"loguniform": [0.01, 1]}}
 
 
-def test_the_extremes_of_each_level_are_measured_and_what_lies_between_is_interpolated(small: Mnist) -> None:
+def test_the_extremes_of_each_level_are_measured_and_what_lies_between_is_interpolated(loaded: Loaded) -> None:
     sizes = {"bs": {"choice": [16, 32, 48]}, "width": {"choice": [1, 2, 3], "when": {"level": ["cnn"]}}}
     source = space_of({**BOTH, **sizes}, num_samples=60, results_per_epoch=1)
-    drawn = [trial.config for trial in made_up_search(source, small, 0).trials]
+    drawn = [trial.config for trial in made_up_search(source, loaded, 0).trials]
     assert [(c["level"], c["bs"], c.get("width")) for c in corners(drawn, tutorial())] == [
         *(("linear", bs, None) for bs in (16, 48)),
         *(("cnn", bs, width) for bs in (16, 48) for width in (1, 3)),
@@ -44,8 +49,8 @@ def test_the_extremes_of_each_level_are_measured_and_what_lies_between_is_interp
         assert seconds_of(config, costs, 2, 3) == pytest.approx(2000 * image(bs, width) + 1.5)
 
 
-def test_without_early_stopping_every_trial_is_trained_to_the_end(small: Mnist) -> None:
-    made = plan(space_of(BOTH, num_samples=6, max_epochs=4, early_stopping=False), small, 4)
+def test_without_early_stopping_every_trial_is_trained_to_the_end(loaded: Loaded) -> None:
+    made = plan(space_of(BOTH, num_samples=6, max_epochs=4, early_stopping=False), loaded, 4)
     assert (made.trials, made.at_once, made.epochs) == (6, 4, 24)
     assert {rung.epoch for rung in made.rungs} == {4}
     assert sum(rung.trials for rung in made.rungs) == 6
@@ -53,10 +58,10 @@ def test_without_early_stopping_every_trial_is_trained_to_the_end(small: Mnist) 
 
 
 @pytest.mark.parametrize("metric", ["valid_accuracy", "valid_loss"])
-def test_each_rung_is_reached_by_those_that_passed_the_one_before(small: Mnist, metric: str) -> None:
+def test_each_rung_is_reached_by_those_that_passed_the_one_before(loaded: Loaded, metric: str) -> None:
     source = space_of({"level": "linear", "lr": {"loguniform": [0.01, 1]}}, num_samples=40, metric=metric)
     source = load_space({"space": source.content, "search": {**source.settings.model_dump(), "max_epochs": 9}})
-    made = plan(source, small, 1)
+    made = plan(source, loaded, 1)
     assert [(rung.family, rung.epoch) for rung in made.rungs] == [("logistic", e) for e in (1.0, 3.0, 9.0)]
     first, second, end = (rung.trials for rung in made.rungs)
     assert first == 40
@@ -64,9 +69,9 @@ def test_each_rung_is_reached_by_those_that_passed_the_one_before(small: Mnist, 
     assert 40 / 3 < second < 40 / 2 and second / 3 < end < second
 
 
-def test_a_plan_is_made_up_from_the_seed(small: Mnist) -> None:
+def test_a_plan_is_made_up_from_the_seed(loaded: Loaded) -> None:
     source = space_of(BOTH, num_samples=20)
-    histories = [made_up_search(source, small, number) for number in (0, 0, 1)]
+    histories = [made_up_search(source, loaded, number) for number in (0, 0, 1)]
     fates = [[(trial.config, trial.epoch) for trial in history.trials] for history in histories]
     assert fates[0] == fates[1] != fates[2]
 

@@ -13,7 +13,6 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from safetensors.numpy import load_file, save_file
-from tune_app.task.levels import LEVELS
 
 from tests.bundles import config_of, make_bundle, reseal
 from tune_app.bundle.images import read_images
@@ -22,6 +21,7 @@ from tune_app.bundle.predict import probabilities
 from tune_app.cli import main
 from tune_app.errors import TuneAppError
 from tune_app.task.images import mnist, sources
+from tune_app.task.tutorial import tutorial
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def refusal(path: Path) -> str:
 # ---- the digits ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", tutorial().levels)
 def test_the_exported_weights_reach_the_exported_accuracy_exactly(
     tmp_path: Path, data: mnist.Mnist, small_data: Path, level: str
 ) -> None:

@@ -1,16 +1,17 @@
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Literal
 
 import pytest
-from tune_app.task.levels import Config, complete
 
 from tests.made_up import result_of
 from tune_app.engine.sampler import Sampler
 from tune_app.experiment.history import COMPLETED, FAILED, STOPPED, Trial
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace, load_space
+from tune_app.task.task import Config
 
 Sampling = Literal["random", "tpe"]
 SPACE = """
@@ -31,16 +32,22 @@ def space(tmp_path: Path) -> SearchSpace:
     return load_space(str(path)).space
 
 
-def play(space: SearchSpace, settings: Settings, n: int, best_lr: float = 0.1) -> list[Config]:
-    """Ask n times; each trial ends at once, the better the nearer its lr is to the best."""
+def near_a_tenth(config: Config) -> float:
+    """The better, the nearer lr is to 0.1."""
+    return 1 - abs(float(config["lr"]) - 0.1)
+
+
+def play(
+    space: SearchSpace, settings: Settings, n: int, value: Callable[[Config], float] = near_a_tenth
+) -> list[Config]:
+    """Ask n times; each trial ends at once, with this value."""
     sampler = Sampler(space, settings)
     configs = []
     for number in range(n):
         config = sampler.ask(number)
         configs.append(config)
         trial = Trial(number, config, seed=0, family="cnn", state=COMPLETED)
-        value = 1 - abs(float(config["lr"]) - best_lr)
-        trial.results = [result_of(1, value)]
+        trial.results = [result_of(1, value(config))]
         sampler.tell(trial)
     return configs
 
@@ -48,7 +55,7 @@ def play(space: SearchSpace, settings: Settings, n: int, best_lr: float = 0.1) -
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_every_config_is_complete_and_in_the_space(space: SearchSpace, sampler: Sampling) -> None:
     configs = play(space, Settings(sampler=sampler), 60)
-    assert all(space.outside(config) is None and complete(config) == config for config in configs)
+    assert all(space.outside(config) is None and space.task.complete(config) == config for config in configs)
     assert set(Counter(config["level"] for config in configs)) == {"linear", "optim", "cnn"}
     assert all(isinstance(config["bs"], int) for config in configs)
 
@@ -62,7 +69,7 @@ def test_the_same_seed_proposes_the_same_and_another_seed_others(space: SearchSp
 
 def test_a_random_config_depends_on_seed_and_number_alone(space: SearchSpace) -> None:
     settings = Settings(sampler="random", seed=3)
-    assert play(space, settings, 12, best_lr=0.9) == play(space, settings, 12, best_lr=0.01)
+    assert play(space, settings, 12, lambda config: -float(config["lr"])) == play(space, settings, 12)
 
 
 def test_tpe_comes_nearer_to_what_was_good_than_random(space: SearchSpace) -> None:
@@ -75,6 +82,24 @@ def test_tpe_comes_nearer_to_what_was_good_than_random(space: SearchSpace) -> No
 
 def test_a_loss_is_minimized(space: SearchSpace) -> None:
     assert play(space, Settings(metric="valid_loss"), 40) == play(space, Settings(), 40)
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_true_or_false_and_text_are_proposed_as_what_they_are(tmp_path: Path, sampler: Sampling) -> None:
+    (tmp_path / "own.py").write_text(
+        "from tune_app.task import Lesson\n"
+        "def mlp(data, *, nesterov=False, optimizer: str = 'SGD', lr=0.1) -> Lesson: ..."
+    )
+    path = tmp_path / "space.yaml"
+    path.write_text("task: own.py\nspace: {nesterov: {choice: [true, false]}, optimizer: {choice: [SGD, Adam]}}")
+    space = load_space(path).space
+    good: Config = {"level": "mlp", "nesterov": True, "optimizer": "Adam", "lr": 0.1}
+    configs = play(space, Settings(sampler=sampler), 60, lambda config: float(config == good))
+    assert configs[0] == space.task.baseline_config
+    assert all(space.outside(config) is None for config in configs)
+    assert {type(config["nesterov"]) for config in configs} == {bool}
+    assert {str(config["optimizer"]) for config in configs} == {"SGD", "Adam"}
+    assert (configs[30:].count(good) > 15) is (sampler == "tpe")
 
 
 def test_stopped_and_failed_trials_are_taken_in(space: SearchSpace) -> None:

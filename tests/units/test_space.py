@@ -6,13 +6,26 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from tune_app.task.levels import HYPERPARAMETERS, LEVELS, TUTORIAL_CONFIG
 
 from tune_app.errors import TuneAppError
 from tune_app.experiment.space import SearchSpace, load_space, shipped, space_schema
 from tune_app.task.tutorial import tutorial
 
 FOLDER = Path(__file__).parents[2] / "search_spaces"
+
+
+OWN = """
+from typing import Literal
+
+from tune_app.task import Lesson
+
+Optimizer = Literal["SGD", "Adam"]
+
+
+def mlp(data, *, optimizer: Optimizer = "SGD", nesterov: bool = False, lr: float = 0.1, note: str = "") -> Lesson:
+    raise NotImplementedError
+"""
+"""A task with hyperparameters that are no numbers."""
 
 
 def space_of(folder: Path, text: str, **options: object) -> SearchSpace:
@@ -173,7 +186,76 @@ def test_a_dimension_comes_after_those_it_depends_on(tmp_path: Path) -> None:
     ],
 )
 def test_whether_the_tutorials_own_config_is_in_a_space(tmp_path: Path, text: str, contained: bool) -> None:
-    assert (space_of(tmp_path, text).outside(TUTORIAL_CONFIG) is None) is contained
+    assert (space_of(tmp_path, text).outside(tutorial().baseline_config) is None) is contained
+
+
+def of_own_task(folder: Path, space: str) -> SearchSpace:
+    (folder / "own.py").write_text(OWN)
+    return space_of(folder, f"task: own.py\nspace: {space}")
+
+
+def test_what_is_no_number_can_be_a_choice_a_grid_or_a_constant(tmp_path: Path) -> None:
+    text = (
+        "{nesterov: {choice: [true, false], when: {optimizer: [SGD]}}, optimizer: {choice: [SGD, Adam]}, note: x}"
+    )
+    space = of_own_task(tmp_path, text)
+    assert [d.name for d in space.dimensions] == ["level", "optimizer", "nesterov", "note"]
+    assert str(space.dimensions[2]) == "choice of True, False, when optimizer is SGD"
+    config = {"level": "mlp", "optimizer": "SGD", "nesterov": True, "lr": 0.1, "note": "x"}
+    assert space.outside(space.task.complete(config)) is None
+    assert space.outside(space.task.complete({**config, "note": ""})) == "note "
+    assert space.outside(space.task.complete({**config, "optimizer": "Adam"})) == "nesterov True"
+    grid = of_own_task(tmp_path, "{optimizer: {grid: [Adam, SGD]}, nesterov: {grid: [true, false]}, note: a}")
+    assert [(c["optimizer"], c["nesterov"], c["note"]) for c in grid.grid()] == [
+        ("Adam", True, "a"),
+        ("Adam", False, "a"),
+        ("SGD", True, "a"),
+        ("SGD", False, "a"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (
+            "{nesterov: {uniform: [0, 1]}}",
+            "space.nesterov.uniform is a range of true or false, allowed: ",
+        ),
+        ("{nesterov: {randint: [0, 1]}}", "space.nesterov.randint is a range of true or false, allowed: choice, "),
+        (
+            "{optimizer: {loguniform: [1, 2]}}",
+            "space.optimizer.loguniform is a range of text, allowed: ",
+        ),
+        ("{optimizer: {uniform: [Adam, SGD]}}", "space.optimizer.uniform is a range of text, allowed: choice, "),
+        ("{nesterov: 1}", "space.nesterov: nesterov is 1, allowed: true or false"),
+        ("{nesterov: {choice: [true, 0]}}", "space.nesterov.choice: nesterov is 0, allowed: true or false"),
+        ("{nesterov: {grid: [true, true]}}", "space.nesterov.grid is [True, True], allowed: each value once"),
+        ("{optimizer: {grid: [SGD, Adma]}}", "space.optimizer.grid: optimizer is 'Adma', allowed: SGD, Adam"),
+        ("{note: 3}", "space.note: note is 3, allowed: text"),
+        ("{note: [a, b]}", "space.note: note is ['a', 'b'], allowed: text"),
+        ("{lr: {choice: [true]}}", "space.lr.choice: lr is True, allowed: a number, greater than 0"),
+        ("{lr: 0.1, level: {choice: [mlp, 3]}}", "space.level.choice: level 3 does not exist, allowed: mlp"),
+        (
+            "{nesterov: {choice: [true, false]}, lr: {choice: [1], when: {nesterov: [1]}}}",
+            "space.lr.when.nesterov: nesterov is 1, allowed: true or false",
+        ),
+    ],
+)
+def test_a_mistake_with_what_is_no_number_is_one_line(tmp_path: Path, space: str, message: str) -> None:
+    with pytest.raises(TuneAppError) as caught:
+        of_own_task(tmp_path, space)
+    assert str(caught.value).startswith(f"{tmp_path / 'space.yaml'}: {message}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "domain", [10**400, {"choice": [0.1, 10**400]}, {"uniform": [1, 10**400]}, {"loguniform": [1, 10**400]}]
+)
+def test_an_integer_too_large_for_a_float_is_refused_in_one_line(domain: object) -> None:
+    with pytest.raises(
+        TuneAppError, match=r"^dict: space\.lr[a-z.]*: lr is 10{59}, allowed: a number, greater [^\n]+$"
+    ):
+        load_space({"space": {"lr": domain}})
 
 
 scalars = st.one_of(
@@ -181,7 +263,7 @@ scalars = st.one_of(
     st.booleans(),
     st.integers(-(10**20), 10**20),
     st.floats(),
-    st.sampled_from([*LEVELS, *HYPERPARAMETERS, "", "1e-3", "x"]),
+    st.sampled_from([*tutorial().levels, *tutorial().hyperparameters, "", "1e-3", "x"]),
 )
 domains = st.dictionaries(
     st.sampled_from(["choice", "grid", "uniform", "loguniform", "randint", "when", "x"]),
@@ -193,7 +275,9 @@ domains = st.dictionaries(
     max_size=2,
 )
 spaces = st.dictionaries(
-    st.one_of(st.sampled_from(["level", *HYPERPARAMETERS]), scalars), st.one_of(scalars, domains), max_size=4
+    st.one_of(st.sampled_from(["level", *tutorial().hyperparameters]), scalars),
+    st.one_of(scalars, domains),
+    max_size=4,
 )
 searches = st.dictionaries(
     st.sampled_from(["num_samples", "seed", "metric", "grace_period", "time_budget", "target", "x"]),
@@ -240,6 +324,6 @@ def check_file(path: Path) -> None:
         assert len(str(error)) < 1500
     else:
         assert source.num_trials >= 1
-        assert {d.name for d in source.space.dimensions} <= {"level", *HYPERPARAMETERS}
+        assert {d.name for d in source.space.dimensions} <= {"level", *tutorial().hyperparameters}
         for dimension in source.space.dimensions:
             assert dimension.values or dimension.low < dimension.high

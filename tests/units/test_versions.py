@@ -36,13 +36,13 @@ class Far(Exception):
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Makes this process one with other versions than those of then; it goes on until data would be loaded."""
+    """Makes this process one with other versions than those of then; it goes on until it would be carried out."""
 
-    def load(*_: object) -> None:
+    def carry_out(*_: object) -> None:
         raise Far
 
     for module in (driver, confirmation):
-        monkeypatch.setattr(module, "load_data", load)
+        monkeypatch.setattr(module, "carry_out", carry_out)
 
     def change(**others: str) -> None:
         for module in (driver, search):

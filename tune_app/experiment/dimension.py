@@ -93,6 +93,9 @@ def check_dimension(name: object, value: object, task: Task, where: str) -> Dime
         )
     if value[domains[0]] is None:
         raise TuneAppError(f"{where}.{domains[0]} is empty, allowed: a list of values or [low, high]")
+    if domains[0] in RANGES and (name == "level" or not task.hyperparameters[name].is_number):
+        what = "names" if name == "level" else KINDS[task.hyperparameters[name].kind]
+        raise TuneAppError(f"{where}.{domains[0]} is a range of {what}, allowed: choice, grid or a constant")
     try:
         Domain.model_validate(value)
     except ValidationError as error:
@@ -126,9 +129,6 @@ def check_value(name: str, value: object, task: Task, where: str) -> Value:
 
 def check_range(name: str, domain: str, bounds: list[float], task: Task, where: str) -> tuple[float, float]:
     """The bounds of uniform, loguniform or randint."""
-    if name == "level" or not task.hyperparameters[name].is_number:
-        what = "names" if name == "level" else KINDS[task.hyperparameters[name].kind]
-        raise TuneAppError(f"{where}.{domain} is a range of {what}, allowed: choice, grid or a constant")
     integer = task.hyperparameters[name].kind == "int"
     if integer != (domain == "randint") and not (integer and domain == "loguniform"):
         kind, allowed = ("integers", "randint") if integer else ("fractions", "uniform")

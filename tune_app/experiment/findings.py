@@ -224,14 +224,18 @@ class Confirmation:
         return self.experiment.history.tested
 
     @property
-    def test_values(self) -> dict[Metric, tuple[float, Interval]]:
-        """The winner's values on the test data with their 95 % intervals, the search's metric first."""
+    def test_values(self) -> dict[Metric, tuple[float, Interval | None]]:
+        """The winner's values on the test data, the search's metric first, with their 95 % intervals.
+
+        One without is no mean over the items.
+        """
         tested, metrics = self.tested, self.of.history.spec.task.metrics
         if tested is None:
             return {}
         values = tested["values"] if "values" in tested else values_before(tested)
         found = {
-            metrics[name]: (value, metrics[name].bounded(interval)) for name, (value, interval) in values.items()
+            metrics[name]: (value, metrics[name].bounded(interval) if interval else None)
+            for name, (value, interval) in values.items()
         }
         return dict(sorted(found.items(), key=lambda item: item[0] != self.of.history.metric))
 

@@ -57,9 +57,10 @@ def answer(confirmation: Confirmation) -> list[str]:
     tested = confirmation.tested
     if tested:
         times = "once" if confirmation.tests_read == 1 else f"{confirmation.tests_read} times for this search"
-        of, (value, (low, high)) = next(iter(confirmation.test_values.items()))
+        of, (value, interval) = next(iter(confirmation.test_values.items()))
+        sure = f", 95 % interval {interval[0]:.4f} to {interval[1]:.4f}," if interval else ""
         lines.append(
-            f"{of.on_test.replace('_', ' ').capitalize()}: {value:.4f}, 95 % interval {low:.4f} to {high:.4f},"
+            f"{of.on_test.replace('_', ' ').capitalize()}: {value:.4f}{sure}"
             f" on {tested['images']:,} images, read {times}"
         )
     elif confirmation.finished and mean is not None:

@@ -110,12 +110,13 @@ class Hyperparameter(BaseModel):
         elif isinstance(value, str):
             if self.kind == "str" and (not self.options or value in self.options):
                 return value
-        elif isinstance(value, (int, float)) and self.is_number and value in self.interval:
+        elif isinstance(value, (int, float)) and self.is_number:
             with suppress(OverflowError):  # an integer that no float can be
-                if self.kind == "float" and math.isfinite(value):
-                    return float(value)
-                if math.isfinite(value) and int(value) == value:
-                    return int(value)
+                if math.isfinite(value) and value in self.interval:
+                    if self.kind == "float":
+                        return float(value)
+                    if int(value) == value:
+                        return int(value)
         raise TuneAppError(f"{self.name} is {value!r:.60}, allowed: {self.allowed}")
 
 

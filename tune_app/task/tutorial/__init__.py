@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 
 from tune_app.task.declaration import read_task
-from tune_app.task.task import Task
+from tune_app.task.task import LOSS, Interval, Metric, Task
 
 FAMILIES = ["logistic", "cnn"]
 
@@ -13,4 +13,6 @@ FAMILIES = ["logistic", "cnn"]
 def tutorial() -> Task:
     """What it declares. Its files are in this package, and its images come from `task.images`."""
     task = read_task(Path(__file__).parent)
-    return task.model_copy(update={"files": {}, "loads": ("load", "load_test")})
+    loss = Metric(name=LOSS, mode="min", interval=Interval(ge=0))  # a cross-entropy
+    metrics = {**task.metrics, LOSS: loss}
+    return task.model_copy(update={"metrics": metrics, "files": {}, "loads": ("load", "load_test")})

@@ -1,20 +1,22 @@
+"""What a task declares, and whole configs: the tutorial's, and hyperparameters of every kind."""
+
 import math
 from typing import Any
 
 import pytest
-from tune_app.task.levels import HYPERPARAMETERS, TUTORIAL_CONFIG, Config, check_level, complete
 
 from tune_app.errors import TuneAppError
+from tune_app.task.task import Config, Hyperparameter, Kind
+from tune_app.task.tutorial import tutorial
 
-LOGISTIC = ["scratch", "functional", "module", "linear", "optim", "dataset", "dataloader", "validation", "fit"]
-CNN = ["cnn", "sequential", "wrapped", "accelerator"]
+complete = tutorial().complete
 
 
 def test_what_is_left_out_has_the_tutorials_value():
     assert complete({"level": "scratch"}) == {"level": "scratch", "lr": 0.5, "bs": 64}
     assert complete({"level": "optim"}) == {"level": "optim", "lr": 0.5, "bs": 64, "momentum": 0, "weight_decay": 0}
-    tutorial = {"level": "cnn", "lr": 0.1, "bs": 64, "momentum": 0.9, "weight_decay": 0, "width": 1}
-    assert complete({"level": "cnn"}) == TUTORIAL_CONFIG == tutorial
+    baseline = {"level": "cnn", "lr": 0.1, "bs": 64, "momentum": 0.9, "weight_decay": 0, "width": 1}
+    assert complete({"level": "cnn"}) == tutorial().baseline_config == baseline
 
 
 def test_what_is_given_stays_in_the_levels_order_and_the_given_config_is_not_changed() -> None:
@@ -42,7 +44,7 @@ def test_an_unknown_level_is_refused_with_the_nearest_name():
 @pytest.mark.parametrize("level", [None, 3, True, ["cnn"], {"cnn": 1}, "", "CNN "])
 def test_what_is_no_name_of_a_level_is_refused(level: object):
     with pytest.raises(TuneAppError, match=r"does not exist, .*allowed: scratch"):
-        check_level(level)
+        tutorial().level(level)
 
 
 def test_a_config_without_a_level_is_refused():
@@ -87,10 +89,10 @@ BEYOND = [
 def test_a_value_out_of_range_is_refused_with_what_is_allowed(name: str, value: float):
     with pytest.raises(TuneAppError) as error:
         complete({"level": "cnn", name: value})
-    assert str(error.value) == f"{name} is {value!r}, allowed: {HYPERPARAMETERS[name].allowed}"
+    assert str(error.value) == f"{name} is {value!r}, allowed: {tutorial().hyperparameters[name].allowed}"
 
 
-@pytest.mark.parametrize("name", list(HYPERPARAMETERS))
+@pytest.mark.parametrize("name", list(tutorial().hyperparameters))
 @pytest.mark.parametrize("value", [True, False, math.nan, math.inf, -math.inf, "1", None, [1], 1j], ids=repr)
 def test_what_is_no_finite_number_is_refused(name: str, value: object):
     with pytest.raises(TuneAppError) as error:
@@ -115,3 +117,45 @@ def test_what_is_no_finite_number_is_refused(name: str, value: object):
 )
 def test_the_ends_of_a_range_are_allowed(name: str, value: float):
     assert complete({"level": "cnn", name: value})[name] == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "values"),
+    [
+        ("bool", (), [True, False]),
+        ("str", (), ["", "SGD", "true", "1"]),
+        ("str", ("SGD", "Adam"), ["SGD", "Adam"]),
+        ("int", (), [0, -3, 10**30]),
+        ("float", (), [0.5, -1e300]),
+    ],
+)
+def test_a_value_of_its_kind_stays_as_it_is(kind: Kind, options: tuple[str, ...], values: list[object]):
+    x = Hyperparameter(name="x", kind=kind, options=options)
+    assert [(type(found), found) for found in map(x.check, values)] == [(type(v), v) for v in values]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "allowed", "values"),
+    [
+        ("bool", (), "true or false", [1, 0, 0.0, "true", "", None, [True]]),
+        ("str", (), "text", [True, 3, 0.5, None, ["a"], b"SGD"]),
+        ("str", ("SGD", "Adam"), "SGD, Adam", ["sgd", "", "SGD ", True, 0, None]),
+        ("int", (), "an integer", [True, "3", 0.5, math.inf, None]),
+        ("float", (), "a number", [False, "0.5", math.nan, None]),
+    ],
+)
+def test_a_value_of_another_kind_is_refused(
+    kind: Kind, options: tuple[str, ...], allowed: str, values: list[object]
+):
+    for value in values:
+        with pytest.raises(TuneAppError) as error:
+            Hyperparameter(name="x", kind=kind, options=options).check(value)
+        assert str(error.value) == f"x is {value!r}, allowed: {allowed}"
+
+
+@pytest.mark.parametrize("kind", ["int", "float"])
+@pytest.mark.parametrize("value", [10**309, -(10**4000)], ids=["10**309", "-10**4000"])
+def test_an_integer_too_large_for_a_float_is_refused_in_one_short_line(kind: Kind, value: int):
+    with pytest.raises(TuneAppError) as error:
+        Hyperparameter(name="x", kind=kind).check(value)
+    assert str(error.value) == f"x is {str(value)[:60]}, allowed: {'an integer' if kind == 'int' else 'a number'}"
