@@ -41,7 +41,7 @@ def counts(experiment: Experiment) -> str:
 
 
 def outcome(experiment: Experiment) -> str:
-    """The end of a search: the best config, how much better it is than the tutorial's, and what to do next."""
+    """The end of a search: the best config, how much better it is than the baseline, and what to do next."""
     history = experiment.history
     lines = []
     end = history.end
@@ -82,17 +82,17 @@ def value_words(experiment: Experiment, result: Result) -> str:
 
 
 def comparison(experiment: Experiment) -> str:
-    """How much better the best is than the tutorial's own config; nothing where that was not tried."""
-    best, tutorial = experiment.history.best, baseline(experiment)
-    if best is None or tutorial is None:
+    """How much better the best is than the baseline; nothing where that was not tried."""
+    best, first = experiment.history.best, baseline(experiment)
+    if best is None or first is None:
         return ""
     if best.trial == 0:
-        return "It is the tutorial's own config: no other was better."
+        return "It is the baseline: no other was better."
     metric = experiment.history.metric
-    value = metric.value(tutorial)
+    value = metric.value(first)
     return (
-        f"{metric.gain(metric.value(best), value):.4f} better than the tutorial's own config: {value:.4f}"
-        f" at epoch {tutorial.epoch:g} (trial 0)"
+        f"{metric.gain(metric.value(best), value):.4f} better than the baseline: {value:.4f}"
+        f" at epoch {first.epoch:g} (trial 0)"
     )
 
 
