@@ -19,6 +19,7 @@ from tune_app.experiment.spec import Paths
 from tune_app.storage.bucket import Bucket
 from tune_app.storage.load import experiment_names, load_experiment
 from tune_app.storage.location import folder_or_bucket, paths
+from tune_app.task.recorded import mark_as_run
 from tune_app.typed_path import current_directory
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def search(
     sources = [enqueue] if isinstance(enqueue, str | Path) else enqueue
     with alone(experiments_dir, quiet) as (folder, shown):
         source = load_space(space, settings)
+        mark_as_run(source.task)
         enqueued = enqueued_configs(sources, source.space, folder)
         new = newly_named(folder, source.name) if name is None else nullcontext(paths(folder, name))
         if resume and name in experiment_names(folder):
@@ -69,18 +71,21 @@ def resume(
     experiments_dir: str | Path | Bucket = "experiments",
     where: Where = HERE,
     quiet: bool = False,
+    run_its_code: bool = False,
 ) -> Experiment:
     """Go on with a search that was interrupted in any way; without a name with the newest.
 
-    What was recorded stays as it is; trials that were running continue from their last result.
+    What was recorded stays as it is; trials that were running continue from their last result. run_its_code: for a
+    task that was not searched here before, and that you have read.
 
-    Raises `TuneAppError` where it is being searched, is finished, or began with other data or versions.
+    Raises `TuneAppError` where it is being searched, is finished, or began with other data or versions, and for a
+    task of somebody else unless its code may run.
     """
     from tune_app import driver
 
     with alone(experiments_dir, quiet) as (folder, shown):
         experiment = load_experiment(name, folder)
-        return driver.resume(experiment, where, shown.announce, shown.show)
+        return driver.resume(experiment, where, shown.announce, shown.show, run_its_code)
 
 
 def extend(
@@ -89,10 +94,12 @@ def extend(
     experiments_dir: str | Path | Bucket = "experiments",
     where: Where = HERE,
     quiet: bool = False,
+    run_its_code: bool = False,
 ) -> Experiment:
     """Go on with a search, finished or not, with a larger budget: the same record, rungs and sampler's sequence.
 
     budget: `{"num_samples": 48}`, the number of trials in all, or `{"time_budget": "10m"}` from now on, or both.
+    run_its_code: see `resume`.
 
     Raises `TuneAppError` where the budget is not larger, and where `resume` does.
     """
@@ -100,7 +107,7 @@ def extend(
 
     with alone(experiments_dir, quiet) as (folder, shown):
         experiment = load_experiment(name, folder)
-        return driver.extend(experiment, budget, where, shown.announce, shown.show)
+        return driver.extend(experiment, budget, where, shown.announce, shown.show, run_its_code)
 
 
 def confirm(
@@ -111,20 +118,21 @@ def confirm(
     experiments_dir: str | Path | Bucket = "experiments",
     where: Where = HERE,
     quiet: bool = False,
+    run_its_code: bool = False,
 ) -> Confirmation:
     """Train the `top` best configs of a search again with fresh seeds, and return what was found.
 
     They race over paired seeds; `seeds` further ones measure the winner, and then the test images are read. A
     finished confirmation is returned as it is, unless it is to be done `again`; one that was interrupted goes on.
+    run_its_code: see `resume`.
 
-    Raises `TuneAppError` where the search is going on or has no result, and where it began with other data or
-    versions.
+    Raises `TuneAppError` where the search is going on or has no result, and where `resume` does.
     """
     from tune_app import confirmation
 
     with alone(experiments_dir, quiet) as (folder, shown):
         experiment = load_experiment(name, folder)
-        return confirmation.confirm(experiment, top, seeds, again, where, shown.announce, shown.show)
+        return confirmation.confirm(experiment, top, seeds, again, where, shown.announce, shown.show, run_its_code)
 
 
 @contextmanager

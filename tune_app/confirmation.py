@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tune_app.cluster.connect import Where
 from tune_app.cluster.signals import terminable
-from tune_app.driver import on_data, require_free, require_same_versions, same_data
+from tune_app.driver import on_data, prepare, require_free, same_data
 from tune_app.engine.race import Race
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
@@ -80,12 +80,13 @@ def confirm(
     where: Where,
     announce: Callable[[str], None],
     show: Show,
+    run_its_code: bool = False,
 ) -> Confirmation:
     """Confirm the winner of a search, or go on with a confirmation that was interrupted, and return it.
 
     One that is finished is returned as it is, unless it is to be done `again`, with other seeds. Raises
     `TuneAppError` where the search is going on or has no result, for an unfinished confirmation of another size,
-    and where the data or versions are not those of the search.
+    where the data or versions are not those of the search, and see `require_trusted`.
     """
     for option, number, most in (("--top", top, 50), ("--seeds", seeds, 1000)):
         if not 1 <= number <= most:
@@ -95,7 +96,7 @@ def confirm(
     before = load_confirmation(experiment)
     if before and before.finished and not again:
         return before
-    require_same_versions(experiment, announce)
+    prepare(experiment, announce, run_its_code)
     candidates = candidates_of(history, top)
     if not candidates:
         raise TuneAppError(f"{name}: has no result to confirm")

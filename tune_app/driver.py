@@ -16,6 +16,7 @@ from tune_app.session import Show, carry_out
 from tune_app.storage.location import searched_here
 from tune_app.storage.mirror import refuse_existing_copy
 from tune_app.task.loading import Loaded
+from tune_app.task.recorded import how_changed, mark_as_run, was_run_here
 from tune_app.task.task import Config
 
 DECISIVE = ("python", "torch", "optuna", "numpy")
@@ -60,16 +61,22 @@ def run(
         return carry_out(checked, lambda spec: Search.create(spec, paths), spec, paths, where, announce, show)
 
 
-def resume(experiment: Experiment, where: Where, announce: Callable[[str], None], show: Show) -> Experiment:
+def resume(
+    experiment: Experiment,
+    where: Where,
+    announce: Callable[[str], None],
+    show: Show,
+    run_its_code: bool = False,
+) -> Experiment:
     """Go on with a search that was interrupted in any way, and return the experiment.
 
-    Raises `TuneAppError` where it is being searched or has nothing left to do, and where the data or the
-    versions are not those that it began with.
+    Raises `TuneAppError` where it is being searched or has nothing left to do, where the data or the versions are
+    not those that it began with, and see `require_trusted`.
     """
     require_free(experiment)
     if experiment.state == FINISHED:
         raise TuneAppError(f"{experiment.name}: is finished; tune-app extend gives it a larger budget")
-    return go_on(experiment, {}, where, announce, show)
+    return go_on(experiment, {}, where, announce, show, run_its_code)
 
 
 def extend(
@@ -78,6 +85,7 @@ def extend(
     where: Where,
     announce: Callable[[str], None],
     show: Show,
+    run_its_code: bool = False,
 ) -> Experiment:
     """Go on with a larger budget (`num_samples` in all, or `time_budget`), and return the experiment.
 
@@ -107,7 +115,7 @@ def extend(
     if history.on_target:
         extension["target"] = None
         announce(f"The target {settings.target:g} was reached; the search goes on without one.")
-    return go_on(experiment, extension, where, announce, show)
+    return go_on(experiment, extension, where, announce, show, run_its_code)
 
 
 def require_free(experiment: Experiment) -> None:
@@ -127,16 +135,37 @@ def go_on(
     where: Where,
     announce: Callable[[str], None],
     show: Show,
+    run_its_code: bool,
 ) -> Experiment:
-    """Search what is left to do, with the same data and versions as before."""
+    """Search what is left to do, with the same task, data and versions as before."""
     at = searched_here(experiment.paths)
-    require_same_versions(experiment, announce)
+    prepare(experiment, announce, run_its_code)
 
     def make(_spec: Spec) -> Search:
         return Search.resume(at, extension)
 
     with terminable():
         return carry_out(same_data(experiment), make, on_data(experiment, where), at, where, announce, show)
+
+
+def prepare(experiment: Experiment, announce: Callable[[str], None], run_its_code: bool) -> None:
+    """What comes before an experiment's task is trained again. Raises what the two raise."""
+    require_same_versions(experiment, announce)
+    require_trusted(experiment, run_its_code)
+    spec = experiment.history.spec
+    if changed := how_changed(spec.task, spec.home):
+        announce(changed)
+
+
+def require_trusted(experiment: Experiment, run_its_code: bool) -> None:
+    """Raise `TuneAppError` where going on runs somebody else's code, unless the user has said that it may run."""
+    task, name = experiment.history.spec.task, experiment.name
+    if not run_its_code and not was_run_here(task):
+        raise TuneAppError(
+            f"{name}: going on runs the code of a task that you have not run here before: first read"
+            f" {', '.join(task.files)} (tune-app status {name} --task); allowed: then --run-its-code"
+        )
+    mark_as_run(task)
 
 
 def require_same_versions(experiment: Experiment, announce: Callable[[str], None]) -> None:

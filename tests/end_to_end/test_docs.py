@@ -41,7 +41,7 @@ def masked(line: str) -> str:
     """A line without what differs from run to run: numbers, configs, and who won."""
     names = "|".join(tutorial().levels)
     line = re.sub(rf"\b({names}), lr [^;*]*\*?", "CONFIG", line)
-    line = re.sub(r"^  (It is the tutorial's own config.*|[+-][\d.]+ against.*)$", "  COMPARISON", line)
+    line = re.sub(r"^  (It is the baseline.*|[+-][\d.]+ against.*)$", "  COMPARISON", line)
     line = re.sub(r"\b\d+ (h|min) \d+ (min|s)\b|\b\d+ s\b", "TIME", line)
     line = re.sub(r"attempt 0 on \S+,", "attempt 0 on NODE,", line)
     return re.sub(r"[-+]?\d[\d.:-]*", "#", " ".join(line.split()))

@@ -62,7 +62,7 @@ def test_the_end_says_what_is_best_and_what_to_do_next_and_the_record_holds_it_a
     out = (folder / "out.txt").read_text()
     assert f"Best: valid accuracy {best.valid['valid_accuracy']:.4f} at epoch {best.epoch:g} of trial" in out
     assert "9 trials:" in out
-    assert "the tutorial's own config" in out
+    assert "the baseline" in out
     assert "tune-app export x" in out
     told = [line for line in (folder / "err.txt").read_text().splitlines() if line.startswith("trial ")]
     assert sorted(int(line.split()[1].rstrip(":")) for line in told) == list(range(9))

@@ -36,7 +36,7 @@ from tune_app.task.tutorial import tutorial
 OTHER = "valid_accuracy"
 SPACE = {"level": "cnn", "lr": {"choice": [0.1, 0.01, 0.02, 0.03, 0.04]}}
 LOSSES = [[0.9, 0.50, 0.60], [0.8, 0.30, 0.40], [0.7, 0.35, 0.35], [0.95, 0.9, 0.85]]
-"""By trial, the first of which is the tutorial's own config; accuracies are the other way round."""
+"""By trial, the first of which is the baseline; accuracies are the other way round."""
 SHOWING = ("status", "list", "report", "results", "export")
 """Commands that at least must be among those found."""
 
@@ -165,7 +165,7 @@ def test_the_outcome_names_the_least_loss_and_what_it_gains(at: Paths) -> None:
     from tune_app.output.view import comparison
 
     found = load_experiment("ml", at.root.parent)
-    assert comparison(found) == "0.2000 better than the tutorial's own config: 0.5000 at epoch 2 (trial 0)"
+    assert comparison(found) == "0.2000 better than the baseline: 0.5000 at epoch 2 (trial 0)"
 
 
 def test_the_live_table_shows_the_loss(experiment: Experiment) -> None:

@@ -120,7 +120,7 @@ def test_the_numbers_are_those_that_pandas_finds_in_the_results(make, tmp_path: 
     took = (before.train_seconds + before.valid_seconds).sum()
     assert f"{took:.1f} s of training and validating" in reader.texts["answer"]
     gain = best.valid_accuracy - frame[frame.trial == 0].valid_accuracy.max()
-    assert f"{gain:.4f} better than the tutorial's own config" in reader.texts["answer"]
+    assert f"{gain:.4f} better than the baseline" in reader.texts["answer"]
 
     by_trial = frame.groupby("trial").valid_accuracy.max()
     (history,) = reader.tables["optimisation-history"]

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 import click
 
 from tune_app.cli.exit_codes import INTERRUPTED, NOT_COPIED, NOTHING_SUCCEEDED
-from tune_app.cli.options import as_json, confirm_options, experiments_dir, print_json, quiet, where_options
+from tune_app.cli.options import (
+    as_json,
+    confirm_options,
+    experiments_dir,
+    print_json,
+    quiet,
+    run_its_code,
+    where_options,
+)
 
 if TYPE_CHECKING:
     from tune_app.cluster.connect import Where
@@ -17,6 +25,7 @@ if TYPE_CHECKING:
 @click.argument("name")
 @confirm_options
 @click.option("--again", is_flag=True, help="Confirm once more, with other seeds: the test images are read again.")
+@run_its_code
 @where_options
 @experiments_dir
 @quiet
@@ -29,6 +38,7 @@ def confirm(
     top: int,
     seeds: int,
     again: bool,
+    run_its_code: bool,
     where: "Where",
     experiments_dir: "Path | Bucket",
     quiet: bool,
@@ -46,7 +56,7 @@ def confirm(
     from tune_app.output.confirmation import print_confirmation
     from tune_app.output.summary import confirmation_summary
 
-    confirmation = api.confirm(name, top, seeds, again, experiments_dir, where, quiet)
+    confirmation = api.confirm(name, top, seeds, again, experiments_dir, where, quiet, run_its_code)
     if as_json:
         print_json(confirmation_summary(confirmation))
     else:

@@ -49,9 +49,12 @@ def remove(name: str, experiments_dir: "Path | Bucket") -> None:
 @click.command()
 @click.argument("name", required=False)
 @click.option("--trial", type=int, help="Show one trial: its config, results and decisions.")
+@click.option("--task", is_flag=True, help="Show the files of its task as they are recorded; none is executed.")
 @experiments_dir
 @as_json
-def status(name: str | None, trial: int | None, experiments_dir: "Path | Bucket", as_json: bool) -> None:
+def status(
+    name: str | None, trial: int | None, task: bool, experiments_dir: "Path | Bucket", as_json: bool
+) -> None:
     """Show what ran and how it went, also while it runs. Without NAME: the newest experiment.
 
     Example: tune-app status --trial 3
@@ -59,11 +62,17 @@ def status(name: str | None, trial: int | None, experiments_dir: "Path | Bucket"
     from tune_app.output.confirmation import print_confirmation
     from tune_app.output.summary import summary, trial_detail
     from tune_app.output.terminal import print_renderable
-    from tune_app.output.view import status_view, trial_view
+    from tune_app.output.view import files_view, status_view, trial_view
     from tune_app.storage.load import load_confirmation, load_experiment
 
     experiment = load_experiment(name, experiments_dir)
-    if trial is not None:
+    if task:
+        files = experiment.history.spec.task.files
+        if as_json:
+            print_json(files)
+        else:
+            click.echo(files_view(files) or "tutorial: comes with this package")
+    elif trial is not None:
         one = experiment.trial(trial)
         if as_json:
             print_json(trial_detail(experiment, one))

@@ -47,6 +47,9 @@ experiments_dir = click.option(
     show_default=True,
     help="Where experiments lie: a folder, or s3://BUCKET/FOLDER for a copy there.",
 )
+run_its_code = click.option(
+    "--run-its-code", is_flag=True, help="The task is somebody else's: you have read it, and its code may run."
+)
 quiet = click.option("--quiet", is_flag=True, help="Print the outcome only.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import click
 
 from tune_app.cli.exit_codes import INTERRUPTED, NOT_COPIED, NOTHING_SUCCEEDED, SOME_FAILED
-from tune_app.cli.options import as_json, experiments_dir, print_json, quiet, settings_options, where_options
+from tune_app.cli.options import (
+    as_json,
+    experiments_dir,
+    print_json,
+    quiet,
+    run_its_code,
+    settings_options,
+    where_options,
+)
 from tune_app.errors import TuneAppError
 
 if TYPE_CHECKING:
@@ -63,6 +71,7 @@ def search(
 
 @click.command()
 @click.argument("name", required=False)
+@run_its_code
 @where_options
 @experiments_dir
 @quiet
@@ -72,6 +81,7 @@ def resume(
     ctx: click.Context,
     /,
     name: str | None,
+    run_its_code: bool,
     where: "Where",
     experiments_dir: "Path | Bucket",
     quiet: bool,
@@ -86,7 +96,7 @@ def resume(
     """
     from tune_app import api
 
-    finish(ctx, api.resume(name, experiments_dir, where, quiet), as_json)
+    finish(ctx, api.resume(name, experiments_dir, where, quiet, run_its_code), as_json)
 
 
 @click.command()
@@ -94,6 +104,7 @@ def resume(
 @click.option("--num-samples", type=int, help="Number of trials in all, more than it had.")
 @click.option("--time-budget", help="End after so long, from now on: 90, 90s, 10m or 2h.")
 @click.option("--max-epochs", type=int, help="Not possible: says how a new search does it.")
+@run_its_code
 @where_options
 @experiments_dir
 @quiet
@@ -106,6 +117,7 @@ def extend(
     num_samples: int | None,
     time_budget: str | None,
     max_epochs: int | None,
+    run_its_code: bool,
     where: "Where",
     experiments_dir: "Path | Bucket",
     quiet: bool,
@@ -129,7 +141,7 @@ def extend(
     budget = {key: value for key, value in budget.items() if value is not None}
     if not budget:
         raise click.UsageError("--num-samples or --time-budget is missing")
-    finish(ctx, api.extend(name, budget, experiments_dir, where, quiet), as_json)
+    finish(ctx, api.extend(name, budget, experiments_dir, where, quiet, run_its_code), as_json)
 
 
 def finish(ctx: click.Context, experiment: "Experiment", as_json: bool) -> None:

@@ -140,13 +140,24 @@ def load_space(
     if unknown:
         raise TuneAppError(f"{file}: {unknown[0]} is unknown, {choices(unknown[0], SpaceFile.model_fields)}")
     task_path = path_of_task(content.get("task"), file)
-    task = tutorial() if task_path is None else read_task(task_path, f"{file}: task")
+    task = tutorial() if task_path is None else read_task(task_path, f"{file}: task {content['task']}")
     checked = check_space(content.get("space"), task, file)
     settings = check_settings(content.get("search"), options, task, file)
     if checked.is_grid and ("num_samples" in options or "num_samples" in (content.get("search") or {})):
         where = "--num-samples" if "num_samples" in options else f"{file}: search.num_samples"
         raise TuneAppError(f"{where} does not go with a grid, which tries each of its points once")
     return SpaceSource(name, None if task_path is None else str(task_path), content["space"], checked, settings)
+
+
+def load_space_or_task(path_or_name: str) -> SpaceSource:
+    """Read a space, see `load_space`; of a task's own file or folder: all its levels with their defaults."""
+    is_folder = path_or_name not in shipped() and os.path.isdir(path_or_name)  # noqa: PTH112 (as in space_file)
+    if not is_folder and not path_or_name.endswith(".py"):
+        return load_space(path_or_name)
+    path = current_directory() / typed_path(path_or_name)
+    task = read_task(path, path_or_name)
+    space = SearchSpace(task, (Dimension("level", "choice", tuple(task.levels)),))
+    return SpaceSource(task.name, str(path), {}, space, Settings.model_validate({}))
 
 
 def path_of_task(given: object, file: str) -> Path | None:

@@ -9,6 +9,7 @@ from tune_app.experiment.history import Experiment, History, Trial
 from tune_app.storage.bucket import Bucket
 from tune_app.storage.load import experiment_names, load_confirmation, load_experiment
 from tune_app.task.result import Result
+from tune_app.task.task import Task
 
 FEWEST_TO_JUDGE_BY = 3
 """Trials that have ended, before what is left is estimated."""
@@ -20,6 +21,7 @@ def summary(experiment: Experiment) -> dict[str, Any]:
     best = history.best
     return {
         "name": experiment.name,
+        "task": task_summary(history.spec.task),
         "state": experiment.state,
         "reason": history.end["reason"] if history.end and not experiment.held else None,
         "seconds": seconds_searched(experiment),
@@ -40,6 +42,11 @@ def summary(experiment: Experiment) -> dict[str, Any]:
             for trial in history.trials
         ],
     }
+
+
+def task_summary(task: Task) -> dict[str, Any]:
+    """A task by its name, and what tells it from another of that name."""
+    return {"name": task.name, "digest": task.digest}
 
 
 def confirmation_summary(confirmation: Confirmation) -> dict[str, Any]:
@@ -147,6 +154,7 @@ def listing(experiments_dir: Path | Bucket) -> list[dict[str, Any]]:
             experiment = load_experiment(name, experiments_dir)
             best = experiment.history.best
             row |= {
+                "task": task_summary(experiment.history.spec.task),
                 "state": experiment.state,
                 "created": experiment.history.created,
                 "trials": len(experiment.history.trials),
@@ -155,6 +163,7 @@ def listing(experiments_dir: Path | Bucket) -> list[dict[str, Any]]:
             }
         except TuneAppError as error:
             row |= {
+                "task": None,
                 "state": "damaged",
                 "created": None,
                 "trials": None,

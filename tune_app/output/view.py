@@ -1,5 +1,6 @@
 """What a search found, for people."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -41,7 +42,7 @@ def counts(experiment: Experiment) -> str:
 
 
 def outcome(experiment: Experiment) -> str:
-    """The end of a search: the best config, how much better it is than the tutorial's, and what to do next."""
+    """The end of a search: the best config, how much better it is than the baseline, and what to do next."""
     history = experiment.history
     lines = []
     end = history.end
@@ -82,17 +83,17 @@ def value_words(experiment: Experiment, result: Result) -> str:
 
 
 def comparison(experiment: Experiment) -> str:
-    """How much better the best is than the tutorial's own config; nothing where that was not tried."""
-    best, tutorial = experiment.history.best, baseline(experiment)
-    if best is None or tutorial is None:
+    """How much better the best is than the baseline; nothing where that was not tried."""
+    best, first = experiment.history.best, baseline(experiment)
+    if best is None or first is None:
         return ""
     if best.trial == 0:
-        return "It is the tutorial's own config: no other was better."
+        return "It is the baseline: no other was better."
     metric = experiment.history.metric
-    value = metric.value(tutorial)
+    value = metric.value(first)
     return (
-        f"{metric.gain(metric.value(best), value):.4f} better than the tutorial's own config: {value:.4f}"
-        f" at epoch {tutorial.epoch:g} (trial 0)"
+        f"{metric.gain(metric.value(best), value):.4f} better than the baseline: {value:.4f}"
+        f" at epoch {first.epoch:g} (trial 0)"
     )
 
 
@@ -115,6 +116,8 @@ def status_view(experiment: Experiment) -> RenderableType:
     if end and experiment.state != RUNNING and end["reason"] != "completed":
         head += f" ({end['reason']})"
     lines = [head, f"{counts(experiment)}; {duration(seconds_searched(experiment))}"]
+    if (task := experiment.history.spec.task).files:
+        lines.insert(1, f"task: {task.name} {task.digest}")
     if (
         experiment.held
         and (left := seconds_left(experiment.history, experiment.history.spec.num_trials)) is not None
@@ -126,6 +129,12 @@ def status_view(experiment: Experiment) -> RenderableType:
     if len(trials) > MOST_SHOWN:
         parts.append(Text(f"These are running or the best of {len(trials)}; --json shows all, --trial any."))
     return Group(*parts)
+
+
+def files_view(files: Mapping[str, str]) -> str:
+    """The text of files, where everything can be seen: what would move a terminal's cursor is an escape."""
+    text = "\n".join(f"# ---- {name}\n{content}" for name, content in files.items())
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def shown(experiment: Experiment) -> list[Trial]:
@@ -180,6 +189,9 @@ def listing_table(rows: list[dict[str, Any]]) -> RenderableType:
     """The experiments as a table."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("name")
+    own = any(row["task"] and row["task"]["name"] != "tutorial" for row in rows)
+    if own:
+        table.add_column("task")
     table.add_column("created")
     table.add_column("state")
     for column in ("trials", "best", "size"):
@@ -188,5 +200,6 @@ def listing_table(rows: list[dict[str, Any]]) -> RenderableType:
         created = f"{datetime.fromtimestamp(row['created']):%Y-%m-%d %H:%M}" if row["created"] else ""
         best = f"{row['metric'].replace('_', ' ')} {row['best']:.4f}" if row["best"] is not None else ""
         trials = "" if row["trials"] is None else str(row["trials"])
-        table.add_row(row["name"], created, row["state"], trials, best, f"{row['bytes'] / 1e6:.1f} MB")
+        task = [" ".join(row["task"].values()) if row["task"] else ""] if own else []
+        table.add_row(row["name"], *task, created, row["state"], trials, best, f"{row['bytes'] / 1e6:.1f} MB")
     return table

@@ -10,9 +10,10 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
 from tune_app.errors import TuneAppError, choices
 
@@ -208,11 +209,26 @@ class Task(BaseModel):
     """Which of `load` and `load_test` it has."""
     files: dict[str, str] = {}
 
+    @model_validator(mode="after")
+    def stays_inside(self) -> Self:
+        """Refuse a record by which files would be written, or executed, elsewhere than in a task's folder."""
+        paths = map(PurePosixPath, self.files)
+        if any(path.is_absolute() or ".." in path.parts for path in paths):
+            raise ValueError("a file of the task lies outside its folder")
+        if self.files and not {f"{name}.py" for name in self.modules} <= self.files.keys():
+            raise ValueError("a module of the task is none of its files")
+        return self
+
     @cached_property
-    def digest(self) -> str:
-        """The first 16 digits of the SHA-256 of its files, or, where there are none, of its declaration."""
+    def sha256(self) -> str:
+        """The SHA-256 of its files, or, where there are none, of its declaration."""
         content = json.dumps(self.files or self.model_dump(), sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    @property
+    def digest(self) -> str:
+        """The first 16 digits of that, for people."""
+        return self.sha256[:16]
 
     @property
     def metric(self) -> Metric:

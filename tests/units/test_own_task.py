@@ -1,0 +1,105 @@
+"""What commands say of a task of one's own that they only read."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.own_task import write
+from tune_app.cli import main
+
+EXECUTED = ('"""Points', 'raise SystemExit("executed")\n"""Points')
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run a command in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: CliRunner().invoke(main, list(map(str, arguments)))
+
+
+def test_levels_lists_what_a_file_declares(run, tmp_path):
+    write(tmp_path, EXECUTED)
+    assert run("levels", "mine.py").output == (
+        " 1 line            No hidden layer.   lr 0.1, bs 20\n"
+        " 2 net             One hidden layer.  lr 0.01, bs 20, hidden 8, dropout 0.2\n"
+        "baseline: line\n"
+        "hyperparameters:\n"
+        "   lr              a number, greater than 0\n"
+        "   bs              an integer, 1 or more\n"
+        "   hidden          an integer, 1 or more (neurons)\n"
+        "   dropout         a number, 0 or more, below 1\n"
+        "metrics:\n"
+        "   valid_accuracy  more is better\n"
+        "   valid_loss      less is better\n"
+    )
+
+
+def test_levels_of_a_space_a_folder_and_a_file_are_the_same(run, tmp_path):
+    file = write(tmp_path)
+    (tmp_path / "quick").mkdir()  # the shipped space has the name
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "mine.py").write_text(file.read_text())
+    found = {name: json.loads(run("levels", name, "--json").stdout) for name in ("mine.py", "space.yaml", "folder")}
+    assert found["mine.py"] == found["space.yaml"]
+    assert found["folder"]["levels"] == found["mine.py"]["levels"]
+    assert found["mine.py"]["task"]["name"] == "mine"
+    assert found["mine.py"]["hyperparameters"][2] == {
+        "name": "hidden",
+        "kind": "int",
+        "interval": {"ge": 1},
+        "options": [],
+        "meaning": "neurons",
+        "allowed": "an integer, 1 or more",
+    }
+    assert [metric["mode"] for metric in found["mine.py"]["metrics"]] == ["max", "min"]
+    assert run("levels", "quick").stdout == run("levels").stdout
+
+
+def test_levels_needs_no_torch(tmp_path):
+    write(tmp_path, EXECUTED)
+    code = "from tune_app.cli import main; main(['levels', 'mine.py'], standalone_mode=False)"
+    code += "; import sys; print({'torch', 'numpy', 'mine'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("nine.py", "nine.py: no such file or folder, allowed: a Python file (.py), or a folder with Python files"),
+        ("nine", "nine: no such file or shipped space, allowed: cnn, grid, quick, tutorial"),
+        ("bad.py", "bad.py, line 1: '(' was never closed, allowed: what Python"),
+        ("of_bad.yaml", "bad.py, line 1: '(' was never closed, allowed: what Python"),
+        ("of_none.yaml", "of_none.yaml: task none.py: no such file or folder, allowed: a Python file"),
+    ],
+)
+def test_a_mistake_is_one_line(run, tmp_path, file, said):
+    (tmp_path / "bad.py").write_text("x = (")
+    for name in ("bad", "none"):
+        (tmp_path / f"of_{name}.yaml").write_text(f"task: {name}.py\nspace: {{lr: 1}}\nsearch: {{}}")
+    done = run("levels", file)
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"Error: {said}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_validate_executes_nothing_and_knows_the_task(run, tmp_path):
+    write(tmp_path, EXECUTED)
+    shown = run("validate", "space.yaml").output
+    assert "space: 2 trials of up to 2 epochs\n  level         net\n  lr            loguniform" in shown
+    assert run("validate", "space.yaml", "--json").exit_code == 0
+    schema = json.loads(run("validate", "space.yaml", "--schema").stdout)
+    assert schema["properties"]["space"]["propertyNames"]["enum"] == ["level", "lr", "bs", "hidden", "dropout"]
+    assert schema["$defs"]["Settings"]["properties"]["metric"]["enum"] == [None, "valid_accuracy", "valid_loss"]
+
+
+def test_validate_needs_no_batch_size(run, tmp_path):
+    write(tmp_path, ("bs: int = 20", "size: int = 20"), ('["valid"]), bs)', '["valid"]), size)'))
+    (tmp_path / "space.yaml").write_text("task: mine.py\nspace: {level: net, hidden: {choice: [4, 8]}}\nsearch: {}")
+    assert run("validate", "space.yaml").exit_code == 0
+    assert "size" in run("levels", "space.yaml").stdout

@@ -1,0 +1,179 @@
+"""Whose code runs: going on with a task that was not run here before needs a word of consent."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.own_task import TASK, write
+from tune_app import api
+from tune_app.cli import main
+from tune_app.cluster.connect import Where
+from tune_app.errors import TuneAppError
+from tune_app.experiment.history import Experiment
+from tune_app.experiment.record import encode, read_entries
+from tune_app.storage.load import load_experiment
+from tune_app.task.declaration import read_task
+from tune_app.task.recorded import how_changed, mark_as_run, was_run_here
+from tune_app.task.task import Task
+
+HERE = Where(in_process=True)
+REFUSED = (
+    "x: going on runs the code of a task that you have not run here before: first read mine.py"
+    " (tune-app status x --task); allowed: then --run-its-code"
+)
+READING = (
+    ("list",),
+    ("status", "x"),
+    ("status", "x", "--json"),
+    ("status", "x", "--task"),
+    ("report", "x", "--format", "md"),
+    ("results", "x"),
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run a command in a folder of its own, as a user who has run nothing yet."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return lambda *arguments: CliRunner().invoke(main, list(map(str, arguments)))
+
+
+@pytest.fixture
+def searched(run, tmp_path) -> Experiment:
+    """A search that the user has run, of a task that leaves a trace wherever it is executed."""
+    write(tmp_path, ('"""Points', f'open("{tmp_path}/executed", "a").write(".")\n"""Points'))
+    found = api.search("space.yaml", "x", where=HERE, quiet=True)
+    assert found.history.best
+    (tmp_path / "executed").unlink()
+    return found
+
+
+def forget(folder: Path) -> None:
+    """As if another user had run it."""
+    for mark in (folder / "cache" / "tune_app" / "tasks").iterdir():
+        mark.unlink()
+
+
+def test_a_search_leaves_a_mark_by_which_it_goes_on(run, searched, tmp_path):
+    (mark,) = (tmp_path / "cache" / "tune_app" / "tasks").iterdir()
+    task = searched.history.spec.task
+    assert (mark.name, mark.name[:16], mark.read_bytes()) == (task.sha256, task.digest, b"")
+    assert mark.parent.stat().st_mode & 0o777 == 0o700
+    assert len(api.extend("x", {"num_samples": 3}, where=HERE, quiet=True).history.trials) == 3
+
+
+@pytest.mark.parametrize(
+    "command", [("resume", "x"), ("extend", "x", "--num-samples", 3), ("confirm", "x", "--top", 1, "--seeds", 1)]
+)
+def test_what_goes_on_with_another_users_task_needs_a_word(run, searched, tmp_path, command):
+    forget(tmp_path)
+    entries = list(read_entries(searched.paths.record))
+    searched.paths.record.write_bytes(b"".join(map(encode, entries[: -1 if command[0] == "resume" else None])))
+    done = run(*command, "--in-process")
+    assert (done.exit_code, done.stdout, done.stderr) == (1, "", f"Error: {REFUSED}\n")
+    assert not (tmp_path / "executed").exists()
+    assert run(*command, "--in-process", "--run-its-code").exit_code == 0
+    assert was_run_here(searched.history.spec.task), "who has agreed once is not asked again"
+
+
+def test_so_does_the_api(run, searched, tmp_path):
+    forget(tmp_path)
+    with pytest.raises(TuneAppError) as error:
+        api.extend("x", {"num_samples": 3}, where=HERE, quiet=True)
+    assert str(error.value) == REFUSED
+    api.extend("x", {"num_samples": 3}, where=HERE, quiet=True, run_its_code=True)
+    api.confirm("x", 1, 1, where=HERE, quiet=True)
+
+
+def test_a_changed_record_is_no_longer_what_the_user_has_run(searched):
+    task = searched.history.spec.task
+    changed = task.model_copy(update={"files": {"mine.py": task.files["mine.py"] + "\n"}})
+    assert was_run_here(task)
+    assert not was_run_here(changed)
+
+
+def test_reading_executes_nothing(run, searched, tmp_path):
+    forget(tmp_path)
+    for command in READING:
+        assert run(*command).exit_code == 0, command
+    assert not (tmp_path / "executed").exists()
+    assert not list((tmp_path / "cache" / "tune_app" / "tasks").iterdir())
+
+
+def test_status_shows_the_files_with_all_that_a_terminal_would_hide(run, searched, tmp_path):
+    shown = run("status", "x", "--task").stdout
+    assert shown == f"# ---- mine.py\n{(tmp_path / 'mine.py').read_text()}\n"
+    entries = list(read_entries(searched.paths.record))
+    entries[0]["spec"]["task"]["files"]["mine.py"] = "# \x1b[2Khidden \u202e\n\tx = 1"
+    searched.paths.record.write_bytes(b"".join(map(encode, entries)))
+    assert run("status", "x", "--task").stdout == "# ---- mine.py\n# \\x1b[2Khidden \\u202e\n\tx = 1\n"
+    assert json.loads(run("status", "x", "--task", "--json").stdout)["mine.py"].startswith("# \x1b")
+
+
+def test_status_and_list_name_the_task(run, searched):
+    task = {"name": "mine", "digest": searched.history.spec.task.digest}
+    assert run("status", "x").stdout.splitlines()[1] == f"task: mine {task['digest']}"
+    assert json.loads(run("status", "x", "--json").stdout)["task"] == task
+    assert json.loads(run("list", "--json").stdout)[0]["task"] == task
+    assert f"mine {task['digest']}" in run("list").stdout
+
+
+@pytest.mark.parametrize("name", ["../mine.py", "/tmp/mine.py", "a/../../mine.py"])
+def test_a_record_whose_task_would_be_written_elsewhere_is_damaged(run, searched, name):
+    entries = list(read_entries(searched.paths.record))
+    entries[0]["spec"]["task"]["files"][name] = ""
+    searched.paths.record.write_bytes(b"".join(map(encode, entries)))
+    with pytest.raises(TuneAppError, match="line 1: the entry makes no sense"):
+        load_experiment("x")
+
+
+def test_a_record_that_names_a_module_without_a_text_is_damaged(run, searched):
+    entries = list(read_entries(searched.paths.record))
+    entries[0]["spec"]["task"]["modules"] = ["/tmp/mine"]
+    searched.paths.record.write_bytes(b"".join(map(encode, entries)))
+    with pytest.raises(TuneAppError, match="line 1: the entry makes no sense"):
+        load_experiment("x")
+
+
+def test_a_file_that_changed_meanwhile_is_named_and_the_recorded_text_used(run, searched, tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text(mine.read_text().replace("One hidden layer.", "One.").replace("def load", "\n\ndef load"))
+    said = "mine.py has changed since the search began (3 lines added, 1 removed): the recorded text is used.\n"
+    done = run("extend", "x", "--num-samples", 3, "--in-process")
+    assert (done.exit_code, done.stderr.startswith(said)) == (0, True)
+    assert load_experiment("x").history.spec.task == searched.history.spec.task
+    assert run("confirm", "x", "--top", 1, "--seeds", 1, "--in-process").stderr.startswith(said)
+    mine.unlink()
+    assert "changed" not in run("extend", "x", "--num-samples", 4, "--in-process").stderr
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A task of two files."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "net.py").write_text(TASK)
+    (folder / "more.py").write_text("a = 1\nb = 2\n")
+    return folder
+
+
+def test_all_changed_files_of_a_folder_are_named(folder):
+    task: Task = read_task(folder)
+    assert how_changed(task, folder) is None
+    (folder / "more.py").unlink()
+    (folder / "net.py").write_text(f"{TASK}\n")
+    assert how_changed(task, folder) == (
+        "more.py, net.py have changed since the search began (1 line added, 2 removed): the recorded text is used."
+    )
+    assert how_changed(task, None) is None
+
+
+def test_a_mark_that_cannot_be_written_stops_no_search(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    (tmp_path / "file").write_text("")
+    mark_as_run(read_task(folder))
+    assert not was_run_here(read_task(folder))

@@ -1,0 +1,54 @@
+"""A task as the record of an experiment holds it: whether this user ran it before, and how its files differ now."""
+
+from contextlib import suppress
+from difflib import unified_diff
+from pathlib import Path
+
+from tune_app.task.task import Task
+from tune_app.typed_path import cache_folder
+
+
+def mark_as_run(task: Task) -> None:
+    """Remember that this user runs a task here: an empty file, named by its digest.
+
+    Where that cannot be written, they are asked again.
+    """
+    if task.files:
+        with suppress(OSError):
+            mark(task).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            mark(task).touch()
+
+
+def was_run_here(task: Task) -> bool:
+    """Whether this user ran a task here before; the tutorial came with this package."""
+    return not task.files or mark(task).is_file()
+
+
+def mark(task: Task) -> Path:
+    """The file that is there or not."""
+    return cache_folder() / "tasks" / task.sha256
+
+
+def how_changed(task: Task, home: Path | None) -> str | None:
+    """How a task's files differ now from those that are recorded, in one line; None where they do not.
+
+    home: where the file or the folder of the task lies, None where it is gone.
+    """
+    if home is None:
+        return None
+    folder = home if home.is_dir() else home.parent
+    changed, signs = list[str](), list[str]()
+    for name, then in task.files.items():
+        file = folder / name
+        now = file.read_text(encoding="utf-8-sig", errors="replace") if file.is_file() else ""
+        if differing := list(unified_diff(then.splitlines(), now.splitlines(), n=0)):
+            changed.append(name)
+            signs += [line[0] for line in differing[2:]]
+    if not changed:
+        return None
+    added, removed = signs.count("+"), signs.count("-")
+    has, lines = "has" if len(changed) == 1 else "have", "line" if added == 1 else "lines"
+    return (
+        f"{', '.join(changed)} {has} changed since the search began ({added} {lines} added, {removed} removed):"
+        " the recorded text is used."
+    )
