@@ -1,4 +1,4 @@
-"""How far diabetes goes on in a year, from ten measurements. Its data need scikit-learn: pip install scikit-learn"""
+"""How far diabetes goes on in a year, by ten measurements. Its data need scikit-learn: pip install scikit-learn"""
 
 import torch
 import torch.nn.functional as F
