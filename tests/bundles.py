@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from tests.made_up import spec_of
 from tune_app.bundle.export import export_best
-from tune_app.bundle.manifest import FILES, MANIFEST, sealed, sha256
+from tune_app.bundle.manifest import MANIFEST, sealed, sha256
 from tune_app.cli import main
 from tune_app.engine.in_process import train_here
 from tune_app.engine.search import Search
@@ -36,7 +36,7 @@ def search_really(
     **settings: Any,
 ) -> None:
     """A search in this process of the images that `data` names (None: MNIST), below `folder`, until `enough`."""
-    loaded = load(tutorial(), folder / data if data else None)
+    loaded = load(tutorial(), str(folder / data) if data else None)
     assert loaded.sizes
     train, valid = loaded.sizes
     source = DataSource(source=str(data) if data else None, digest=loaded.digest, train=train, valid=valid)
@@ -69,8 +69,17 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(a) for a in arguments])
 
 
+def files_of(folder: Path) -> list[str]:
+    """All files of a bundle but its manifest."""
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != MANIFEST
+    )
+
+
 def reseal(folder: Path, **changes: object) -> None:
     """What a stranger can do: change files, and write a manifest that fits them."""
     manifest = json.loads((folder / MANIFEST).read_text())
-    files = {name: sha256((folder / name).read_bytes()) for name in FILES}
+    files = {name: sha256((folder / name).read_bytes()) for name in files_of(folder)}
     (folder / MANIFEST).write_text(sealed({**manifest, "files": files, **changes}))

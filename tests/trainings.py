@@ -16,7 +16,7 @@ def training(
     seed: int = 0,
     results_per_epoch: int = 1,
     device: str = "cpu",
-    epochs: float = 1,
+    epochs: int = 1,
 ) -> Training:
     """A training by a config, of which the level's own values may be left out."""
     with functions(tutorial()) as its:

@@ -86,7 +86,7 @@ def confirm(
 
     One that is finished is returned as it is, unless it is to be done `again`, with other seeds. Raises
     `TuneAppError` where the search is going on or has no result, for an unfinished confirmation of another size,
-    where the data or versions are not those of the search, and see `require_trusted`.
+    where the data or versions are not those of the search, and see `require_run_here`.
     """
     for option, number, most in (("--top", top, 50), ("--seeds", seeds, 1000)):
         if not 1 <= number <= most:

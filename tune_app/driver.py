@@ -16,7 +16,7 @@ from tune_app.session import Show, carry_out
 from tune_app.storage.location import searched_here
 from tune_app.storage.mirror import refuse_existing_copy
 from tune_app.task.loading import Loaded
-from tune_app.task.recorded import how_changed, mark_as_run, was_run_here
+from tune_app.task.recorded import how_changed, require_run_here
 from tune_app.task.task import Config
 
 DECISIVE = ("python", "torch", "optuna", "numpy")
@@ -71,7 +71,7 @@ def resume(
     """Go on with a search that was interrupted in any way, and return the experiment.
 
     Raises `TuneAppError` where it is being searched or has nothing left to do, where the data or the versions are
-    not those that it began with, and see `require_trusted`.
+    not those that it began with, and see `require_run_here`.
     """
     require_free(experiment)
     if experiment.state == FINISHED:
@@ -151,21 +151,11 @@ def go_on(
 def prepare(experiment: Experiment, announce: Callable[[str], None], run_its_code: bool) -> None:
     """What comes before an experiment's task is trained again. Raises what the two raise."""
     require_same_versions(experiment, announce)
-    require_trusted(experiment, run_its_code)
-    spec = experiment.history.spec
+    spec, name = experiment.history.spec, experiment.name
+    to_read = f"{', '.join(spec.task.files)} (tune-app status {name} --task)"
+    require_run_here(spec.task, name, to_read, run_its_code)
     if changed := how_changed(spec.task, spec.home):
         announce(changed)
-
-
-def require_trusted(experiment: Experiment, run_its_code: bool) -> None:
-    """Raise `TuneAppError` where going on runs somebody else's code, unless the user has said that it may run."""
-    task, name = experiment.history.spec.task, experiment.name
-    if not run_its_code and not was_run_here(task):
-        raise TuneAppError(
-            f"{name}: going on runs the code of a task that you have not run here before: first read"
-            f" {', '.join(task.files)} (tune-app status {name} --task); allowed: then --run-its-code"
-        )
-    mark_as_run(task)
 
 
 def require_same_versions(experiment: Experiment, announce: Callable[[str], None]) -> None:
@@ -211,6 +201,8 @@ def require_same(source: SpaceSource, enqueued: Sequence[Config], experiment: Ex
         f"search.{k}" for e in experiment.history.searches if e["event"] == "extended" for k in e["settings"]
     }
     changed = [f"{key} was {was}, is {now}" for key, was, now in pairs if was != now and key not in extended]
+    if source.task.digest != spec.task.digest:
+        changed.append(f"task was {spec.task.name} {spec.task.digest}, is {source.task.name} {source.task.digest}")
     if enqueued and tuple(enqueued) != spec.enqueued:
         changed.append("other configs were enqueued")
     if changed:

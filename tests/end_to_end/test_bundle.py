@@ -1,6 +1,7 @@
 """An exported CNN on all of MNIST, and its train.py where nothing of tune_app is installed."""
 
 import json
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -17,7 +18,7 @@ from tune_app.bundle.manifest import read_bundle
 from tune_app.task.images import sources
 from tune_app.task.tutorial import tutorial
 
-NEEDED = ("torch", "numpy", "safetensors", "pyarrow")
+NEEDED = ("torch", "numpy", "safetensors", "pyarrow", "annotated-types")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def with_what_they_need(*packages: str) -> dict[str, Distribution]:
     return found
 
 
-def test_train_py_needs_four_packages_and_nothing_of_tune_app(best: Path, tmp_path: Path) -> None:
+def test_train_py_needs_five_packages_and_no_tune_app_but_what_is_beside_it(best: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", "venv"], cwd=tmp_path, check=True)
     python = str(tmp_path / "venv" / "bin" / "python")
     here = Path(sysconfig.get_path("purelib"))
@@ -59,10 +60,10 @@ def test_train_py_needs_four_packages_and_nothing_of_tune_app(best: Path, tmp_pa
         (site / name).symlink_to(here / name)
     unknown = subprocess.run([python, "-c", "import tune_app"], cwd=tmp_path, capture_output=True, check=False)
     assert unknown.returncode == 1
-    (tmp_path / "train.py").write_bytes((best / "train.py").read_bytes())
-    done = tune_app(tmp_path, command=[python, "-I", "train.py", "--data", str(sources.SHIPPED)])
+    shutil.copytree(best, tmp_path / "best")
+    done = tune_app(tmp_path / "best", command=[python, "-s", "train.py", "--data", str(sources.SHIPPED)])
     assert done.returncode == 0, done.stderr
     words = [line.split() for line in done.stdout.splitlines()]
     recorded = read_bundle(best)
-    assert [float(line[4]) for line in words] == recorded.valid_accuracies
-    assert [float(line[7]) for line in words] == recorded.valid_losses
+    assert [float(line[4]) for line in words] == recorded.results["valid_accuracy"]
+    assert [float(line[7]) for line in words] == recorded.results["valid_loss"]

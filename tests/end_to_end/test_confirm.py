@@ -116,7 +116,7 @@ def test_the_answer_says_what_the_winner_is_worth_on_images_that_no_search_saw(c
     from tune_app.task.tutorial import tutorial
 
     (state,) = (folder / "experiments" / "x" / "confirmation-1" / "states").iterdir()
-    found = tested(tutorial(), folder / "data.parquet", None, winner["config"], 1, 0, state.read_bytes())
+    found = tested(tutorial(), str(folder / "data.parquet"), None, winner["config"], 1, 0, state.read_bytes())
     assert found is not None
     assert values_with_intervals(found)["valid_accuracy"][0] == test["accuracy"]
 

@@ -19,7 +19,7 @@ def test_trials_at_each_rung_and_epochs_are_those_of_random_searches_on_measured
     tmp_path: Path, curves: list[Curve], small_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)  # nothing is at stake
-    loaded = load(tutorial(), small_data)
+    loaded = load(tutorial(), str(small_data))
     happened, planned = [], []
     for seed in range(8):
         settings: dict[str, Any] = {"sampler": "random", "seed": seed}

@@ -10,10 +10,10 @@ import yaml
 from click.testing import Result
 from PIL import Image
 
-from tests.bundles import config_of, make_bundle, reseal, run
+from tests.bundles import config_of, files_of, make_bundle, reseal, run
 from tune_app.bundle.card import model_card
 from tune_app.bundle.manifest import CONFIG, FILES, MANIFEST, SCRIPT, read_bundle, sha256
-from tune_app.bundle.verify import load_data, runnable, verification
+from tune_app.bundle.verify import load_images, runnable, verification
 from tune_app.errors import TuneAppError
 from tune_app.storage.load import load_experiment
 from tune_app.task.images import mnist, sources
@@ -22,9 +22,10 @@ from tune_app.task.images import mnist, sources
 
 
 def test_a_bundle_has_its_files_and_a_manifest_with_the_digest_of_each(bundle: Path) -> None:
-    assert {path.name for path in bundle.iterdir()} == {*FILES, MANIFEST}
+    assert {path.name for path in bundle.iterdir()} == {*FILES, MANIFEST, "tune_app"}
     manifest = read_bundle(bundle)
-    assert manifest.files == {name: sha256((bundle / name).read_bytes()) for name in FILES}
+    assert manifest.files == {name: sha256((bundle / name).read_bytes()) for name in files_of(bundle)}
+    assert {"tune_app/task/loop/fit.py", "tune_app/task/tutorial/logistic.py"} < set(manifest.files)
 
 
 def test_the_manifest_says_with_what_on_what_and_from_which_space(bundle: Path) -> None:
@@ -35,7 +36,7 @@ def test_the_manifest_says_with_what_on_what_and_from_which_space(bundle: Path) 
     assert set(manifest["versions"]) == {"python", "tune_app", "torch", "ray", "optuna", "numpy"}
     assert (manifest["threads"], manifest["device"]) == (1, "cpu")
     assert manifest["written_by"].startswith("tune_app ")
-    assert manifest["metrics"]["valid_accuracy"] == manifest["valid_accuracies"][-1]
+    assert manifest["metrics"]["valid_accuracy"] == manifest["results"]["valid_accuracy"][-1]
 
 
 def test_the_card_names_metrics_licence_and_who_made_the_data(made: Path, small_data: Path) -> None:
@@ -97,7 +98,7 @@ def refusal(reader: str, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("reader", READERS)
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*FILES, "tune_app/task/loop/fit.py"])
 def test_a_flipped_bit_is_found_in_every_file_and_named_with_both_digests(
     bundle: Path, reader: str, name: str
 ) -> None:
@@ -111,7 +112,7 @@ def test_a_flipped_bit_is_found_in_every_file_and_named_with_both_digests(
     )
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*FILES, "tune_app/errors.py"])
 def test_a_missing_file_is_named_with_its_digest(bundle: Path, name: str) -> None:
     before = sha256((bundle / name).read_bytes())
     (bundle / name).unlink()
@@ -161,24 +162,25 @@ def test_a_config_is_changed_in_a_copy_or_outside_its_bundle(bundle: Path, small
 # ---- verify --------------------------------------------------------------------------------------------
 
 
-def test_the_interval_of_a_confirmation_is_what_is_allowed(bundle: Path, small_data: Path) -> None:
+def test_the_interval_of_a_confirmation_is_what_is_allowed(bundle: Path) -> None:
     metrics = json.loads((bundle / MANIFEST).read_text())["metrics"]
     reseal(bundle, metrics={**metrics, "valid_accuracy_interval": [0.2, 0.3]}, cpu="Elbrus-8C")
-    *others, _ = read_bundle(bundle).valid_accuracies
-    outcome = verification(runnable(bundle), sources.load(str(small_data)), [*others, 0.25])
+    *others, _ = read_bundle(bundle).values
+    outcome = verification(runnable(bundle), [*others, 0.25])
     assert (outcome.comes_back, outcome.allowed) == (True, (0.2, 0.3))
-    assert not verification(runnable(bundle), sources.load(str(small_data)), [*others, 0.31]).comes_back
+    assert not verification(runnable(bundle), [*others, 0.31]).comes_back
 
 
 # ---- a stranger's bundle -------------------------------------------------------------------------------
 
 
-def test_a_script_that_is_not_ours_is_not_run_whatever_its_digest(bundle: Path) -> None:
-    script = bundle / SCRIPT
-    script.write_text(script.read_text() + 'open("owned", "w").write("")\n')
+@pytest.mark.parametrize("name", [SCRIPT, "tune_app/task/loop/again.py", "tune_app/task/tutorial/logistic.py"])
+def test_code_that_is_not_ours_is_not_run_whatever_its_digest(bundle: Path, name: str) -> None:
+    code = bundle / name
+    code.write_text(code.read_text() + 'open("owned", "w").write("")\n')
     reseal(bundle)
     line = refusal("verify", bundle)
-    assert line.startswith("best/train.py: not run: it is not what tune_app ")
+    assert line.startswith(f"best/{name}: not run: it is not what tune_app ")
     assert not Path("owned").exists()
 
 
@@ -211,7 +213,7 @@ def test_mnist_itself_is_taken_from_the_package_wherever_the_search_had_it(
     (bundle / CONFIG).write_text(yaml.safe_dump({**config, "data": "tutorial"}))
     reseal(bundle, data_digest=mnist.original_digest())
     monkeypatch.setattr("tune_app.task.images.download.tutorial_file", None)
-    assert load_data(runnable(bundle), None).digest() == mnist.original_digest()
+    assert load_images(runnable(bundle), None).digest() == mnist.original_digest()
 
 
 @pytest.mark.parametrize("source", ["http://localhost:1/mnist", "tutorial"])
@@ -224,5 +226,5 @@ def test_a_bundle_makes_nobody_download_anything(
     (bundle / CONFIG).write_text(yaml.safe_dump({**config, "data": source}))
     reseal(bundle)
     with pytest.raises(TuneAppError, match=f"^best: trained on {source}; allowed: --data {source} to download it$"):
-        load_data(runnable(bundle), None)
+        load_images(runnable(bundle), None)
     assert asked == []

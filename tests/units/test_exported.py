@@ -102,7 +102,7 @@ def test_all_but_the_config_may_be_left_out(tmp_path):
 def test_the_manifest_beside_the_config_is_read(tmp_path, small):
     recorded = read_exported(write(tmp_path, CONFIG, manifest_of([0.5], small))).recorded
     assert recorded is not None
-    assert recorded.valid_accuracies == [0.5]
+    assert recorded.values == [0.5]
     assert recorded.config == CONFIG["config"]
 
 
@@ -229,7 +229,7 @@ def test_without_a_manifest_nothing_can_be_said_to_be_the_same(tmp_path, small):
 def test_a_changed_setting_is_named_with_both_values(tmp_path, small, key, value):
     exported = read_exported(write(tmp_path, {**CONFIG, key: value}, manifest_of([0.5], small)))
     now = float(value) if key == "epochs" else value
-    assert differences(exported, small) == [f"{key}: {CONFIG[key]} in the search, {now} now"]
+    assert differences(exported, small.digest()) == [f"{key}: {CONFIG[key]} in the search, {now} now"]
 
 
 def test_changed_data_are_named_with_both_digests(tmp_path, small):
@@ -237,7 +237,9 @@ def test_changed_data_are_named_with_both_digests(tmp_path, small):
     labels[-1] = (labels[-1] + 1) % 10
     other = Mnist(small.train, Split(small.valid.x, labels))
     exported = read_exported(write(tmp_path, CONFIG, manifest_of([0.5], small)))
-    assert differences(exported, other) == [f"data digest: {small.digest()} in the search, {other.digest()} now"]
+    assert differences(exported, other.digest()) == [
+        f"data digest: {small.digest()} in the search, {other.digest()} now"
+    ]
 
 
 def test_another_processor_and_other_versions_are_named(tmp_path, small):

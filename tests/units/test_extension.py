@@ -130,7 +130,7 @@ def test_a_trial_that_failed_after_results_is_repeated_beyond_them(folder: Path)
     give(search, number, 0.5)
     search.failed(number, "ValueError: at step 2")
     search.close()
-    config, _ = trial_again(load_experiment("x", folder), number)
+    _, config, _ = trial_again(load_experiment("x", folder), number)
     assert config["epochs"] == 9
 
 

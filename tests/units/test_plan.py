@@ -17,7 +17,7 @@ from tune_app.task.tutorial import tutorial
 
 @pytest.fixture(scope="module")
 def loaded(small_data: Path) -> Loaded:
-    return load(tutorial(), small_data)
+    return load(tutorial(), str(small_data))
 
 
 def space_of(space: dict[str, Any], **search: Any) -> SpaceSource:

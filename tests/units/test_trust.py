@@ -16,12 +16,12 @@ from tune_app.experiment.history import Experiment
 from tune_app.experiment.record import encode, read_entries
 from tune_app.storage.load import load_experiment
 from tune_app.task.declaration import read_task
-from tune_app.task.recorded import how_changed, mark_as_run, was_run_here
+from tune_app.task.recorded import how_changed, mark_as_run
 from tune_app.task.task import Task
 
 HERE = Where(in_process=True)
 REFUSED = (
-    "x: going on runs the code of a task that you have not run here before: first read mine.py"
+    "x: runs the code of a task that you have not run here before: first read mine.py"
     " (tune-app status x --task); allowed: then --run-its-code"
 )
 READING = (

@@ -109,7 +109,7 @@ def test_what_a_training_is_compared_with_names_every_patch_of_the_search(
         resumed = Search.resume(paths(tmp_path, "x"))
         resumed.begin()
         resumed.close()
-    _, recorded = trial_again(load_experiment("x", tmp_path), 0)
+    _, _, recorded = trial_again(load_experiment("x", tmp_path), 0)
     assert recorded is not None
     found = {name: recorded["versions"][name] for name in ("python", "torch")}
     assert found == {"python": "3.12.3", "torch": "2.13.0, 2.13.1, 2.13.2"}

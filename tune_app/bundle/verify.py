@@ -18,13 +18,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tune_app.bundle.code import CONSTANTS, code_files
+from tune_app.bundle.code import CONSTANTS, TASK, code_files
 from tune_app.bundle.manifest import CONFIG, MANIFEST, SCRIPT, Manifest, read, read_bundle
 from tune_app.bundle.retrain import Exported, differences, exported_from
 from tune_app.errors import TuneAppError
 from tune_app.machine import versions
 from tune_app.task.images import mnist, sources
 from tune_app.task.loop.data import digest
+from tune_app.task.recorded import require_run_here
 from tune_app.task.task import Metric
 
 LEAST_OFF = 0.02
@@ -82,8 +83,8 @@ class Verification:
         )
 
 
-def runnable(folder: Path) -> Bundle:
-    """Check a bundle; `TuneAppError` for one that is damaged or whose script is not ours."""
+def runnable(folder: Path, run_its_code: bool = False) -> Bundle:
+    """Check a bundle; `TuneAppError` for one that is damaged or whose code is not ours; see `require_run_here`."""
     manifest = read_bundle(folder)
     exported = exported_from(folder / CONFIG, manifest)
     settings = exported.settings
@@ -103,6 +104,7 @@ def runnable(folder: Path) -> Bundle:
                 f" and the bundle says it is by {manifest.written_by!r:.40}; allowed: that version, or to run it"
                 " yourself"
             )
+    require_run_here(exported.task, str(folder), str(folder / TASK), run_its_code)
     return Bundle(folder, manifest, exported, code)
 
 

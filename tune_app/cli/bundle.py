@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from tune_app.cli.options import PATH, as_json, print_json
+from tune_app.cli.options import PATH, as_json, print_json, run_its_code
 
 MOST_LIKELY = 3
 
@@ -14,8 +14,9 @@ MOST_LIKELY = 3
 @click.option(
     "--data", help="A Parquet file, a folder or URL with IDX files, or: tutorial.  [default: as in the search]"
 )
+@run_its_code
 @as_json
-def verify(folder: Path, data: str | None, as_json: bool) -> None:
+def verify(folder: Path, data: str | None, run_its_code: bool, as_json: bool) -> None:
     """Run the train.py of an exported FOLDER on its own, and say whether the numbers come back.
 
     They are those of the metric that the search optimized: to the last bit with the same versions, threads and CPU
@@ -27,7 +28,7 @@ def verify(folder: Path, data: str | None, as_json: bool) -> None:
     from tune_app.bundle.verify import run_script, runnable, verification
     from tune_app.errors import TuneAppError
 
-    bundle = runnable(folder)
+    bundle = runnable(folder, run_its_code)
     metric, values = bundle.exported.metric, []
     for epoch, result in run_script(bundle, data):
         values.append(result[metric.name])

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tune_app.cli.options import PATH, as_json, experiments_dir, print_json
+from tune_app.cli.options import PATH, as_json, experiments_dir, print_json, run_its_code
 
 if TYPE_CHECKING:
     from tune_app.storage.bucket import Bucket
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Of a task's config.  [default: 0]")
 @experiments_dir
 @click.option("--data", help="What is trained on.  [default: as exported]")
+@run_its_code
 @as_json
 def train(
     config: Path,
@@ -28,6 +29,7 @@ def train(
     seed: int,
     experiments_dir: "Path | Bucket",
     data: str | None,
+    run_its_code: bool,
     as_json: bool,
 ) -> None:
     """Train an exported CONFIG.yaml without Ray, up to the exported epoch, and compare.
@@ -39,8 +41,10 @@ def train(
     """
     from tune_app.bundle import retrain
     from tune_app.task.loading import load
+    from tune_app.task.recorded import require_run_here
 
-    if config.is_dir() or config.suffix == ".py":
+    own = config.is_dir() or config.suffix == ".py"
+    if own:
         chosen = retrain.from_task(config, values, epochs, seed)
     elif values:
         raise click.UsageError(f"{values[0]}: goes with the file or folder of a task alone")
@@ -51,6 +55,7 @@ def train(
         from tune_app.storage.load import load_experiment
 
         chosen = retrain.as_exported(config, *trial_again(load_experiment(str(config), experiments_dir), trial))
+    require_run_here(chosen.task, str(config), ", ".join(chosen.task.files), run_its_code or own)
     loaded = load(chosen.task, data or chosen.settings.data)
     metric, found = chosen.metric, list[float]()
     for result in retrain.train_exported(chosen, loaded.content):

@@ -4,6 +4,7 @@ from contextlib import suppress
 from difflib import unified_diff
 from pathlib import Path
 
+from tune_app.errors import TuneAppError
 from tune_app.task.task import Task
 from tune_app.typed_path import cache_folder
 
@@ -22,6 +23,19 @@ def mark_as_run(task: Task) -> None:
 def was_run_here(task: Task) -> bool:
     """Whether this user ran a task here before; the tutorial came with this package."""
     return not task.files or mark(task).is_file()
+
+
+def require_run_here(task: Task, name: str, to_read: str, run_its_code: bool) -> None:
+    """Raise `TuneAppError` for a task that this user never ran here, unless they have said that its code may run.
+
+    name: what is to be run. to_read: where the code can be read.
+    """
+    if not run_its_code and not was_run_here(task):
+        raise TuneAppError(
+            f"{name}: runs the code of a task that you have not run here before: first read {to_read}; allowed:"
+            " then --run-its-code"
+        )
+    mark_as_run(task)
 
 
 def mark(task: Task) -> Path:
