@@ -65,7 +65,8 @@ CNN = {"cnn", "sequential", "wrapped", "accelerator"}
 def check_decisions(entries: Sequence[Mapping[str, Any]]) -> None:
     """ASHA's decisions, recomputed in the order of the record, are those recorded."""
     settings = entries[0]["spec"]["settings"]
-    metric, factor, end = settings["metric"], settings["reduction_factor"], settings["max_epochs"]
+    metric = settings["metric"] or "valid_accuracy"
+    factor, end = settings["reduction_factor"], settings["max_epochs"]
     sign = 1 if metric == "valid_accuracy" else -1
     ladder, rung = [], settings["grace_period"]
     while settings["early_stopping"] and rung < end:

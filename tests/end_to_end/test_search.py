@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.bundles import search_really
 from tests.end_to_end.conftest import Running, alive, descendants, left_in, temporary, tune_app, wait_for
 from tests.end_to_end.invariants import check
 from tests.made_up import ask_and_start, spec_of
@@ -237,14 +236,6 @@ def test_images_sorted_by_label_are_refused_before_anything_starts(
     assert line.startswith(f"Error: {data}: {lacking}")
     assert "; allowed: each class in both. Are the images sorted by label? Shuffle " in line
     assert not (tmp_path / "experiments").exists()
-
-
-def test_a_search_of_sorted_images_that_began_before_goes_on(tmp_path: Path, small: Mnist) -> None:
-    order = np.argsort(small.train.y, kind="stable")
-    data = idx_folder(tmp_path / "sorted", small.train.x[order], small.train.y[order])
-    search_really(tmp_path, "x", {"level": "linear"}, data, num_samples=1, max_epochs=1)  # which checks nothing
-    done = tune_app(tmp_path, "extend", "x", "--num-samples", 2, "--no-dashboard")
-    assert (done.returncode, done.stdout[:9]) == (0, "2 trials:"), done.stderr
 
 
 def test_a_class_that_hardly_occurs_is_told_before_the_training_which_a_target_ends(
