@@ -2,8 +2,9 @@
 
 import re
 import secrets
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -142,12 +143,13 @@ def alone(
     """The folder by its whole path, and what shows the progress, while no other thread of this process searches.
 
     Ray starts in another folder and takes the whole process there, so paths are looked at when it is one's turn.
-    Errors name the folder as it was typed.
+    Errors name the folder as it was typed. What a task prints in this process goes to stderr, since stdout is for
+    the outcome.
     """
     from tune_app.cluster.process import one_at_a_time
     from tune_app.output.progress import progress
 
-    with progress(quiet) as shown, one_at_a_time(shown.announce):
+    with progress(quiet) as shown, one_at_a_time(shown.announce), redirect_stdout(sys.stderr):
         typed = folder_or_bucket(experiments_dir)
         whole = current_directory() / typed if isinstance(typed, Path) else typed
         try:

@@ -157,7 +157,7 @@ def test_a_diverged_trial_fails_at_once_and_its_result_is_not_recorded(search: S
     assert tell(search, number, diverged(1)).stop
     trial = replay(at.record).trials[number]
     assert (trial.state, trial.results) == ("failed", [])
-    assert trial.reason == "diverged: a loss was not finite at epoch 1"
+    assert trial.reason == "diverged: train_loss was not finite at epoch 1"
 
 
 def test_a_failed_trial_keeps_its_traceback(search: Search, at: Paths) -> None:

@@ -1,5 +1,7 @@
 """tune-app plan."""
 
+import sys
+from contextlib import redirect_stdout
 from dataclasses import asdict
 
 import click
@@ -29,10 +31,10 @@ def plan(space: str, settings: dict[str, object], data: str | None, as_json: boo
 
     source = load_space(space, settings)
     at_once = share_of_cpus(source.settings).at_once
-    loaded = load(source.task, data, source.home)
-    for text in loaded.told:
-        click.echo(text, err=True)
-    with terminable():
+    with terminable(), redirect_stdout(sys.stderr):  # what a task prints is not the outcome
+        loaded = load(source.task, data, source.home)
+        for text in loaded.told:
+            click.echo(text, err=True)
         made = planned(source, loaded, at_once)
     if as_json:
         print_json(asdict(made))

@@ -27,6 +27,7 @@ from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import Paths, Spec
 from tune_app.experiment.states import States, read_state, sha256
 from tune_app.machine import versions
+from tune_app.task.failure import in_one_line
 from tune_app.task.result import Result
 from tune_app.task.task import Metric
 
@@ -202,7 +203,7 @@ class Search:
     def add_result(self, number: int, result: Result, state: bytes, decision: Decision) -> None:
         """Keep the state and write the result with what was decided; write the end if it is one."""
         if result.diverged:
-            self.ended(number, FAILED, f"diverged: a loss was not finite at epoch {result.epoch:g}")
+            self.ended(number, FAILED, f"diverged: {result.diverged} was not finite at epoch {result.epoch:g}")
             return
         trial = self.history.trials[number]
         if result.k <= len(trial.results):
@@ -269,8 +270,7 @@ class Search:
 
     def failed(self, number: int, traceback: str) -> None:
         """A trial ended with an exception."""
-        lines = [line.strip() for line in traceback.strip().splitlines() if line.strip()]
-        self.ended(number, FAILED, f"error: {lines[-1] if lines else 'unknown'}"[:300], traceback)
+        self.ended(number, FAILED, f"error: {in_one_line(traceback)}"[:300], traceback)
         self.hopeless = self.all_failed_alike()
 
     def all_failed_alike(self) -> bool:

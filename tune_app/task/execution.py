@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from tune_app.machine import temporary_folder
+from tune_app.task.failure import FOLDER
 from tune_app.task.loop.build import Level, named
 from tune_app.task.task import LOSS, Task
 
@@ -42,7 +43,7 @@ def functions(task: Task, home: Path | None = None) -> Iterator[Functions]:
     if not task.files:
         yield found(task, [importlib.import_module(f"{TUTORIAL}.{name}") for name in task.modules])
         return
-    with TemporaryDirectory(prefix="tune-task-", dir=temporary_folder()) as folder:
+    with TemporaryDirectory(prefix=FOLDER, dir=temporary_folder()) as folder:
         for name, text in task.files.items():
             path = Path(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)

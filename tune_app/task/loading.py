@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tune_app.errors import TuneAppError
+from tune_app.task.failure import line_of_task
 from tune_app.task.loop.data import digest
 from tune_app.task.task import Config, Task
 
@@ -129,8 +130,6 @@ def one_line(task: Task, name: str) -> Iterator[None]:
     except TuneAppError:
         raise
     except (Exception, SystemExit) as error:
-        files = {Path(file).name for file in task.files}
-        lines = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name in files]
-        where = f"{Path(lines[-1].filename).name}, line {lines[-1].lineno}" if lines else f"{name} of {task.name}"
+        where = line_of_task("".join(traceback.format_exception(error))) or f"{name} of {task.name}"
         said = " ".join(str(error).split())
         raise TuneAppError(f"{where}: {type(error).__name__}: {said:.300}") from error

@@ -54,9 +54,10 @@ class Result:
     """When it was written, since 1970."""
 
     @property
-    def diverged(self) -> bool:
-        """Whether a value is no longer a finite number: no further step will mend that."""
-        return not all(map(math.isfinite, (self.train_loss, *self.valid.values())))
+    def diverged(self) -> str | None:
+        """The name of a value that is no longer a finite number: no further step will mend that. None: all are."""
+        values = {"train_loss": self.train_loss, **self.valid}
+        return next((name for name, value in values.items() if not math.isfinite(value)), None)
 
     @property
     def content(self) -> dict[str, Any]:

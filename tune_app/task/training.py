@@ -35,12 +35,12 @@ class Training:
     device: str = "cpu"
 
     def lesson(self, saved: bytes | None = None) -> Lesson:
-        """Build what is trained with, and put a state into it."""
+        """Build what is trained with, and put a state into it; `ValueError` where that does not come back equal."""
         numbers = {name: value for name, value in self.config.items() if name != "level"}
         level = self.functions.levels[str(self.config["level"])]
         lesson = build(level, self.data, numbers, epochs=self.epochs, seed=self.seed, device=self.device)
         if saved is not None:
-            state.load(lesson, saved)
+            state.check_round_trip(lesson, saved)
         return lesson
 
     def results(self, until: float, after: int = 0, saved: bytes | None = None) -> Iterator[tuple[Result, bytes]]:
