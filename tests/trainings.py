@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
+from tune_app.task import Lesson
 from tune_app.task.execution import functions
 from tune_app.task.images.mnist import Mnist
-from tune_app.task.loop import Lesson
 from tune_app.task.result import Result
 from tune_app.task.training import Training
 from tune_app.task.tutorial import tutorial

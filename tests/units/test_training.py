@@ -20,10 +20,10 @@ from torch import Tensor
 
 from tests.made_up import result_of
 from tests.trainings import LEVELS, parameters, timeless, training
-from tune_app.task.data import tensors
 from tune_app.task.images.mnist import Mnist, Split
 from tune_app.task.loop import measure, state
 from tune_app.task.loop.batches import leaves
+from tune_app.task.loop.data import as_tensors
 from tune_app.task.loop.fit import train as results_of
 from tune_app.task.loop.lesson import count_parameters
 from tune_app.task.result import Result
@@ -446,7 +446,7 @@ def test_a_state_holds_the_weights_and_where_there_is_momentum_as_many_momenta(t
 
 
 def test_a_tensor_lies_on_the_arrays_own_memory(tiny):
-    found = tensors(tiny)
+    found = as_tensors(tiny)
     assert type(found) is Mnist
     assert [t.data_ptr() for t in leaves(found)] == [array.ctypes.data for array in leaves(tiny)]
 

@@ -16,7 +16,7 @@ from tune_app.experiment.history import Experiment
 from tune_app.experiment.record import encode, read_entries
 from tune_app.storage.load import load_experiment
 from tune_app.task.declaration import read_task
-from tune_app.task.recorded import how_changed, mark_as_run
+from tune_app.task.recorded import how_changed, mark_as_run, was_run_here
 from tune_app.task.task import Task
 
 HERE = Where(in_process=True)
