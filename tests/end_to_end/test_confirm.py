@@ -125,7 +125,7 @@ def test_the_answer_says_what_the_winner_is_worth_on_images_that_no_search_saw(c
     assert exported["metrics"]["test_accuracy"] == test["accuracy"]
     assert exported["metrics"]["mean_valid_accuracy_interval"] == winner["interval"]
     assert exported["seed"] == test["seed"]
-    assert exported["metrics"]["valid_accuracy"] == exported["valid_accuracies"][-1]
+    assert exported["metrics"]["valid_accuracy"] == exported["results"]["valid_accuracy"][-1]
     verified = json.loads(tune_app(folder, "verify", "best", "--json").stdout)
     assert verified["exactly"]
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tune_app.errors import TuneAppError
-from tune_app.task.images import mnist, sources
+from tune_app.task.images import mnist, parquet, sources
 from tune_app.task.images.formats import FORMATS
 from tune_app.task.images.mnist import IMAGE, Mnist, Split, scarce
 from tune_app.task.images.sources import SHIPPED, load, load_test
@@ -241,7 +241,7 @@ def test_a_file_without_rows_of_a_split_is_refused_with_its_path(tmp_path: Path,
 
 def test_more_rows_than_any_mnist_are_refused_before_they_are_read(tmp_path: Path, monkeypatch):
     path = write(tmp_path / "d.parquet")
-    monkeypatch.setattr(sources, "MOST_IMAGES", 11)
+    monkeypatch.setattr(parquet, "MOST_IMAGES", 11)
     monkeypatch.setattr(pq.ParquetFile, "read_row_groups", None)  # not even callable
     assert refusal(path) == f"{path}: 12 rows, allowed: up to 11"
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 import struct
 import zlib
 from pathlib import Path
@@ -131,9 +132,7 @@ def test_a_dark_digit_on_white_is_classified_as_given_with_a_warning(best: Path,
 def test_weights_of_another_model_are_refused(best: Path, tmp_path: Path, digits: NDArray[np.uint8]) -> None:
     weights = load_file(best / WEIGHTS)
     copy = tmp_path / "copy"
-    copy.mkdir()
-    for path in best.iterdir():
-        (copy / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(best, copy)
     save_file({"lin.weight": weights["lin.weight"][:5], "lin.bias": weights["lin.bias"]}, copy / WEIGHTS)
     reseal(copy)
     done = run(copy, npy(digits))

@@ -132,11 +132,10 @@ def test_options_override_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(shipped()))
 def test_shipped_files_fit_their_schema_and_name_it(name: str) -> None:
-    text = (FOLDER / f"{name}.yaml").read_text()
-    assert text.startswith("# yaml-language-server: $schema=space.schema.json\n")
-    schema = json.loads((FOLDER / "space.schema.json").read_text())
-    jsonschema.validate(yaml.safe_load(text), schema)
-    assert load_space(name).num_trials > 0
+    text, source = (FOLDER / f"{name}.yaml").read_text(), load_space(name)
+    assert source.task.files or text.startswith("# yaml-language-server: $schema=space.schema.json\n")
+    jsonschema.validate(yaml.safe_load(text), space_schema(source.task))
+    assert source.num_trials > 0
 
 
 def test_the_schema_file_is_that_of_the_model() -> None:

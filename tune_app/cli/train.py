@@ -71,5 +71,5 @@ def train(
         click.echo(f"The same {many} as in the search.")
     elif verdict["recorded"]:
         click.echo(f"Not the same {many} as in the search, which ended at {verdict['recorded'][-1]}.")
-    for difference in verdict["differences"] if chosen.recorded else ():
+    for difference in [] if own else verdict["differences"]:
         click.echo(f"  different: {difference}")
