@@ -123,7 +123,7 @@ def confirm(
 ) -> Confirmation:
     """Train the `top` best configs of a search again with fresh seeds, and return what was found.
 
-    They race over paired seeds; `seeds` further ones measure the winner, and then the test images are read. A
+    They race over paired seeds; `seeds` further ones measure the winner, and then the test data are read. A
     finished confirmation is returned as it is, unless it is to be done `again`; one that was interrupted goes on.
     run_its_code: see `resume`.
 

@@ -1,4 +1,4 @@
-"""Confirm the winner of a search: train its best configs again with fresh seeds, and read the test images once.
+"""Confirm the winner of a search: train its best configs again with fresh seeds, and read the test data once.
 
 The runs are trials of an experiment within the experiment, so all that holds for a search holds for them: they are
 recorded before they are acted on, and a confirmation that was interrupted goes on where it was.
@@ -43,7 +43,7 @@ def try_on_test_data(search: Search, test: Test) -> None:
     search.write(
         "tested",
         trial=run.number,
-        images=found.n,
+        items=found.n,
         values=values_with_intervals(found),
         data=found.digest,
         state=sha256(state),

@@ -101,14 +101,14 @@ def test_the_answer_says_what_the_winner_is_worth_on_images_that_no_search_saw(c
     answer = json.loads(printed)
     winner, test = answer["winner"], answer["test"]
     assert winner["interval"][0] <= winner["valid_accuracy"] <= winner["interval"][1]
-    assert test["images"] == 400
+    assert test["items"] == 400
     assert test["interval"][0] < test["accuracy"] < test["interval"][1]
     assert abs(test["accuracy"] - winner["valid_accuracy"]) < 0.1
     again = tune_app(folder, *CONFIRM)
     assert again.stdout == printed
     words = tune_app(folder, "confirm", "x").stdout
     assert f"valid accuracy {winner['valid_accuracy']:.4f}" in words
-    assert "on 400 images, read once" in words
+    assert "on 400 items, read once" in words
 
     # The weights that were tested are kept, and come out the same when they are tried again.
     from tune_app.confirmation import values_with_intervals

@@ -518,7 +518,7 @@ class Histories(RuleBasedStateMachine):
             epoch=k / self.search.spec.settings.results_per_epoch,
             valid={"valid_accuracy": value, "valid_loss": 1 - value},
             train_loss=math.nan if luck >> 16 & 31 == 0 else 1 - value,
-            images=100,
+            items=100,
             train_seconds=0.2,
             valid_seconds=0.1,
             parameters=1000 + trial.seed % 2,

@@ -146,7 +146,7 @@ def test_the_weights_of_the_median_seed_are_tried_on_the_test_images_and_kept(at
     assert median.results[-1].valid["valid_accuracy"] == values[1]  # of four the lesser of the two in the middle
     labels = sources.load_test().y  # type: ignore[union-attr]
     share, interval = tested["values"]["valid_accuracy"]
-    assert (share, tested["images"]) == ((labels == 7).sum() / 10_000, 10_000)  # the test's weights always say 7
+    assert (share, tested["items"]) == ((labels == 7).sum() / 10_000, 10_000)  # the test's weights always say 7
     assert interval == list(proportion_interval((labels == 7).sum(), 10_000))
     loss, interval = tested["values"]["valid_loss"]
     each = np.where(labels == 7, 0, 1) + np.log(9 + np.e) - 1
@@ -265,7 +265,7 @@ def test_data_without_test_images_are_confirmed_without_a_test(at: Paths, small_
     data = search.spec.data.model_copy(update={"source": str(small_data)})
     finish(search, test=partial(session.test_here, search.spec.model_copy(update={"data": data})))
     assert read(at).tested is None
-    assert "The data have no test images, so nothing was tested." in answer(read(at))
+    assert "There are no test data, so nothing was tested." in answer(read(at))
 
 
 def test_an_unfinished_confirmation_of_another_size_is_not_gone_on_with(at: Paths) -> None:
@@ -389,7 +389,7 @@ def test_a_test_value_that_is_no_mean_has_no_interval(diabetes: Search) -> None:
         ("test_r2", 0.0, None),
         ("test_loss", 0.7, None),
     ]
-    assert "Test r2: 0.0000 on 40 images, read once" in answer(confirmation)
+    assert "Test r2: 0.0000 on 40 items, read once" in answer(confirmation)
     assert confirmation_summary(confirmation)["test"]["interval"] is None
     metrics = confirmed_metrics(confirmation)
     assert (metrics["test_r2"], metrics["test_loss"], "test_r2_interval" in metrics) == (0, 0.7, False)

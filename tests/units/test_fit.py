@@ -472,7 +472,7 @@ def test_an_epochs_order_is_drawn_from_seed_and_epoch_alone(seed):
 def test_results_are_due_after_equal_parts_of_an_epoch():
     lesson = built(multi_step)
     results = list(train(lesson, 1.5, seed=SEED, metrics=METRICS, results_per_epoch=4))
-    assert [r.images for r in results] == [24, 16, 16, 14, 24, 16]
+    assert [r.items for r in results] == [24, 16, 16, 14, 24, 16]
     assert [r.epoch for r in results] == [0.25, 0.5, 0.75, 1, 1.25, 1.5]
     assert [r.k for r in results] == [1, 2, 3, 4, 5, 6]
     assert {r.parameters for r in results} == {6 * 8 + 8 + 8 + 8 + 8 * 3 + 3}

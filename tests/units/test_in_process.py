@@ -20,6 +20,7 @@ from tune_app import engine
 from tune_app.cli import main
 from tune_app.engine.in_process import run_in_process
 from tune_app.engine.search import Attempt, Search
+from tune_app.errors import TuneAppError
 from tune_app.experiment.history import replay
 from tune_app.experiment.record import FORMAT, encode, read_entries
 from tune_app.experiment.spec import Paths
@@ -123,6 +124,10 @@ def test_an_experiment_of_the_format_before_is_read_as_if_written_now(at: Paths)
     run_in_process(search, by_number)
     search.close()
     entries = [{**entry, **entry.pop("valid", {})} for entry in read_entries(at.record)]
+    for entry in entries:
+        if "items" in entry:
+            entry["images"] = entry.pop("items")
+    del entries[0]["spec"]["task"]
     at.record.write_bytes(b"".join(map(encode, [{**entries[0], "format": 2}, *entries[1:]])))
     assert replace(replay(at.record), format=FORMAT) == search.history
 
@@ -149,17 +154,20 @@ def test_a_clock_that_jumps_back_an_hour_changes_nothing(at: Paths, monkeypatch:
     assert (listed["state"], listed["trials"]) == ("finished", 2)
 
 
-def test_an_experiment_of_the_format_before_goes_on_in_that_format(at: Paths) -> None:
+@pytest.mark.parametrize("before", [2, 3])
+def test_what_an_earlier_version_began_is_gone_on_with_by_that_version(at: Paths, before: int) -> None:
     search = begun(at, num_samples=1, max_epochs=1)
     search.close()
     created, *others = read_entries(at.record)
-    at.record.write_bytes(b"".join(map(encode, [{**created, "format": 2}, *others])))
-    resumed = begun(at)
-    run_in_process(resumed, by_number)
-    resumed.close()
-    (result,) = [entry for entry in read_entries(at.record) if entry["kind"] == "result"]
-    assert (result["valid_accuracy"], "valid" in result) == (0.9, False)
-    assert replay(at.record) == resumed.history
+    at.record.write_bytes(b"".join(map(encode, [{**created, "format": before}, *others])))
+    with pytest.raises(TuneAppError) as caught:
+        begun(at)
+    version = created["spec"]["versions"]["tune_app"]
+    assert str(caught.value) == (
+        f"x: was begun by tune_app {version}, which goes on with it; allowed: that version, or a new search with"
+        " --enqueue x:5"
+    )
+    assert replay(at.record).spec == search.spec
 
 
 def test_a_gpu_that_is_not_there_is_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def test_a_confirmation_measures_the_loss_and_exports_the_median(at: Paths, expe
     told = CliRunner().invoke(main, ["status", "ml"]).output
     assert f"Confirmed: valid loss {measured.mean:.4f}, 95 % interval {low:.4f} to {high:.4f}" in told
     assert f"  from {losses[0]:.4f} to {losses[-1]:.4f}; 0 of 5 seeds failed" in told
-    assert "Test loss: 0.4100, 95 % interval 0.3108 to 0.5092, on 100 images, read once\n" in told
+    assert "Test loss: 0.4100, 95 % interval 0.3108 to 0.5092, on 100 items, read once\n" in told
     assert "better than the mean of the same config over fresh seeds" in told
     manifest = export_best(experiment, at.root.parent / "best")
     assert manifest["metrics"]["valid_loss"] == losses[2]

@@ -170,7 +170,7 @@ class Held:
         [],
         (),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_a_value_comes_back_as_it_was(value):
     back = read(packed({"keeps.it": value}))["keeps.it"]

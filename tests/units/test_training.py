@@ -82,7 +82,7 @@ def cnn(tiny: Mnist) -> dict[str, list[Result]]:
 def assert_close(found: list[Result], expected: list[Result]) -> None:
     """The same results but for rounding: at most two of 500 images may be classified differently."""
     for a, b in zip(found, expected, strict=True):
-        assert (a.k, a.epoch, a.images, a.parameters) == (b.k, b.epoch, b.images, b.parameters)
+        assert (a.k, a.epoch, a.items, a.parameters) == (b.k, b.epoch, b.items, b.parameters)
         assert a.valid["valid_accuracy"] == pytest.approx(b.valid["valid_accuracy"], abs=0.0041)
         losses = [(r.valid["valid_loss"], r.train_loss) for r in (a, b)]
         assert losses[0] == pytest.approx(losses[1], rel=1e-4)
@@ -311,7 +311,7 @@ def test_pixels_become_their_256th_parts(name):
 
 @pytest.mark.parametrize("name", ["scratch", "fit", "cnn"])
 def test_a_batch_larger_than_the_data_is_the_whole_data(tiny, name):
-    assert [r.images for r in train({"level": name, "bs": 100_000}, tiny)] == [500]
+    assert [r.items for r in train({"level": name, "bs": 100_000}, tiny)] == [500]
 
 
 # ---- results -------------------------------------------------------------------------------------------
@@ -322,7 +322,7 @@ def test_a_batch_larger_than_the_data_is_the_whole_data(tiny, name):
 def test_the_results_are_numbered_and_share_the_images_of_an_epoch(tiny, name, epochs, per_epoch):
     results = train({"level": name}, tiny, epochs, per_epoch)
     assert [(r.k, r.epoch) for r in results] == [(k, k / per_epoch) for k in range(1, int(epochs * per_epoch) + 1)]
-    images = [r.images for r in results]
+    images = [r.items for r in results]
     assert all(n > 0 for n in images)
     assert max(images) - min(images) <= 2 * 64
     assert epochs != 2 or sum(images) == 1000

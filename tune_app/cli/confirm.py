@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("name")
 @confirm_options
-@click.option("--again", is_flag=True, help="Confirm once more, with other seeds: the test images are read again.")
+@click.option("--again", is_flag=True, help="Confirm once more, with other seeds: the test data are read again.")
 @run_its_code
 @where_options
 @experiments_dir
@@ -47,7 +47,7 @@ def confirm(
     """Train the best configs of NAME again with fresh seeds, name the winner and what it is worth.
 
     The best configs race over paired seeds; what is clearly worse drops out, and of those that cannot be told
-    apart the cheapest wins. Further seeds measure the winner. Then the test images are read, once. Asking again
+    apart the cheapest wins. Further seeds measure the winner. Then the test data are read, once. Asking again
     shows what was found; a confirmation that was interrupted goes on.
 
     Example: tune-app confirm quick-20261124-101500

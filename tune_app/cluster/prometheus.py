@@ -19,10 +19,10 @@ class Metrics:
         self.trials = Gauge("tune_app_trials", "Trials by state", tag_keys=("experiment", "state"))
         self.best = Gauge(f"tune_app_best_{metric.name}", f"The best {metric.words} so far", tag_keys=keys)
         self.results = Gauge("tune_app_results", "Results so far", tag_keys=keys)
-        self.speed = Gauge("tune_app_images_per_second", "Images trained on a second", tag_keys=keys)
+        self.speed = Gauge("tune_app_items_per_second", "Items trained on a second", tag_keys=keys)
         for gauge in (self.trials, self.best, self.results, self.speed):
             gauge.set_default_tags(tag)
-        self.updated, self.images = time.monotonic(), 0
+        self.updated, self.items = time.monotonic(), 0
 
     def update(self, history: History, last: bool = False) -> None:
         """Pass on what happened; at most once a second, but for the last time."""
@@ -35,5 +35,5 @@ class Metrics:
         if history.best:
             self.best.set(history.metric.value(history.best))
         self.results.set(history.results)
-        self.speed.set(0.0 if last else max(0, history.images - self.images) / max(seconds, 1e-9))
-        self.updated, self.images = now, history.images
+        self.speed.set(0.0 if last else max(0, history.items - self.items) / max(seconds, 1e-9))
+        self.updated, self.items = now, history.items

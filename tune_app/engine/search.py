@@ -97,6 +97,7 @@ class Search:
         record = RecordWriter.open(paths.record)
         try:
             history = replay(paths.record)
+            require_format(history)
             if extension:
                 require_larger(history.spec, extension)
                 what = {"event": "extended", "settings": dict(extension)}
@@ -221,8 +222,7 @@ class Search:
             cutoff=decision.cutoff,
             compared=decision.compared,
         )
-        content = judged.content if self.history.format > 2 else judged.content_before
-        self.write("result", **{**content, **self.stopwatch.take(*DRIVERS_TASKS)})
+        self.write("result", **{**judged.content, **self.stopwatch.take(*DRIVERS_TASKS)})
         with self.writing():
             self.states.keep_only(number, (result.k, result.k - 1, self.kept(number)))
         self.end_if_decided(trial.results[-1])
@@ -293,6 +293,16 @@ class Search:
         self.strategy.ended(self.history.trials[number])
         with self.writing():
             self.states.keep_only(number, (self.kept(number),))
+
+
+def require_format(history: History) -> None:
+    """Raise `TuneAppError` for the record of an earlier version, whose training states are of another form."""
+    if history.format < FORMAT:
+        name, version = history.spec.name, history.spec.versions["tune_app"]
+        raise TuneAppError(
+            f"{name}: was begun by tune_app {version}, which goes on with it; allowed: that version, or a new"
+            f" search with --enqueue {name}:5"
+        )
 
 
 def require_larger(spec: Spec, extension: Mapping[str, object]) -> None:

@@ -194,7 +194,7 @@ class Confirmation:
     experiment: Experiment
     """The runs, kept as an experiment."""
     tests_read: int
-    """How often the test images were read for this search."""
+    """How often the test data were read for this search."""
 
     @cached_property
     def findings(self) -> Findings:
@@ -220,8 +220,14 @@ class Confirmation:
 
     @property
     def tested(self) -> Entry | None:
-        """The entry that tells of the test images, if they were read."""
+        """The entry that tells of the test data, if they were read."""
         return self.experiment.history.tested
+
+    @property
+    def tested_items(self) -> int:
+        """How many items the test data had; up to format 3, they were images."""
+        tested = self.tested or {}
+        return int(tested["items"] if "items" in tested else tested.get("images", 0))
 
     @property
     def test_values(self) -> dict[Metric, tuple[float, Interval | None]]:

@@ -69,7 +69,7 @@ class History:
     """The values that reached each rung, by family and rung in epochs, in their order."""
     results: int = 0
     """How many there are."""
-    images: int = 0
+    items: int = 0
     """How many were trained on."""
     best: Result | None = None
     """The best result; among equals the cheapest."""
@@ -78,7 +78,7 @@ class History:
     searches: list[Entry] = field(default_factory=list)
     """Starts, ends and extensions of searching."""
     tested: Entry | None = None
-    """The entry that says what a confirmation's winner was worth on the test images."""
+    """The entry that says what a confirmation's winner was worth on the test data."""
     spans: list[list[float]] = field(default_factory=list)
     """When each process began to search, and when it last wrote something."""
 
@@ -134,7 +134,7 @@ class History:
         trial = self.trials[result.trial]
         trial.results.append(result)
         self.results += 1
-        self.images += result.images
+        self.items += result.items
         if trial.best is None or self.rank(result) < self.rank(trial.best):
             trial.best = result
         if result.rung is not None:

@@ -47,7 +47,7 @@ BETWEEN = (
 """The columns between those of the hyperparameters and those of the metrics."""
 AFTER = (
     Column("train_loss", NUMBER, "", "the mean on the items trained on since the result before"),
-    Column("images", INTEGER, "items", "trained on since the result before"),
+    Column("items", INTEGER, "", "trained on since the result before"),
     Column("parameters", INTEGER, "", "trained numbers in the model"),
     Column("train_seconds", NUMBER, "s", "training since the result before"),
     Column("valid_seconds", NUMBER, "s", "validating"),

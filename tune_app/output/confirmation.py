@@ -61,10 +61,10 @@ def answer(confirmation: Confirmation) -> list[str]:
         sure = f", 95 % interval {interval[0]:.4f} to {interval[1]:.4f}," if interval else ""
         lines.append(
             f"{of.on_test.replace('_', ' ').capitalize()}: {value:.4f}{sure}"
-            f" on {tested['images']:,} images, read {times}"
+            f" on {confirmation.tested_items:,} items, read {times}"
         )
     elif confirmation.finished and mean is not None:
-        lines.append("The data have no test images, so nothing was tested.")
+        lines.append("There are no test data, so nothing was tested.")
     best, optimism = confirmation.of.history.best, confirmation.optimism
     if best and optimism is not None:
         difference = f"{abs(optimism):.4f} {'better' if optimism > 0 else 'worse'}"

@@ -73,7 +73,7 @@ def confirmation_summary(confirmation: Confirmation) -> dict[str, Any]:
         else {
             **{of.name.removeprefix("valid_"): value for of, (value, _) in confirmation.test_values.items()},
             "interval": next(interval for _, interval in confirmation.test_values.values()),
-            "images": tested["images"],
+            "items": confirmation.tested_items,
             "seed": findings.history.trials[tested["trial"]].seed,
             "times_read": confirmation.tests_read,
         },

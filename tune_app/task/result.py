@@ -22,10 +22,10 @@ class Result:
     epoch: float
     """How far the trial was trained."""
     valid: Mapping[str, float]
-    """Each metric on the valid images, by its name."""
+    """Each metric on the valid items, by its name."""
     train_loss: float
-    """The mean over the `images` that were trained on since the result before."""
-    images: int
+    """The mean over the `items` that were trained on since the result before."""
+    items: int
     train_seconds: float
     valid_seconds: float
     parameters: int
@@ -64,20 +64,16 @@ class Result:
         """Its fields by name, without those that every entry of a record has."""
         return {name: value for name, value in vars(self).items() if name not in ("n", "time")}
 
-    @property
-    def content_before(self) -> dict[str, Any]:
-        """The same up to format 2 of the record: metrics stand among the other fields."""
-        content = self.content
-        content.update(content.pop("valid"))
-        return content
-
     @classmethod
     def read(cls, entry: Mapping[str, Any]) -> Self:
-        """The result of a record's entry; up to format 2, metrics stand among the other fields.
+        """The result of a record's entry.
 
-        Raises `KeyError` and `TypeError` where a field is missing.
+        Up to format 3, its items were images; up to 2, metrics stood among the other fields. Raises `KeyError` and
+        `TypeError` where a field is missing.
         """
         found = {name: entry[name] for name in NAMES & entry.keys()}
+        if "images" in entry:
+            found["items"] = entry["images"]
         found.setdefault("valid", {name: entry[name] for name in METRICS_BEFORE if name in entry})
         return cls(**found)
 

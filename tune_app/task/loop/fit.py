@@ -35,8 +35,8 @@ class Measured:
     valid: Mapping[str, float]
     """Each metric on the valid data by its name; valid_loss is the last."""
     train_loss: float
-    """The mean over the `images` that were trained on since the result before."""
-    images: int
+    """The mean over the `items` that were trained on since the result before."""
+    items: int
     train_seconds: float
     valid_seconds: float
     parameters: int
@@ -62,7 +62,7 @@ def train(
     due = batches_due(len(lesson.train_dl), results_per_epoch)
     place(lesson, device)
     numbers = range(after + 1, round(epochs * results_per_epoch) + 1)
-    for k, train_loss, images, seconds in trained(lesson, numbers, due, seed, device):
+    for k, train_loss, items, seconds in trained(lesson, numbers, due, seed, device):
         start = time.perf_counter()
         found = evaluate(lesson, metrics, device)
         if k % results_per_epoch == 0:
@@ -72,7 +72,7 @@ def train(
             epoch=k / results_per_epoch,
             valid={name: found.mean(name) for name in metrics} | {LOSS: found.loss},
             train_loss=train_loss,
-            images=images,
+            items=items,
             train_seconds=seconds,
             valid_seconds=time.perf_counter() - start,
             parameters=count_parameters(lesson),
@@ -98,8 +98,8 @@ def trained(
                 batches = opened(lesson, due, seeds, own)
             if j > 0:
                 start = time.perf_counter()  # to load what is skipped is no training
-            train_loss, images = train_on(lesson, islice(batches, due[j + 1] - due[j]), device)
-        yield k, train_loss, images, time.perf_counter() - start
+            train_loss, items = train_on(lesson, islice(batches, due[j + 1] - due[j]), device)
+        yield k, train_loss, items, time.perf_counter() - start
 
 
 def batches_due(per_epoch: int, results_per_epoch: int) -> list[int]:
