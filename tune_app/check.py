@@ -76,7 +76,7 @@ def checked(source: SpaceSource, config: Config, loaded: Loaded) -> Checked:
             raise ValueError(f"{result.diverged} is not finite after batch {result.k}, allowed: finite numbers")
     with begun(source, config, loaded, batches) as training:
         ((again, end_again),) = training.results(until, first.k, state)
-    require_equal((second, end), (again, end_again))
+    require_equal((second, end), (again, end_again), training.device)
     return Checked(str(config["level"]), second.parameters, batches, second.train_seconds, second.valid_seconds)
 
 
@@ -115,16 +115,18 @@ def step_schedules(lesson: "Lesson", epochs: int) -> None:
         ) from error
 
 
-def require_equal(one_go: tuple[Result, bytes], resumed: tuple[Result, bytes]) -> None:
+def require_equal(one_go: tuple[Result, bytes], resumed: tuple[Result, bytes], device: str) -> None:
     """Raise `ValueError` with the difference between a result and the same one of a training that went on."""
     (result, end), (again, end_again) = one_go, resumed
     then, now = ({"train_loss": r.train_loss, **r.valid} for r in (result, again))
     differing = [f"{name} {then[name]!r} and {now[name]!r}" for name in then if then[name] != now[name]]
     differing += [f"the state of {name}" for name in different_parts(end, end_again)]
     if differing:
+        gpu = "" if device == "cpu" else " (or a kernel of the GPU is not deterministic)"
         raise ValueError(
             f"the second result differs if a training goes on from the first: {differing[0]}: something that draws"
-            " or changes is not part of the lesson; allowed: keeps={...}, or a generator of torch, numpy or random"
+            f" or changes is not part of the lesson{gpu}; allowed: keeps={{...}}, or a generator of torch, numpy or"
+            " random"
         )
 
 
