@@ -8,6 +8,20 @@ from tests.own_task import line_of, write
 RETURN = "return Lesson(model, F.cross_entropy, opt, train_dl, valid_dl, each_batch=sched)"
 IMPORT = "from torch import nn"
 LOAD = 'return {"train": (x[:200], y[:200]), "valid": (x[200:], y[200:])}'
+ODD = f"""{IMPORT}
+import time
+
+class Odd:
+    def __init__(self):
+        self.born = time.time()
+
+    def state_dict(self):
+        return STATE
+
+    def load_state_dict(self, state):
+        pass
+"""
+KEPT = RETURN.replace("each_batch=sched", 'each_batch=sched, keeps={"odd": Odd()}')
 
 
 class Bad(NamedTuple):
@@ -76,11 +90,8 @@ IN_TRIALS = {
     ),
     "a state that cannot be kept": Bad(
         (
-            (
-                IMPORT,
-                f"{IMPORT}\nclass Odd:\n    state_dict = lambda self: {{1: object()}}\n    load_state_dict = print",
-            ),
-            (RETURN, RETURN.replace("each_batch=sched", 'each_batch=sched, keeps={"odd": Odd()}')),
+            (IMPORT, ODD.replace("STATE", "{1: object()}")),
+            (RETURN, KEPT),
         ),
         "",
         "ValueError: keeps.odd.1 is a object, which cannot be kept; allowed: tensors, arrays, numbers, text,"
@@ -90,16 +101,8 @@ IN_TRIALS = {
 """In these every trial fails."""
 DOES_NOT_COME_BACK = Bad(
     (
-        (
-            IMPORT,
-            f"{IMPORT}\nimport time\n"
-            "class Odd:\n    state_dict = lambda self: vars(self)\n    load_state_dict = print",
-        ),
-        (
-            RETURN,
-            "odd = Odd()\n    odd.born = time.time()\n    "
-            + RETURN.replace("sched)", 'sched, keeps={"odd": odd})'),
-        ),
+        (IMPORT, ODD.replace("STATE", "{'born': self.born}")),
+        (RETURN, KEPT),
     ),
     "",
     "ValueError: the state of keeps.odd, a Odd, is not the same after it was put back; allowed: a load_state_dict()"

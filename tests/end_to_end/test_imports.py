@@ -31,6 +31,7 @@ FORBIDDEN = {
     "tune_app.engine.search": {"ray", "torch"},
     "tune_app.trials.worker": {"torch", "optuna"},
     "tune_app.plan": {"ray", "torch"},
+    "tune_app.check": {"ray", "torch"},
     "tune_app.driver": {"ray", "torch"},
 }
 

@@ -172,8 +172,10 @@ def test_all_changed_files_of_a_folder_are_named(folder):
     assert how_changed(task, None) is None
 
 
-def test_a_mark_that_cannot_be_written_stops_no_search(folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+@pytest.mark.parametrize("cache", ["file", "~nobody-of-this-name"])
+def test_a_mark_that_cannot_be_written_stops_no_search(folder, tmp_path, monkeypatch, cache):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", cache)
     (tmp_path / "file").write_text("")
     mark_as_run(read_task(folder))
     assert not was_run_here(read_task(folder))

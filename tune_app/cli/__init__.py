@@ -7,6 +7,7 @@ import sys
 import click
 
 from tune_app.cli.bundle import predict, verify
+from tune_app.cli.check import check
 from tune_app.cli.confirm import confirm
 from tune_app.cli.dashboard import dashboard
 from tune_app.cli.exit_codes import INTERRUPTED
@@ -82,6 +83,7 @@ for command in (
     verify,
     predict,
     levels,
+    check,
     validate,
 ):
     main.add_command(command)

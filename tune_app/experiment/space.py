@@ -55,6 +55,16 @@ class SearchSpace:
         """Whether every point is enumerated instead of proposed."""
         return any(d.domain == "grid" for d in self.dimensions)
 
+    @property
+    def levels(self) -> list[str]:
+        """The levels that are searched."""
+        return [str(value) for d in self.dimensions if d.name == "level" for value in d.values]
+
+    def dimensions_of(self, level: str) -> list[Dimension]:
+        """The dimensions that can exist for a level."""
+        by_name = {d.name: d for d in self.dimensions}
+        return [d for d in self.dimensions if level in levels_of(d, by_name)]
+
     def grid(self) -> Iterator[Config]:
         """Every config of a grid, in file order: the first dimension varies slowest."""
 

@@ -75,7 +75,7 @@ def load_own(task: Task, source: str | None, home: Path | None) -> Loaded:
     from tune_app.task.execution import functions
     from tune_app.task.loop.again import load_from
 
-    with one_line(task, "load"), functions(task, home) as its:
+    with one_line(f"load of {task.name}"), functions(task, home) as its:
         content = load_from(its.loads["load"], source) if "load" in its.loads else None
         return Loaded(content, digest(content))
 
@@ -101,7 +101,7 @@ def tested(
     from tune_app.task.execution import functions
     from tune_app.task.training import Training
 
-    with one_line(task, "load_test"), functions(task, home) as its:
+    with one_line(f"load_test of {task.name}"), functions(task, home) as its:
         data = test_data(its, task, source)
         if data is None:
             return None
@@ -123,13 +123,15 @@ def test_data(its: "Functions", task: Task, source: str | None) -> Any:
 
 
 @contextmanager
-def one_line(task: Task, name: str) -> Iterator[None]:
-    """Within the block, an exception of the task's code becomes a `TuneAppError` that says where it was raised."""
+def one_line(where: str) -> Iterator[None]:
+    """Within the block, an exception of a task's code becomes a `TuneAppError` that names the line where it was
+    raised; `where` if that is none of the task's.
+    """
     try:
         yield
     except TuneAppError:
         raise
     except (Exception, SystemExit) as error:
-        where = line_of_task("".join(traceback.format_exception(error))) or f"{name} of {task.name}"
+        where = line_of_task("".join(traceback.format_exception(error))) or where
         said = " ".join(str(error).split())
         raise TuneAppError(f"{where}: {type(error).__name__}: {said:.300}") from error

@@ -15,14 +15,16 @@ def mark_as_run(task: Task) -> None:
     Where that cannot be written, they are asked again.
     """
     if task.files:
-        with suppress(OSError):
+        with suppress(OSError, TuneAppError):
             mark(task).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             mark(task).touch()
 
 
 def was_run_here(task: Task) -> bool:
     """Whether this user ran a task here before; the tutorial came with this package."""
-    return not task.files or mark(task).is_file()
+    with suppress(TuneAppError):  # who has no home has no cache
+        return not task.files or mark(task).is_file()
+    return False
 
 
 def require_run_here(task: Task, name: str, to_read: str, run_its_code: bool) -> None:

@@ -1,0 +1,50 @@
+"""A task of one's own on a real Ray: what is wrong with it is one line, and nothing stays behind."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.bad_tasks import BEFORE_ANY_TRIAL, IN_TRIALS
+from tests.end_to_end.conftest import left_in, temporary, tune_app
+from tests.own_task import write
+from tune_app.storage.load import load_experiment
+
+SEARCH = ("search", "space.yaml", "--name", "x", "--no-dashboard")
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["does not parse", "imports what is not there", "load raises", "load exits", "load returns something else"],
+)
+def test_what_is_wrong_before_any_trial_leaves_no_experiment(tmp_path: Path, what: str) -> None:
+    expected = BEFORE_ANY_TRIAL[what].expected(tmp_path)
+    done = tune_app(tmp_path, *SEARCH, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"Error: {expected}")
+    assert done.stderr.count("\n") == 1
+    assert not list((tmp_path / "experiments").glob("*"))
+    assert left_in(temporary(tmp_path)) == []
+
+
+@pytest.mark.parametrize("what", ["a level exits", "a metric of the wrong shape"])
+def test_what_is_wrong_in_every_trial_is_the_outcome_of_the_search(tmp_path: Path, what: str) -> None:
+    expected = IN_TRIALS[what].expected(tmp_path)
+    done = tune_app(tmp_path, *SEARCH, "--num-samples", 9, timeout=120)
+    assert done.returncode == 1
+    assert f"\nNo trial succeeded. Trial 0: error: {expected}"[:300] in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert len(load_experiment("x", tmp_path / "experiments").history.trials) < 9
+    assert left_in(temporary(tmp_path)) == []
+
+
+def test_what_a_task_prints_and_its_consent_on_ray(tmp_path: Path) -> None:
+    write(tmp_path, ('"""One hidden layer."""', 'print("hello")'))
+    done = tune_app(tmp_path, *SEARCH)
+    assert (done.returncode, "hello" in done.stdout + done.stderr) == (0, False), done.stderr
+    for mark in (tmp_path / ".cache" / "tune_app" / "tasks").iterdir():
+        mark.unlink()
+    refused = tune_app(tmp_path, "extend", "x", "--num-samples", 3, "--no-dashboard")
+    assert refused.stderr.startswith("Error: x: runs the code of a task that you have not run here before")
+    more = ("--num-samples", 3, "--run-its-code", "--verbose", "--no-dashboard")
+    done = tune_app(tmp_path, "extend", "x", *more)
+    assert (done.returncode, "hello" in done.stdout + done.stderr) == (0, True), done.stderr

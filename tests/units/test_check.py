@@ -1,0 +1,202 @@
+"""tune-app check: a task is tried on two batches, in this process."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.bad_tasks import BEFORE_ANY_TRIAL, DOES_NOT_COME_BACK, IN_TRIALS, RETURN
+from tests.own_task import line_of, write
+from tune_app.cli import main
+from tune_app.task.declaration import read_task
+from tune_app.task.recorded import was_run_here
+
+LINE = "return Lesson(model, F.cross_entropy, torch.optim.SGD(model.parameters(), lr), train_dl, valid_dl)"
+
+
+@pytest.fixture
+def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Check in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return lambda *arguments: CliRunner().invoke(main, ["check", *map(str, arguments)])
+
+
+def mistake(done: Result, level: str = "net") -> str:
+    """The one line that says what is wrong with a level."""
+    assert done.exit_code == 1
+    (line,) = done.stderr.splitlines()
+    start = f"Error: level '{level}': "
+    assert line.startswith(start)
+    return line.removeprefix(start)
+
+
+def test_a_task_that_is_as_it_should_be(check, tmp_path):
+    file = write(tmp_path)
+    done = check("mine.py")
+    assert (done.exit_code, done.stderr) == (0, "")
+    first, _, _, second, *rest = done.stdout.splitlines()
+    assert first.startswith("line: goes on exactly; 10 parameters, 10 batches an epoch, ")
+    assert second.startswith("net: goes on exactly; 58 parameters, 10 batches an epoch, ")
+    assert rest == [
+        "  lr            0.01 (allowed: a number, greater than 0)",
+        "  bs            20 (allowed: an integer, 1 or more)",
+        "  hidden        8 (allowed: an integer, 1 or more)",
+        "  dropout       0.2 (allowed: a number, 0 or more, below 1)",
+    ]
+    assert was_run_here(read_task(file))
+
+
+def test_of_a_space_the_levels_that_it_searches(check, tmp_path):
+    write(tmp_path)
+    (level,) = json.loads(check("space.yaml", "--json").stdout)
+    assert (level["level"], level["parameters"], level["mistake"]) == ("net", 58, None)
+    assert level["searched"] == {"lr": "loguniform from 0.001 to 0.1"}
+    assert 0 < level["seconds_per_batch"] < 5
+    (level,) = json.loads(check("space.yaml", "line", "--json").stdout)
+    assert level["searched"] == {}
+    done = check("mine.py", "lines")
+    assert (done.exit_code, done.stderr[:55]) == (1, "Error: level 'lines' does not exist, did you mean 'line")
+
+
+def test_the_tutorial_can_be_checked(check, small_data):
+    done = check("tutorial", "cnn", "--data", small_data)
+    assert done.stdout.startswith("cnn: goes on exactly; 3,930 parameters, 32 batches an epoch")
+
+
+def test_an_epoch_of_one_batch(check, tmp_path):
+    write(tmp_path, ("bs: int = 20", "bs: int = 200"))
+    assert check("mine.py").exit_code == 0
+
+
+def test_what_loads_its_own_file_and_what_takes_data(check, tmp_path):
+    file = write(
+        tmp_path,
+        ("    x = np.random", "    if source != 'here':\n        raise ValueError(source)\n    x = np.random"),
+    )
+    assert check("mine.py", "--data", "here").exit_code == 0
+    done = check("mine.py", "--data", "there")
+    said = f"Error: mine.py, line {line_of(file, 'raise ValueError(source)')}: ValueError: there\n"
+    assert (done.exit_code, done.stdout, done.stderr) == (1, "", said)
+
+
+@pytest.mark.parametrize("what", [what for what in BEFORE_ANY_TRIAL if what != "does not parse"])
+def test_what_is_wrong_with_the_data_ends_it(check, tmp_path, what):
+    expected = BEFORE_ANY_TRIAL[what].expected(tmp_path)
+    done = check("mine.py")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"Error: {expected}")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("what", IN_TRIALS)
+def test_what_is_wrong_with_a_level_is_one_line(check, tmp_path, what):
+    bad = IN_TRIALS[what]
+    expected = bad.expected(tmp_path)
+    assert mistake(check("mine.py", "net")) == (expected if bad.line else f"mine.py: {expected}")
+
+
+def test_the_other_levels_are_checked_nevertheless(check, tmp_path):
+    write(tmp_path, (LINE, "return None"))
+    done = check("mine.py")
+    assert mistake(done, "line") == "mine.py: TypeError: line returned a NoneType, allowed: a Lesson"
+    assert done.stdout.startswith("net: goes on exactly")
+    levels = json.loads(check("mine.py", "--json").stdout)
+    assert [level["mistake"] is None for level in levels] == [False, True]
+
+
+def test_a_state_that_does_not_come_back(check, tmp_path):
+    assert (
+        mistake(check("mine.py", "net")) == f"mine.py: {DOES_NOT_COME_BACK.expected(tmp_path)}"
+        if write(tmp_path, *DOES_NOT_COME_BACK.changes)
+        else ""
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "word"), [("1 / (out.sum() * 0)", "valid_accuracy"), ("float('nan')", "valid_accuracy")]
+)
+def test_a_value_that_is_not_finite(check, tmp_path, value, word):
+    write(tmp_path, ("return out.argmax(1) == yb", f"return {value}"))
+    said = f"mine.py: ValueError: {word} is not finite after batch 1, allowed: finite numbers"
+    assert mistake(check("mine.py", "net")) == said
+
+
+def test_a_schedule_that_ends_before_the_training(check, tmp_path):
+    write(tmp_path, ("total_steps=epochs * len", "total_steps=len"))
+    assert mistake(check("mine.py", "net")).startswith(
+        "mine.py: ValueError: a schedule cannot be stepped through 5 epochs of 10 batches: Tried to step 11 times."
+    )
+
+
+def test_a_level_that_writes_to_the_data(check, tmp_path):
+    write(tmp_path, ("    model = nn.Linear(4, 2)", '    data["train"][0].mul_(2)\n    model = nn.Linear(4, 2)'))
+    said = "mine.py: ValueError: it writes to the data that load returned, allowed: to a copy, such as x.clone()"
+    assert mistake(check("mine.py", "line"), "line") == said
+
+
+def test_what_a_task_prints_and_a_task_that_prints_a_lot(check, tmp_path):
+    write(
+        tmp_path,
+        ('"""One hidden layer."""', 'print("x" * 100_000)'),
+        ("    x = np.", '    print("y")\n    x = np.'),
+    )
+    done = check("mine.py", "--json")
+    assert [level["mistake"] for level in json.loads(done.stdout)] == [None, None]
+    assert done.stderr.startswith("y\nx")
+
+
+NOISE = "class Noise(nn.Module):\n    def forward(self, xb):\n        return xb + DRAWN\n\n\n"
+NOT_EXACT = {
+    "a generator of numpy in a global": (
+        f"G = np.random.default_rng(0)\n{NOISE}".replace("DRAWN", 'G.normal(size=4).astype("float32")'),
+        "model = nn.Sequential(Noise(), model)",
+        "train_loss",
+    ),
+    "a generator of torch in a global": (
+        f"G = torch.Generator()\n{NOISE}".replace("DRAWN", "torch.randn(4, generator=G)"),
+        "model = nn.Sequential(Noise(), model)",
+        "train_loss",
+    ),
+    "random numbers of the system": (
+        f"import os\n{NOISE}".replace("DRAWN", "os.urandom(1)[0] / 99"),
+        "model = nn.Sequential(Noise(), model)",
+        "train_loss",
+    ),
+    "a counter that is no buffer": (
+        "class Noise(nn.Module):\n    n = 0\n    def forward(self, xb):\n        self.n += self.training\n"
+        "        return xb * (1 if self.training else self.n)\n\n\n",
+        "model = nn.Sequential(Noise(), model)",
+        "valid_",
+    ),
+    "momenta of an optimizer without a state": (
+        "class Momentum(torch.optim.SGD):\n    state_dict = load_state_dict = None\n\n\n",
+        "opt = Momentum(model.parameters(), lr, momentum=0.9)",
+        "valid_",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", NOT_EXACT)
+def test_what_does_not_go_on_exactly_is_named(check, tmp_path, what):
+    code, statement, differs = NOT_EXACT[what]
+    write(tmp_path, ("def load(", f"{code}def load("), (RETURN, f"{statement}\n    {RETURN}"))
+    said = mistake(check("mine.py", "net"))
+    start = "mine.py: ValueError: the second result differs if a training goes on from the first: "
+    assert said.startswith(start + differs)
+    assert said.endswith("allowed: keeps={...}, or a generator of torch, numpy or random")
+
+
+def test_a_generator_that_is_kept_goes_on_exactly(check, tmp_path):
+    code, statement, _ = NOT_EXACT["a generator of torch in a global"]
+    kept = RETURN.replace("each_batch=sched", 'each_batch=sched, keeps={"g": G}')
+    write(tmp_path, ("def load(", f"{code}def load("), (RETURN, f"{statement}\n    {kept}"))
+    assert check("mine.py", "net").exit_code == 0
+
+
+def test_what_each_batch_changes_is_put_back(check, tmp_path):
+    """A task may set torch's switches: the next level finds them as they were."""
+    write(tmp_path, (f"    {LINE}", f"    torch.set_default_dtype(torch.float64)\n    {LINE}"))
+    assert check("mine.py").stdout.count("goes on exactly") == 2

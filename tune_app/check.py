@@ -1,0 +1,138 @@
+"""Check a task before anything is searched: in seconds, in this process.
+
+Each level is built with its defaults and trained on two batches, a result after each. Then all is built anew and
+goes on from the state after the first: the second result and the state after it must come out the same.
+"""
+
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tune_app.engine.in_process import device_of
+from tune_app.errors import TuneAppError
+from tune_app.experiment.space import SpaceSource
+from tune_app.task.loading import Loaded, load, one_line
+from tune_app.task.loop.data import digest
+from tune_app.task.recorded import mark_as_run
+from tune_app.task.result import Result
+from tune_app.task.task import Config
+
+if TYPE_CHECKING:
+    from tune_app.task.loop.lesson import Lesson
+    from tune_app.task.training import Training
+
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a level is like with its defaults. mistake: what is wrong, in one line; then the numbers are missing."""
+
+    level: str
+    parameters: int = 0
+    batches_per_epoch: int = 0
+    seconds_per_batch: float = 0.0
+    seconds_per_validation: float = 0.0
+    mistake: str | None = None
+
+
+def load_to_check(source: SpaceSource, data: str | None) -> Loaded:
+    """Load what the task of a space trains on: from here on its code runs, and what it prints goes to stderr.
+
+    Raises `TuneAppError` for what is wrong with its `load`.
+    """
+    mark_as_run(source.task)
+    with redirect_stdout(sys.stderr):
+        return load(source.task, data, source.home)
+
+
+def check_level(source: SpaceSource, level: str, loaded: Loaded) -> Checked:
+    """Check one level of a space's task on these data."""
+    task = source.task
+    try:
+        with redirect_stdout(sys.stderr), one_line(f"{task.level(level).family}.py"):
+            return checked(source, task.complete({"level": level}), loaded)
+    except TuneAppError as error:
+        return Checked(level, mistake=str(error))
+
+
+def checked(source: SpaceSource, config: Config, loaded: Loaded) -> Checked:
+    """Train, go on and compare. Raises what the task raises, and `ValueError` for what it must not do."""
+    before = digest(loaded.content)
+    with begun(source, config, loaded) as training:
+        lesson = training.lesson()
+        batches = len(lesson.train_dl)
+        step_schedules(lesson, training.epochs)
+    until = 2 / batches
+    with begun(source, config, loaded, batches) as training:
+        (first, state), (second, end) = training.results(until)
+    if digest(loaded.content) != before:
+        raise ValueError("it writes to the data that load returned, allowed: to a copy, such as x.clone()")
+    for result in (first, second):
+        if result.diverged:
+            raise ValueError(f"{result.diverged} is not finite after batch {result.k}, allowed: finite numbers")
+    with begun(source, config, loaded, batches) as training:
+        ((again, end_again),) = training.results(until, first.k, state)
+    require_equal((second, end), (again, end_again), training.device)
+    return Checked(str(config["level"]), second.parameters, batches, second.train_seconds, second.valid_seconds)
+
+
+@contextmanager
+def begun(source: SpaceSource, config: Config, loaded: Loaded, results_per_epoch: int = 1) -> Iterator["Training"]:
+    """A training as a trial has it: the files of the task are executed anew."""
+    import torch
+
+    from tune_app.task.execution import functions
+    from tune_app.task.loop.chance import switches_put_back
+    from tune_app.task.training import Training
+
+    settings = source.settings
+    epochs = max(2, settings.max_epochs)  # two batches may be two epochs
+    with switches_put_back(), functions(source.task, source.home) as its:
+        torch.set_num_threads(settings.threads)
+        yield Training(its, config, loaded.content, SEED, epochs, results_per_epoch, device_of(settings))
+
+
+def step_schedules(lesson: "Lesson", epochs: int) -> None:
+    """Step the schedules of a lesson as often as a whole training does: some take only so many steps."""
+    from tune_app.task.loop.fit import step_schedule
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the optimizer has not been stepped
+            if lesson.each_batch is not None:
+                for _ in range(epochs * len(lesson.train_dl)):
+                    lesson.each_batch.step()
+            for _ in range(epochs):
+                step_schedule(lesson, valid_loss=0.0)
+    except Exception as error:
+        raise ValueError(
+            f"a schedule cannot be stepped through {epochs} epochs of {len(lesson.train_dl)} batches: {error};"
+            " allowed: a schedule that goes by the fact `epochs`"
+        ) from error
+
+
+def require_equal(one_go: tuple[Result, bytes], resumed: tuple[Result, bytes], device: str) -> None:
+    """Raise `ValueError` with the difference between a result and the same one of a training that went on."""
+    (result, end), (again, end_again) = one_go, resumed
+    then, now = ({"train_loss": r.train_loss, **r.valid} for r in (result, again))
+    differing = [f"{name} {then[name]!r} and {now[name]!r}" for name in then if then[name] != now[name]]
+    differing += [f"the state of {name}" for name in different_parts(end, end_again)]
+    if differing:
+        gpu = "" if device == "cpu" else " (or a kernel of the GPU is not deterministic)"
+        raise ValueError(
+            f"the second result differs if a training goes on from the first: {differing[0]}: something that draws"
+            f" or changes is not part of the lesson{gpu}; allowed: keeps={{...}}, or a generator of torch, numpy or"
+            " random"
+        )
+
+
+def different_parts(one: bytes, other: bytes) -> Sequence[str]:
+    """The parts of a lesson whose state differs."""
+    from tune_app.task.loop.state import packed, read
+
+    parts, others = read(one), read(other)
+    return [name for name in parts if packed({name: parts[name]}) != packed({name: others[name]})]
