@@ -4,6 +4,7 @@ The code of a task runs there and not in the driver.
 """
 
 from collections.abc import Callable
+from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tune_app.experiment.spec import Spec
 from tune_app.task import loading
 from tune_app.task.loading import Loaded, Tested
 from tune_app.task.task import Config, Task
+from tune_app.typed_path import current_directory
 
 
 def on_ray(spec: Spec, loaded: Loaded | None) -> Loaded:
@@ -58,12 +60,21 @@ def test_there(
 
 
 def asked(function: Callable[..., tuple[Any, Any]], *arguments: Any) -> tuple[Any, Any]:
-    """References to the two results of a function that a worker on this machine calls, besides all trials."""
+    """References to the two results of a function that a worker on this machine calls, besides all trials.
+
+    It calls it in the folder of this process, where relative paths were typed.
+    """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    remote: Any = ray.remote(function)
+    remote: Any = ray.remote(called_in)
     options = {"num_cpus": 0, "max_retries": 0, "num_returns": 2, "scheduling_strategy": here}
-    first, second = remote.options(**options).remote(*arguments)
+    first, second = remote.options(**options).remote(current_directory(), function, *arguments)
     return first, second
+
+
+def called_in(folder: Path, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function while a folder is the current directory."""
+    with chdir(folder):
+        return function(*arguments)
 
 
 def answer(reference: Any) -> Any:
