@@ -20,8 +20,8 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 REST = "..."
 SEARCHED = "tune-app search quick --name demo --max-concurrent-trials 1 --no-dashboard --quiet"
 SHORTER = {
-    "scripts/search": "scripts/search --num-samples 4 --max-epochs 2",
-    SEARCHED: f"{SEARCHED} --num-samples 3",  # whose three best are confirmed
+    "scripts/search": "scripts/search --num-samples 2 --max-epochs 1",
+    SEARCHED: f"{SEARCHED} --num-samples 3 --in-process",  # whose three best are confirmed
 }
 """What is run in place of a command that takes longer; scripts/soak runs the command itself."""
 
@@ -41,7 +41,7 @@ def masked(line: str) -> str:
     """A line without what differs from run to run: numbers, configs, and who won."""
     names = "|".join(LEVELS)
     line = re.sub(rf"\b({names}), lr [^;*]*\*?", "CONFIG", line)
-    line = re.sub(r"^  (It is the tutorial's own config.*|[+-][\d.]+ against.*)$", "  COMPARISON", line)
+    line = re.sub(r"^  (It is|[\d.]+ better than) the tutorial's own config.*$", "  COMPARISON", line)
     line = re.sub(r"\b\d+ (h|min) \d+ (min|s)\b|\b\d+ s\b", "TIME", line)
     line = re.sub(r"attempt 0 on \S+,", "attempt 0 on NODE,", line)
     return re.sub(r"[-+]?\d[\d.:-]*", "#", " ".join(line.split()))
