@@ -1,20 +1,18 @@
 """A browser without a screen and without a network, driven through its DevTools protocol."""
 
 import asyncio
-import base64
 import json
 import re
 import shutil
 import subprocess
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import aiohttp
 import pytest
 
 needs_browser = pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium, which .ci/run installs")
-Found = TypeVar("Found")
 LARGEST_MESSAGE = 2**28
 
 
@@ -76,40 +74,17 @@ class Page:
         drawn = "new Promise(done => { const look = () => document.body?.dataset.drawn && document.readyState"
         await self.evaluate(f"{drawn} === 'complete' ? done() : setTimeout(look, 50); look(); }})")
 
-    async def wait_for_text(self, url: str, *texts: str) -> None:
-        """Go to an address, and wait until the page shows all these texts."""
-        await self.call("Page.navigate", url=url)
-        shown = f"{json.dumps(texts)}.every(text => document.body?.innerText.includes(text))"
-        await self.evaluate(
-            f"new Promise(done => {{ const look = () => {shown} ? done() : setTimeout(look, 50); look(); }})"
-        )
 
-    async def picture(self, path: Path) -> None:
-        """What the window shows, as PNG."""
-        shot = await self.call("Page.captureScreenshot", format="png")
-        path.write_bytes(base64.b64decode(shot["data"]))
-
-
-def browse(visit: Callable[[Page], Coroutine[Any, Any, Found]]) -> Found:
+def browse(visit: Callable[[Page], Coroutine[Any, Any, None]]) -> None:
     """Start a browser, let `visit` use its page, and end it."""
-    return asyncio.run(visiting(visit))
+    asyncio.run(visiting(visit))
 
 
-async def visiting(visit: Callable[[Page], Coroutine[Any, Any, Found]]) -> Found:
+async def visiting(visit: Callable[[Page], Coroutine[Any, Any, None]]) -> None:
     """The same within an event loop."""
+    options = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-port=0")
     process = subprocess.Popen(
-        [
-            "chromium",
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--hide-scrollbars",
-            "--remote-debugging-port=0",
-            "about:blank",
-        ],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
+        ["chromium", *options, "about:blank"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
     try:
         assert process.stderr is not None
@@ -119,7 +94,7 @@ async def visiting(visit: Callable[[Page], Coroutine[Any, Any, Found]]) -> Found
                 tabs = await answer.json()
             url = next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page")
             async with session.ws_connect(url, max_msg_size=LARGEST_MESSAGE) as socket:
-                return await visit(Page(socket))
+                await visit(Page(socket))
     finally:
         process.terminate()
         process.wait(20)

@@ -27,12 +27,13 @@ WORKERS = 4
 class Claimed(TrialWorker):
     """Reports once all workers have begun: each then holds its share at the same time."""
 
+    meeting = Path(sys.argv[2], "meeting")  # workers get this class by value
+
     def attempt(self, work: Work) -> Iterator[Started | Trained]:
         yield Started({**WORKER, "pid": os.getpid(), "gpus": os.environ.get("CUDA_VISIBLE_DEVICES")})
-        meeting = Path(os.environ["MEETING"])
-        (meeting / str(os.getpid())).touch()
+        (self.meeting / str(os.getpid())).touch()
         deadline = time.monotonic() + 60
-        while len(list(meeting.iterdir())) < WORKERS:
+        while len(list(self.meeting.iterdir())) < WORKERS:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         yield Trained(result_of(1, 0.5), b"state")

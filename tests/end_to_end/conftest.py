@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 COMMAND = [sys.executable, "-m", "tune_app"]
-HASTY = ["env", f"PYTHONPATH={Path(__file__).parents[2]}", sys.executable, "-m", "tests.end_to_end.hasty"]
+OF_TESTS = ["env", f"PYTHONPATH={Path(__file__).parents[2]}", sys.executable, "-m"]
+HASTY = [*OF_TESTS, "tests.end_to_end.hasty"]
 
 
 def can_mount() -> bool:
@@ -144,8 +145,11 @@ class Running:
         return self.process.returncode, out, err
 
 
+Start = Callable[..., Running]
+
+
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+def start(tmp_path: Path) -> Iterator[Start]:
     """Start commands in the background; what still runs at the end of the test is killed."""
     running: list[Running] = []
 

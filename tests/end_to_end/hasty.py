@@ -1,6 +1,6 @@
 """tune-app whose minutes are seconds: python -m tests.end_to_end.hasty ARGUMENTS.
 
-It copies every 3 s, takes another one for dead after 12 s, and the head of a cluster after 5 s.
+It copies every second, takes another one for dead after 5 s, and the head of a cluster after 5 s.
 """
 
 from tune_app.cli import main
@@ -8,8 +8,8 @@ from tune_app.cluster import lookout
 from tune_app.storage import hold, mirror, mirroring
 
 if __name__ == "__main__":
-    mirroring.SECONDS_BETWEEN_COPIES = 3
-    mirror.SECONDS_ALIVE = 12
-    vars(hold)["SECONDS_ALIVE"] = 12
+    mirroring.SECONDS_BETWEEN_COPIES = 1
+    mirror.SECONDS_ALIVE = 5
+    vars(hold)["SECONDS_ALIVE"] = 5
     lookout.SECONDS_OF_SILENCE = 5
     main()

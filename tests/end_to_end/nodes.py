@@ -30,15 +30,8 @@ class Nodes:
         number = len(self.processes) + 1
         current = Path(self.env["TMPDIR"], "h", "ray_current_cluster")
         log = self.folder / f"node{number}.log"
-        command = [
-            python,
-            "-m",
-            "ray.scripts.scripts",
-            "start",
-            "--block",
-            "--node-ip-address",
-            f"127.0.0.{number + 1}",
-        ]
+        at = ("--node-ip-address", f"127.0.0.{number + 1}")
+        command = [python, "-m", "ray.scripts.scripts", "start", "--block", *at]
         command += ["--object-store-memory", 120_000_000, "--disable-usage-stats", *arguments]
         if number == 1:
             dashboard = ("--dashboard-host", "127.0.0.1", "--dashboard-port", 0)

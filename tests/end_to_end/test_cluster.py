@@ -1,6 +1,5 @@
 """Rays of our own and of others."""
 
-import json
 import os
 import platform
 import re
@@ -20,7 +19,7 @@ from ray._private.utils import check_version_info
 
 from tests.end_to_end.conftest import (
     COMMAND,
-    Running,
+    Start,
     alive,
     descendants,
     environment,
@@ -30,6 +29,7 @@ from tests.end_to_end.conftest import (
     tune_app,
     wait_for,
 )
+from tests.end_to_end.test_process import INSTALLED, plant
 from tests.end_to_end.test_ray_dashboard import LOOPBACK, listening
 from tests.end_to_end.test_search import LONG
 from tune_app.cli import main
@@ -66,17 +66,54 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
-def test_a_running_cluster_is_joined_and_left_alone(tmp_path: Path, small_data: Path, address: str) -> None:
+def test_a_running_cluster_is_joined_and_left_alone_and_its_workers_import_nothing_from_where_a_person_types(
+    tmp_path: Path, small_data: Path, address: str
+) -> None:
+    plant(tmp_path, tmp_path / "RAN")
     (tmp_path / "space.yaml").write_text(SPACE)
     arguments = ("search", "space.yaml", "--name", "x", "--data", small_data, "--address", address)
-    done = tune_app(tmp_path, *arguments)
+    done = tune_app(tmp_path, *arguments, command=INSTALLED)
     assert done.returncode == 0, done.stderr
     assert load_experiment("x", tmp_path / "experiments").history.count("completed") == 2
-    refused = tune_app(tmp_path, "search", "space.yaml", "--address", address, "--cpus-per-trial", 3)
+    assert not (tmp_path / "RAN").exists()
+    refused = tune_app(tmp_path, *arguments[:2], "--address", address, "--cpus-per-trial", 3, command=INSTALLED)
     assert (refused.returncode, refused.stderr) == (
         1,
         "Error: --cpus-per-trial is 3, allowed: up to the 2 that one machine has here\n",
     )
+
+
+BEFORE_AND_AFTER = """
+import json, logging, os, sys
+
+import ray  # before: it listens here alone nevertheless
+from tune_app import Where, search
+
+state = lambda: {**os.environ, "": os.getcwd(), "argv": str(sys.argv), "log": logging.getLogger("ray").level}
+
+def searches(name, address=None):
+    before = state()
+    search("space.yaml", name=name, where=Where(data=sys.argv[2], address=address), quiet=True)
+    assert state() == before, sorted(set(state().items()) ^ set(before.items()))
+
+searches("here")
+searches("there", sys.argv[1])
+ray.init(address=sys.argv[1], log_to_driver=False, configure_logging=False)  # knows no tokens, as before
+assert ray.get(ray.put(1)) == 1
+ray.shutdown()
+ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, configure_logging=False)  # with its own token
+assert ray.get(ray.remote(lambda: 1).remote()) == 1
+ray.shutdown()
+searches("here-2")
+print("as before")
+"""
+
+
+def test_what_a_ray_sets_in_this_process_ends_with_it(tmp_path: Path, small_data: Path, address: str) -> None:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    code = ["env", "-u", "RAY_AUTH_MODE", sys.executable, "-c", BEFORE_AND_AFTER]
+    done = tune_app(tmp_path, address, small_data, command=code)
+    assert (done.returncode, done.stdout) == (0, "as before\n"), done.stderr
 
 
 ALONE = ["unshare", "--pid", "--fork", "--mount-proc"]
@@ -180,27 +217,24 @@ def test_a_ray_that_does_not_come_up_is_one_line_with_its_logs_and_leaves_nothin
     wait_for(lambda: left_in(temporary(tmp_path)) == logs, "Ray's other files are gone")
 
 
-@pytest.mark.parametrize("option", ["--dashboard", "--no-dashboard"])
-def test_rays_agents_run_where_there_is_a_dashboard_alone(
-    tmp_path: Path, start: Callable[..., Running], small_data: Path, option: str
+def test_without_a_dashboard_what_stands_in_for_rays_agents_ends_with_the_raylet(
+    tmp_path: Path, start: Start, small_data: Path
 ) -> None:
+    """With it, Ray's own agents run: test_faults.py."""
     (tmp_path / "space.yaml").write_text(LONG)
-    running = start("search", "space.yaml", "--name", "x", "--data", small_data, option)
+    running = start("search", "space.yaml", "--name", "x", "--data", small_data, "--no-dashboard")
     running.wait_for_results("x", 1)
-    programs = [program_of(pid) for pid in descendants(running.process.pid)]
-    stand_ins, agents_of_ray = {"--dashboard": (0, 2), "--no-dashboard": (2, 0)}[option]
-    assert programs.count("no_agent.py") == stand_ins
-    assert sum(map(programs.count, ("ray::DashboardAgent", "ray::RuntimeEnvAgent"))) == agents_of_ray
-    raylets = [pid for pid in descendants(running.process.pid) if program_of(pid) == "raylet"]
-    ours = ("no_agent.py", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
-    agents = [pid for pid in set.union(*map(descendants, raylets)) if program_of(pid) in ours]
-    assert (len(raylets), len(agents)) == (1, 2)
-    os.kill(raylets[0], signal.SIGKILL)
+    programs = {pid: program_of(pid) for pid in descendants(running.process.pid)}
+    agents = [pid for pid, program in programs.items() if program == "no_agent.py"]
+    (raylet,) = (pid for pid, program in programs.items() if program == "raylet")
+    assert len(agents) == 2 and set(agents) <= descendants(raylet)
+    assert not {"ray::DashboardAgent", "ray::RuntimeEnvAgent"} & {*programs.values()}
+    os.kill(raylet, signal.SIGKILL)
     wait_for(lambda: not any(map(alive, agents)), "they end with it")
 
 
 def test_a_dashboard_that_ends_while_it_comes_up_is_told_and_the_search_goes_on(
-    tmp_path: Path, start: Callable[..., Running], small_data: Path
+    tmp_path: Path, start: Start, small_data: Path
 ) -> None:
     (tmp_path / "space.yaml").write_text(SPACE)
     running = start("search", "space.yaml", "--name", "x", "--data", small_data, "--dashboard")
@@ -217,11 +251,11 @@ def test_a_dashboard_that_ends_while_it_comes_up_is_told_and_the_search_goes_on(
 
 
 PLAIN = ["env", f"{LEAVE_OUT}=1"]
-SLOW = "space: {level: cnn, bs: 4}\nsearch: {num_samples: 2, max_epochs: 1, results_per_epoch: 4}"
+SLOW = "space: {level: cnn, bs: 8}\nsearch: {num_samples: 2, max_epochs: 1, results_per_epoch: 4}"
 
 
 def test_without_anything_private_of_ray_the_search_runs_too_and_on_this_machine_only(
-    tmp_path: Path, start: Callable[..., Running], small_data: Path
+    tmp_path: Path, start: Start, small_data: Path
 ) -> None:
     (tmp_path / "space.yaml").write_text(SLOW)
     command = ["env", "-u", "RAY_AUTH_MODE", *PLAIN[1:], *COMMAND]
@@ -238,33 +272,15 @@ def test_without_anything_private_of_ray_the_search_runs_too_and_on_this_machine
 IMPORTED_BEFORE = "import ray; from tune_app import search; search('space.yaml', name='x')"
 
 
-@pytest.mark.parametrize("how", [["env"], PLAIN])
-def test_where_ray_was_imported_before_it_listens_here_alone_or_not_at_all(tmp_path: Path, how: list[str]) -> None:
+def test_where_ray_was_imported_before_and_cannot_be_kept_here_the_search_ends_before_it_begins(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "space.yaml").write_text(SPACE)
-    command, env = [*how, sys.executable, "-c", IMPORTED_BEFORE], environment(tmp_path)
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=100, check=False)
-    if how != PLAIN:
-        assert done.returncode == 0, done.stderr
-        return
+    done = tune_app(tmp_path, command=[*PLAIN, sys.executable, "-c", IMPORTED_BEFORE])
     last = done.stderr.splitlines()[-1]
     assert re.fullmatch(r"tune_app\.errors\.TuneAppError: Ray listens at .*; allowed: 127\.0\.0\.1, .*", last)
     assert not (tmp_path / "experiments" / "x").exists()
     wait_for(lambda: left_in(temporary(tmp_path)) == [], "Ray is gone")
-
-
-def test_what_another_ray_or_uv_would_give_its_workers_does_not_reach_those_of_our_own(
-    tmp_path: Path, small_data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "space.yaml").write_text(SPACE)
-    (tmp_path / "hook.py").write_text("def hook(_environment):\n    return {'env_vars': {'FROM': 'hook'}}")
-    monkeypatch.setenv("RAY_RUNTIME_ENV_HOOK", "hook.hook")
-    job = {"runtime_env": {"env_vars": {"FROM": "job"}}, "metadata": {"job_submission_id": "other"}}
-    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps(job))
-    there = ("--experiments-dir", tmp_path / "experiments")
-    arguments = ("search", "space.yaml", "--name", "x", "--data", small_data, "--no-dashboard", *there)
-    done = tune_app(tmp_path, *arguments, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("2 trials: 2 completed, ")
 
 
 def program_of(pid: int) -> str:

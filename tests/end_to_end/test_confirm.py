@@ -1,10 +1,9 @@
-"""Confirming the winner of a search, with real workers, on a slice of MNIST that has test images."""
+"""Confirming the winner of a search on a slice of MNIST that has test images: on Ray, or in one process alone."""
 
 import json
 import os
 import shutil
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,12 @@ import pytest
 
 from tests.bundles import search_really
 from tests.conftest import SHIPPED
-from tests.end_to_end.conftest import Running, tune_app, wait_for
+from tests.end_to_end.conftest import Start, tune_app, wait_for
 from tune_app.experiment.record import read_entries
 
 SPACE = {"level": {"choice": ["linear", "cnn"]}, "lr": {"loguniform": [0.05, 0.5]}, "bs": 32}
 SETTINGS: dict[str, Any] = {"num_samples": 6, "max_epochs": 4, "results_per_epoch": 2, "seed": 3}
-CONFIRM = ("confirm", "x", "--top", "3", "--seeds", "4", "--no-dashboard", "--json")
+CONFIRM = ("confirm", "x", "--top", "3", "--seeds", "4", "--json")
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +37,10 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def confirmed(searched: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A copy of it that was confirmed without an interruption, and the answer."""
+    """A copy of it that was confirmed without an interruption and without Ray, and the answer."""
     folder = tmp_path_factory.mktemp("confirmed")
     shutil.copytree(searched, folder, dirs_exist_ok=True)
-    done = tune_app(folder, *CONFIRM)
+    done = tune_app(folder, *CONFIRM, "--in-process")
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
@@ -60,22 +59,22 @@ def outcome(answer: dict[str, object]) -> object:
 
 
 def test_a_confirmation_that_is_killed_ends_as_one_that_is_not(
-    folder: Path, start: Callable[..., Running], confirmed: tuple[Path, str]
+    folder: Path, start: Start, confirmed: tuple[Path, str]
 ) -> None:
     record = folder / "experiments" / "x" / "confirmation-1" / "record.jsonl"
-    killed = start(*CONFIRM)
+    killed = start(*CONFIRM, "--no-dashboard")
     wait_for(lambda: record.exists() and record.read_text().count('"kind":"result"') >= 6, "there are 6 results")
     os.kill(killed.process.pid, signal.SIGKILL)
     killed.end()
     acknowledged = record.read_bytes()
-    interrupted = start(*CONFIRM)
+    interrupted = start(*CONFIRM, "--no-dashboard")
     n = acknowledged.count(b'"kind":"result"')
     wait_for(lambda: record.read_text().count('"kind":"result"') >= n + 6, "there are 6 more")
     os.kill(interrupted.process.pid, signal.SIGINT)
     code, out, _ = interrupted.end()
     assert code == 130
     assert json.loads(out)["state"] == "interrupted"
-    done = tune_app(folder, *CONFIRM)
+    done = tune_app(folder, *CONFIRM, "--in-process")
     assert done.returncode == 0, done.stderr
     torn = acknowledged[: acknowledged.rfind(b"\n") + 1]
     assert record.read_bytes().startswith(torn)
@@ -140,14 +139,14 @@ def test_the_search_itself_reads_no_test_image(searched: Path, folder: Path) -> 
     ]
     table = table.set_column(table.column_names.index("label"), "label", pa.array(labels, table["label"].type))
     pq.write_table(table, folder / "data.parquet")
-    answer = json.loads(tune_app(folder, *CONFIRM).stdout)
+    answer = json.loads(tune_app(folder, *CONFIRM, "--in-process").stdout)
     assert answer["test"]["accuracy"] < 0.3
     assert answer["winner"]["valid_accuracy"] > 0.6
 
 
 def test_a_search_can_be_confirmed_at_once(folder: Path) -> None:
     few = ("--num-samples", 2, "--max-epochs", 1, "--grace-period", 1, "--data", "data.parquet")
-    done = tune_app(folder, "search", "quick", "--name", "y", *few, "--no-dashboard", "--confirm", "--quiet")
+    done = tune_app(folder, "search", "quick", "--name", "y", *few, "--in-process", "--confirm", "--quiet")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith("2 trials")

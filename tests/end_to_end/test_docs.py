@@ -20,8 +20,8 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 REST = "..."
 SEARCHED = "tune-app search quick --name demo --max-concurrent-trials 1 --no-dashboard --quiet"
 SHORTER = {
-    "scripts/search": "scripts/search --num-samples 4 --max-epochs 2",
-    SEARCHED: f"{SEARCHED} --num-samples 3",  # whose three best are confirmed
+    "scripts/search": "scripts/search --num-samples 2 --max-epochs 1",
+    SEARCHED: f"{SEARCHED} --num-samples 3 --in-process",  # whose three best are confirmed
 }
 """What is run in place of a command that takes longer; scripts/soak runs the command itself."""
 

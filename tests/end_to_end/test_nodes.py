@@ -5,14 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.end_to_end.conftest import COMMAND, HASTY, Running, needs_mounts, tune_app, wait_for
+from tests.end_to_end.conftest import HASTY, Start, needs_mounts, tune_app, wait_for
 from tests.end_to_end.invariants import check
 from tests.end_to_end.nodes import Nodes, kill_node, nodes
 from tune_app.experiment.history import Trial
@@ -49,7 +45,7 @@ def run_python(cluster: Nodes, *code: str) -> Any:
 
 @needs_mounts
 def test_a_node_that_is_missing_is_waited_for_and_one_that_dies_loses_nothing_where_another_joins(
-    tmp_path: Path, start: Callable[..., Running], small_data: Path
+    tmp_path: Path, start: Start, small_data: Path
 ) -> None:
     """The nodes share no file system: results and weights reach the driver through Ray."""
     (tmp_path / "space.yaml").write_text(LONG)
@@ -95,22 +91,17 @@ def test_a_node_that_is_missing_is_waited_for_and_one_that_dies_loses_nothing_wh
             assert len(before.results) <= there <= len(before.results) + 1, "it went on from its last result"
 
 
-@pytest.mark.parametrize(
-    "command", [pytest.param(COMMAND, id="as it is", marks=pytest.mark.soak), pytest.param(HASTY, id="hasty")]
-)
-def test_when_the_head_dies_the_driver_says_how_to_go_on_and_a_fresh_cluster_finishes(
-    tmp_path: Path, start: Callable[..., Running], small_data: Path, command: list[str]
+def test_when_the_head_dies_the_driver_says_how_to_go_on_and_a_fresh_ray_finishes(
+    tmp_path: Path, start: Start, small_data: Path
 ) -> None:
     (tmp_path / "space.yaml").write_text(LONG)
     with nodes(tmp_path, "--num-cpus", 1) as cluster:
         small = ("--num-samples", 1, "--data", small_data)
         arguments = ("search", "space.yaml", "--name", "x", *small, "--address", cluster.address)
-        running = start(*arguments, command=command)
+        running = start(*arguments, command=HASTY)
         running.wait_for_results("x", 2)
         cluster.kill("gcs_server")
-        killed = time.monotonic()
-        code, _, err = running.end(70)
-        assert time.monotonic() - killed < 60
+        code, _, err = running.end(60)
         assert code == 1
         assert f"Error: the cluster at {cluster.address} no longer answers" in err
         assert err.splitlines()[-1].endswith("go on with: tune-app resume x")
@@ -118,69 +109,3 @@ def test_when_the_head_dies_the_driver_says_how_to_go_on_and_a_fresh_cluster_fin
     done = tune_app(tmp_path, "resume", "x", "--no-dashboard")
     assert done.returncode == 0, done.stderr
     check(tmp_path, "x")
-
-
-def search(cluster: Nodes, data: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """A search on a cluster, with the cluster's environment but for `env`."""
-    arguments = ["search", "space.yaml", "--quiet", "--data", str(data), "--address", cluster.address]
-    return subprocess.run(
-        [sys.executable, "-m", "tune_app", *arguments],
-        cwd=cluster.folder,
-        env={**cluster.env, **env},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-
-
-def test_a_cluster_that_asks_for_a_token_is_joined_with_it_and_refuses_others_in_one_line(
-    tmp_path: Path, small_data: Path
-) -> None:
-    (tmp_path / "space.yaml").write_text("space: {level: linear}\nsearch: {num_samples: 1, max_epochs: 1}")
-    token, wrong = tmp_path / "token", tmp_path / "wrong"
-    token.write_text("a" * 64)
-    wrong.write_text("b" * 64)
-    with nodes(tmp_path, "--num-cpus", 1, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token)) as cluster:
-        for env in ({"RAY_AUTH_TOKEN_PATH": str(wrong)}, {"RAY_AUTH_MODE": "disabled"}):
-            refused = search(cluster, small_data, **env)
-            assert refused.returncode == 1
-            said = f"Error: --address {cluster.address}: the cluster asks for its token; "
-            assert refused.stderr.startswith(said) and refused.stderr.count("\n") == 1
-            assert not (tmp_path / "experiments").exists()
-        done = search(cluster, small_data)
-        assert done.returncode == 0, done.stderr
-        assert "a" * 64 not in done.stdout + done.stderr
-        status = json.loads(tune_app(tmp_path, "status", "--json").stdout)
-        assert status["trials"][0]["state"] == "completed"
-
-
-def test_gpus_that_nodes_claim_are_shared_and_each_trial_sees_its_own_and_a_token_is_refused_where_none_is_known(
-    tmp_path: Path, small_data: Path
-) -> None:
-    (tmp_path / "space.yaml").write_text("space: {level: linear}\nsearch: {num_samples: 6, max_epochs: 1}")
-    (tmp_path / "token").write_text("a" * 64)
-    (tmp_path / "meeting").mkdir()
-    with nodes(tmp_path, "--num-cpus", 4, "--num-gpus", 2, MEETING=str(tmp_path / "meeting")) as cluster:
-        arguments = ("search", "space.yaml", "--data", small_data, "--address", cluster.address)
-        asked = tune_app(tmp_path, *arguments, "--gpus-per-trial", 0.5)
-        assert asked.returncode == 1
-        assert asked.stderr.splitlines()[-1] == (
-            "Error: Ray offers 2 GPUs that torch cannot use (no CUDA);"
-            " allowed: --gpus-per-trial 0, or a torch with CUDA"
-        )
-        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
-        refused = search(cluster, small_data, **token)
-        assert (refused.returncode, refused.stderr) == (
-            1,
-            f"Error: --address {cluster.address}: the cluster knows no tokens, and its workers would die of this"
-            " one; allowed: RAY_AUTH_MODE=disabled\n",
-        )
-        assert not (tmp_path / "experiments").exists()
-        script = [sys.executable, "-m", "tests.end_to_end.claimed_gpus", cluster.address, str(tmp_path)]
-        done = subprocess.run(script, env=cluster.env, capture_output=True, text=True, timeout=100, check=False)
-        assert done.returncode == 0, done.stderr
-        seen = json.loads(done.stdout.splitlines()[-1])
-        # 4 CPUs for 2 GPUs: two trials share each, and no trial sees more than one.
-        assert (seen["gpus"], seen["at_once"]) == (0.5, 4)
-        assert sorted(seen["visible"]) == ["0", "0", "1", "1"]

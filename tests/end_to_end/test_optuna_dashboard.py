@@ -7,8 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +20,7 @@ import requests
 from bottle import Bottle
 from click.testing import CliRunner
 
+from tests.end_to_end.conftest import wait_for
 from tests.made_up import ask_and_start, give, give_one, spec_of
 from tune_app.cli import main
 from tune_app.engine.search import Search
@@ -158,14 +158,6 @@ def expected(experiment: Experiment) -> list[dict[str, Any]]:
     return trials
 
 
-def wait_for(condition: Callable[[], object]) -> None:
-    """Look again and again until `condition` holds."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def asked(application: WSGIApplication, path: str, method: str = "GET", body: object = None) -> tuple[str, Any]:
     """Ask an application without a server: the status, and what its JSON says."""
     statuses: list[str] = []
@@ -220,13 +212,21 @@ def test_the_study_says_what_the_record_says(folder: Path, server: Server) -> No
     assert lr == {"type": "FloatDistribution", "low": 0.01, "high": 1, "step": None, "log": True}
 
 
-def test_what_is_written_while_it_runs_appears(folder: Path, search: Search, server: Server) -> None:
-    before = len(server.trials())
+def test_what_is_written_while_it_runs_appears(tmp_path: Path) -> None:
+    search = of_every_kind(tmp_path, "made")
+    dashboard_of(optuna.create_study())  # imports what would make the first look last, and so the pause after it
+    application = Dashboard(search.paths)
+
+    def trials() -> list[dict[str, Any]]:
+        return [in_short(trial) for trial in asked(application, "/api/studies/0")[1]["trials"]]
+
+    before = len(trials())
     give(search, ask_and_start(search), *[0.95] * 9)
-    wait_for(lambda: len(server.trials()) == before + 1)
-    assert server.trials() == expected(load_experiment("made", folder / "experiments"))
     give_one(search, 10, 2, 0.97)
-    wait_for(lambda: server.trials()[10]["results"] == {1: 0.99, 2: 0.97})
+    wait_for(lambda: len(trials()) == before + 1, "the trial appears")
+    assert trials() == expected(load_experiment("made", tmp_path / "experiments"))
+    assert trials()[10]["results"] == {1: 0.99, 2: 0.97}
+    search.close()
 
 
 def routes(writing: bool) -> list[tuple[str, str]]:
@@ -263,7 +263,6 @@ def test_whatever_could_write_is_refused_and_the_experiment_and_its_study_stay_a
     assert {("DELETE", "api/studies/0"), ("POST", "api/studies/0/rename"), ("PUT", "api/studies/0/note")} < {
         *writing
     }
-    wait_for(lambda: server.trials() == expected(load_experiment("made", folder / "experiments")))
     before, shown = digest(folder), server.get("api/studies/0")
     for method, path in [*writing, ("PATCH", "api/studies/0"), ("OPTIONS", "api/studies"), ("DELETE", "nothing")]:
         answer = server.session.request(method, server.url + path, json=BODY, timeout=10)

@@ -5,14 +5,13 @@ import re
 import signal
 import subprocess
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.end_to_end.browser import needs_browser
-from tests.end_to_end.conftest import Running, descendants, temporary, tune_app, wait_for
+from tests.end_to_end.conftest import Start, descendants, temporary, tune_app, wait_for
 from tune_app.storage.load import load_experiment
 from tune_app.task.task import config_words
 
@@ -39,15 +38,8 @@ def listening(pids: set[int]) -> set[str]:
 
 def rendered(url: str) -> str:
     """A page as a browser without a screen has it after some seconds."""
-    command = [
-        "chromium",
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--virtual-time-budget=15000",
-        "--dump-dom",
-        url,
-    ]
+    options = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=15000", "--dump-dom")
+    command = ["chromium", *options, url]
     return subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
 
 
@@ -78,7 +70,7 @@ def log_of(url: str, actor: str) -> str:
 
 @needs_browser
 def test_a_search_shows_in_the_dashboard_and_for_prometheus_and_on_this_machine_only(
-    tmp_path: Path, start: Callable[..., Running], small_data: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, start: Start, small_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_metrics_report_interval_ms", "500")
     running = start("search", "quick", "--name", "shown", "--data", small_data, "--dashboard")

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import SHIPPED
-from tests.end_to_end.conftest import Running, tune_app, wait_for
+from tests.end_to_end.conftest import Start, tune_app, wait_for
 from tune_app.storage.load import load_experiment
 
 CNN = """
@@ -68,9 +67,7 @@ def all_train(folder: Path, name: str) -> bool:
 
 
 @pytest.mark.parametrize("level", ["linear", pytest.param("validation", marks=pytest.mark.soak)])
-def test_a_worker_has_next_to_no_memory_of_its_own_for_the_data(
-    tmp_path: Path, start: Callable[..., Running], level: str
-) -> None:
+def test_a_worker_has_next_to_no_memory_of_its_own_for_the_data(tmp_path: Path, start: Start, level: str) -> None:
     table = pq.read_table(SHIPPED)
     few = [table.filter(pa.compute.equal(table["split"], name)).slice(0, 1000) for name in ("train", "valid")]
     pq.write_table(pa.concat_tables(few), tmp_path / "few.parquet")

@@ -1,13 +1,12 @@
 """The report of real searches, and how a browser shows it without a network."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.browser import Page, browse, needs_browser
-from tests.end_to_end.conftest import Running, tune_app
+from tests.end_to_end.conftest import Start, tune_app
 from tests.made_up import tutorial_search
 from tune_app.experiment.record import read_entries
 from tune_app.output.report.page import report_html
@@ -23,23 +22,23 @@ OVERFLOW = "document.documentElement.scrollWidth - window.innerWidth"
 
 
 @needs_browser
-@pytest.mark.parametrize("width", [400, 1280])
-def test_a_browser_without_a_network_shows_everything(tmp_path: Path, width: int) -> None:
+def test_a_browser_without_a_network_shows_everything_on_a_phone_and_on_a_desk(tmp_path: Path) -> None:
     search = tutorial_search(tmp_path, "made", 30)
     search.close()
     path = tmp_path / "report.html"
     path.write_text(report_html(load_experiment("made", tmp_path)))
 
     async def visit(page: Page) -> None:
-        await page.open(path, width)
-        assert await page.evaluate("document.querySelectorAll('.chart').length") == 13
-        assert await page.evaluate(EMPTY_CHARTS) == []
-        assert await page.evaluate(BROKEN_LINKS) == 0
-        assert await page.evaluate(OVERFLOW) <= 0
-        assert await page.evaluate("window.hacked") is None
-        await page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-        assert await page.evaluate(OVERFLOW) <= 0
-        assert page.requests == [path.as_uri()]
+        for width in (400, 1280):
+            await page.open(path, width)
+            assert await page.evaluate("document.querySelectorAll('.chart').length") == 13
+            assert await page.evaluate(EMPTY_CHARTS) == []
+            assert await page.evaluate(BROKEN_LINKS) == 0
+            assert await page.evaluate(OVERFLOW) <= 0
+            assert await page.evaluate("window.hacked") is None
+            await page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+            assert await page.evaluate(OVERFLOW) <= 0
+        assert page.requests == [path.as_uri()] * 2
         assert page.complaints == []
 
     browse(visit)
@@ -64,21 +63,10 @@ def test_a_script_that_got_into_the_page_would_not_run(tmp_path: Path) -> None:
 
 
 def test_the_report_of_a_search_while_it_runs_and_afterwards(
-    tmp_path: Path, start: Callable[..., Running], small_data: Path
+    tmp_path: Path, start: Start, small_data: Path
 ) -> None:
-    running = start(
-        "search",
-        "quick",
-        "--name",
-        "x",
-        "--data",
-        small_data,
-        "--max-epochs",
-        30,
-        "--num-samples",
-        5,
-        "--no-dashboard",
-    )
+    more = ("--max-epochs", 20, "--num-samples", 5, "--no-dashboard")
+    running = start("search", "quick", "--name", "x", "--data", small_data, *more)
     running.wait_for_results("x", 5)
     assert tune_app(tmp_path, "report", "x").stdout == "wrote x-report.html\n"
     assert "It is still running" in (tmp_path / "x-report.html").read_text()

@@ -3,13 +3,13 @@
 import os
 import random
 import signal
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import Running, alive, descendants, tune_app, wait_for
+from tests.bundles import run
+from tests.end_to_end.conftest import Start, alive, descendants, tune_app, wait_for
 from tests.end_to_end.invariants import check, outcome
 from tests.made_up import spec_of
 from tune_app.engine.search import Search
@@ -35,18 +35,18 @@ def none_lives(processes: set[int]) -> bool:
 
 @pytest.mark.parametrize("sampler", [pytest.param("random", marks=pytest.mark.soak), "tpe"])
 def test_a_driver_killed_again_and_again_finds_what_an_uninterrupted_one_finds(
-    tmp_path: Path, start: Callable[..., Running], small_data: Path, sampler: str, pytestconfig: pytest.Config
+    tmp_path: Path, start: Start, small_data: Path, sampler: str, pytestconfig: pytest.Config
 ) -> None:
     kills = pytestconfig.getoption("kills")
     seed = random.randrange(10**6)
     print(f"seed {seed}")  # shown when the test fails
     rng = random.Random(seed)
     (tmp_path / "space.yaml").write_text(SPACE)
-    arguments = ("search", "space.yaml", "--data", small_data, "--no-dashboard", "--sampler", sampler)
-    whole = tune_app(tmp_path, *arguments, "--name", "whole")
+    arguments = ("search", "space.yaml", "--data", small_data, "--sampler", sampler)
+    whole = tune_app(tmp_path, *arguments, "--name", "whole", "--in-process")
     assert whole.returncode == 0, whole.stderr
     record = tmp_path / "experiments" / "killed" / "record.jsonl"
-    running = start(*arguments, "--name", "killed")
+    running = start(*arguments, "--name", "killed", "--no-dashboard")
     for _ in range(kills):
         before = record.read_text().count('"kind":"result"') if record.exists() else 0
         running.wait_for_results("killed", before + rng.randint(1, max(1, 32 // kills)))
@@ -70,10 +70,10 @@ def test_a_search_goes_on_from_another_folder_where_the_images_are_named_from_th
     (tmp_path / "images.parquet").symlink_to(small_data)
     space = "space: {level: linear, bs: 256, lr: 0.1}\nsearch: {num_samples: 1, max_epochs: 1}"
     (tmp_path / "space.yaml").write_text(space)
-    arguments = ("--name", "x", "--data", "images.parquet", "--experiments-dir=~/mine", "--no-dashboard")
+    arguments = ("--name", "x", "--data", "images.parquet", "--experiments-dir=~/mine", "--in-process")
     done = tune_app(tmp_path, "search", "~/space.yaml", *arguments)  # the home is tmp_path
     assert done.returncode == 0, done.stderr
-    again = ("extend", "x", "--num-samples", 2, "--experiments-dir=../mine", "--no-dashboard")
+    again = ("extend", "x", "--num-samples", 2, "--experiments-dir=../mine", "--in-process")
     refused = tune_app(tmp_path / "elsewhere", *again)
     assert refused.stderr.startswith("Error: images.parquet: no such data; allowed: ")
     done = tune_app(tmp_path / "elsewhere", *again, "--data", "../images.parquet")
@@ -85,9 +85,9 @@ def test_a_search_goes_on_from_another_folder_where_the_images_are_named_from_th
 
 
 def test_a_trial_that_loses_its_worker_goes_on_from_its_last_result_and_one_that_does_too_often_fails(
-    tmp_path: Path, start: Callable[..., Running], small_data: Path
+    tmp_path: Path, start: Start, small_data: Path
 ) -> None:
-    (tmp_path / "space.yaml").write_text(LONG)
+    (tmp_path / "space.yaml").write_text(LONG.replace("bs: 2", "bs: 4").replace("epoch: 6", "epoch: 12"))
     arguments = ("--name", "x", "--data", small_data, "--no-dashboard", "--max-failures", 1, "--no-early-stopping")
     running = start("search", "space.yaml", *arguments, "--sampler", "random")
 
@@ -120,43 +120,47 @@ def test_a_trial_that_loses_its_worker_goes_on_from_its_last_result_and_one_that
 
 
 def test_an_interrupted_search_is_resumed_and_a_held_or_finished_one_is_not(
-    tmp_path: Path, start: Callable[..., Running], small_data: Path
+    tmp_path: Path, start: Start, small_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "space.yaml").write_text(LONG)
-    arguments = ("search", "space.yaml", "--name", "x", "--data", small_data, "--no-dashboard", "--num-samples", 2)
-    running = start(*arguments)
+    monkeypatch.chdir(tmp_path)
+    Path("space.yaml").write_text(LONG)
+    arguments = ("search", "space.yaml", "--name", "x", "--data", small_data, "--num-samples", 2, "--max-epochs", 1)
+    running = start(*arguments, "--no-dashboard")
     running.wait_for_results("x", 2)
-    second = tune_app(tmp_path, "resume", "x")
-    assert second.returncode == 1
+    second = run("resume", "x")
+    assert second.exit_code == 1
     assert second.stderr.startswith(f"Error: x: is being searched by process {running.process.pid} on ")
     running.process.send_signal(signal.SIGINT)
     code, out, _ = running.end(15)
     assert code == 130
     assert "Go on: tune-app resume x" in out
-    other = tune_app(tmp_path, "resume", "x", "--data", tmp_path / "nothing.parquet")
-    assert (other.returncode, other.stderr.count("\n")) == (1, 1)
-    changed = tune_app(tmp_path, *arguments, "--resume", "--seed", 5)
-    assert (changed.returncode, changed.stderr) == (
+    other = run("resume", "x", "--data", "nothing.parquet")
+    assert (other.exit_code, other.stderr.count("\n")) == (1, 1)
+    changed = run(*arguments, "--resume", "--seed", 5)
+    assert (changed.exit_code, changed.stderr) == (
         1,
         "Error: x: began with another space or settings: search.seed was 0, is 5\n",
     )
-    resumed = tune_app(tmp_path, *arguments, "--resume")
-    assert resumed.returncode == 0, resumed.stderr
+    resumed = run(*arguments, "--resume", "--in-process")
+    assert resumed.exit_code == 0, resumed.stderr
     check(tmp_path, "x")
-    again = tune_app(tmp_path, "resume", "x")
-    assert again.returncode == 1
+    again = run("resume", "x")
+    assert again.exit_code == 1
     assert again.stderr == "Error: x: is finished; tune-app extend gives it a larger budget\n"
 
 
-def test_other_data_and_other_versions_are_refused_with_the_difference(tmp_path: Path, small_data: Path) -> None:
+def test_other_data_and_other_versions_are_refused_with_the_difference(
+    tmp_path: Path, small_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     experiments = tmp_path / "experiments"
     Search.create(spec_of("data"), paths(experiments, "data")).close()
-    done = tune_app(tmp_path, "resume", "data", "--data", small_data)
-    assert done.returncode == 1
+    monkeypatch.chdir(tmp_path)
+    done = run("resume", "data", "--data", small_data)
+    assert done.exit_code == 1
     assert "data: the data are not those it began with: digest " in done.stderr
     spec = spec_of("old")
     old = spec.model_copy(update={"versions": {**spec.versions, "torch": "1.0"}})
     Search.create(old, paths(experiments, "old")).close()
-    done = tune_app(tmp_path, "resume", "old")
+    done = run("resume", "old")
     assert done.stderr.startswith("Error: old: was searched with torch 1.0, now ")
     assert done.stderr.count("\n") == 1

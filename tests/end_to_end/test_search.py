@@ -5,9 +5,8 @@ import os
 import re
 import shutil
 import signal
-import sys
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.end_to_end.conftest import Running, alive, descendants, left_in, temporary, tune_app, wait_for
+from tests.end_to_end.conftest import OF_TESTS, Start, alive, descendants, left_in, temporary, tune_app, wait_for
 from tests.end_to_end.invariants import check
 from tests.made_up import ask_and_start, spec_of
 from tests.units.test_idx import idx_bytes
@@ -38,7 +37,6 @@ space:
   momentum: {choice: [0, 0.9], when: {level: [fit, cnn]}}
 search: {num_samples: 9, max_epochs: 3, results_per_epoch: 2, grace_period: 1, seed: 3}
 """
-ROOT = Path(__file__).parents[2]
 LONG = "space: {level: cnn, bs: 2, lr: 0.01}\nsearch: {num_samples: 3, max_epochs: 50, results_per_epoch: 20}"
 
 
@@ -88,8 +86,7 @@ def test_without_ray_the_same_configs_give_the_same_floats_and_states(folder: Pa
 
 
 def test_a_worker_that_comes_late_is_waited_for_while_another_goes_on(tmp_path: Path) -> None:
-    late = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.end_to_end.late_worker"]
-    done = tune_app(tmp_path, tmp_path, command=late)
+    done = tune_app(tmp_path, tmp_path, command=[*OF_TESTS, "tests.end_to_end.late_worker"])
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout.splitlines()[-1])
     # Tune itself would end it as soon as the first is free, and start another: all twelve would be the first's.
@@ -113,20 +110,21 @@ def test_status_and_list_show_every_trial_and_json_is_complete(folder: Path) -> 
     assert (row["name"], row["bytes"]) == ("x", sum(f.stat().st_size for f in files))
 
 
-def test_the_exported_config_trains_again_to_the_same_floats(folder: Path) -> None:
-    done = tune_app(folder, "export", "x", "-o", "best")
-    assert done.returncode == 0, done.stderr
+def test_the_exported_config_trains_again_to_the_same_floats(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    done = run("export", "x", "-o", "best")
+    assert done.exit_code == 0, done.stderr
     assert {p.name for p in (folder / "best").iterdir()} == {*FILES, MANIFEST}
     experiment = load_experiment("x", folder / "experiments")
     best = experiment.history.best
     assert best is not None
     expected = [r.valid["valid_accuracy"] for r in experiment.trial(best.trial).results if r.k <= best.k]
-    trained = json.loads(tune_app(folder, "train", "best/config.yaml", "--json").stdout)
+    trained = json.loads(run("train", "best/config.yaml", "--json").stdout)
     assert (trained["valid_accuracies"], trained["same"]) == (expected, True)
-    verified = json.loads(tune_app(folder, "verify", "best", "--json").stdout)
+    verified = json.loads(run("verify", "best", "--json").stdout)
     assert (verified["exactly"], verified["valid_accuracies"]) == (True, expected)
-    again = tune_app(folder, "export", "x", "-o", "best")
-    assert (again.returncode, again.stderr) == (1, "Error: best: exists already, allowed: another folder with -o\n")
+    again = run("export", "x", "-o", "best")
+    assert (again.exit_code, again.stderr) == (1, "Error: best: exists already, allowed: another folder with -o\n")
 
 
 def test_the_experiment_moves_and_is_removed_as_a_folder(folder: Path) -> None:
@@ -140,8 +138,7 @@ def test_the_experiment_moves_and_is_removed_as_a_folder(folder: Path) -> None:
 def test_failed_trials_show_in_the_exit_code(tmp_path: Path, small_data: Path) -> None:
     space = "space: {level: scratch, lr: {grid: [900, 1000, 0.1]}}\nsearch: {max_epochs: 2, results_per_epoch: 2}"
     (tmp_path / "space.yaml").write_text(space)
-    arguments = ("--data", small_data, "--max-concurrent-trials", 1, "--no-dashboard")
-    done = tune_app(tmp_path, "search", "space.yaml", "--name", "x", *arguments)
+    done = tune_app(tmp_path, "search", "space.yaml", "--name", "x", "--data", small_data, "--in-process")
     assert done.returncode == 3, done.stderr
     assert "1 completed, 0 stopped early, 2 failed" in done.stdout
     failed = json.loads(tune_app(tmp_path, "status", "--trial", 1, "--json").stdout)
@@ -164,7 +161,7 @@ def test_where_all_trials_failed_the_exit_code_says_so(tmp_path: Path) -> None:
 
 
 def test_a_signal_ends_the_search_within_seconds_and_status_shows_it(
-    tmp_path: Path, start: Callable[..., Running], small_data: Path
+    tmp_path: Path, start: Start, small_data: Path
 ) -> None:
     (tmp_path / "space.yaml").write_text(LONG)
     running = start("search", "space.yaml", "--name", "x", "--data", small_data)
@@ -193,7 +190,7 @@ def test_a_signal_ends_the_search_within_seconds_and_status_shows_it(
 def test_a_time_budget_ends_the_search_with_exit_code_0(tmp_path: Path, small_data: Path) -> None:
     space = "space: {level: linear, bs: 256, lr: 0.1}\nsearch: {num_samples: 100000, max_epochs: 1}"
     (tmp_path / "space.yaml").write_text(space)
-    arguments = ("--name", "x", "--data", small_data, "--no-dashboard", "--time-budget", "9s", "--quiet")
+    arguments = ("--name", "x", "--data", small_data, "--in-process", "--time-budget", "1s", "--quiet")
     done = tune_app(tmp_path, "search", "space.yaml", *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("The time budget is used up.")
@@ -247,7 +244,7 @@ def test_a_class_that_hardly_occurs_is_told_before_the_training_which_a_target_e
     keep = np.delete(np.arange(1200), rare)
     data = idx_folder(tmp_path / "rare", np.r_[x[keep], x[rare]], np.r_[y[keep], y[rare]])
     (tmp_path / "space.yaml").write_text("space: {level: linear, lr: 0.1}\nsearch: {num_samples: 50}")
-    arguments = ("--data", data, "--no-dashboard", "--target", "0.2", "--json")
+    arguments = ("--data", data, "--in-process", "--target", "0.2", "--json")
     done = tune_app(tmp_path, "search", "space.yaml", *arguments)
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[0] == "Hardly any images of a class: train has 12 of class 4."

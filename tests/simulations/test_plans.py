@@ -1,6 +1,5 @@
 """Plans, held against default searches on measured curves."""
 
-import os
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -16,9 +15,8 @@ from tune_app.task.tutorial import tutorial
 
 
 def test_trials_at_each_rung_and_epochs_are_those_of_random_searches_on_measured_curves(
-    tmp_path: Path, curves: list[Curve], small_data: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, curves: list[Curve], small_data: Path
 ) -> None:
-    monkeypatch.setattr(os, "fsync", lambda _: None)  # nothing is at stake
     loaded = load(tutorial(), str(small_data))
     happened, planned = [], []
     for seed in range(8):

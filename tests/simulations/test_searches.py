@@ -73,7 +73,7 @@ def simulate(folder: Path, curves: list[Curve], workers: int = 2, **settings: ob
     return search.history
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(5))
 def test_a_default_search_ends_with_a_cnn_though_the_logistic_levels_lead_at_first(
     tmp_path: Path, curves: list[Curve], seed: int
 ) -> None:

@@ -1,7 +1,6 @@
 import json
 import os
 import platform
-import shutil
 from pathlib import Path
 
 import click
@@ -182,12 +181,6 @@ def test_reading_an_experiment_creates_and_changes_nothing(run, experiment: str)
     assert content() == before
 
 
-def test_a_folder_with_a_name_that_no_experiment_has_is_passed_over(run, experiment: str) -> None:
-    shutil.copytree("experiments/made", "experiments/made copy")
-    assert [row["name"] for row in json.loads(run("list", "--json").output)] == ["made"]
-    assert run("status").output.startswith("made: finished")
-
-
 def test_the_exported_threads_and_cpu_are_those_of_the_attempt_that_made_the_best(run, tmp_path: Path) -> None:
     search = Search.create(spec_of("two"), paths(tmp_path / "experiments", "two"))
     search.begin()
@@ -312,19 +305,6 @@ def test_an_experiment_that_is_being_searched_is_not_extended(run, tmp_path: Pat
     assert done.stderr == f"Error: held: is being searched by process {os.getpid()} on {platform.node()}\n"
     assert search.record.path.read_bytes() == before
     search.close()
-
-
-def test_a_renamed_experiment_is_spoken_of_by_its_new_name(run, experiment: str, no_search: None) -> None:
-    Path("experiments", experiment).rename("experiments/other")
-    done = run("extend", "other", "--num-samples", 5)
-    assert done.stderr == "Error: --num-samples is 5, allowed: more than the 24 trials that other has in all\n"
-
-
-def test_what_cannot_be_enqueued_is_one_line_and_begins_nothing(run, experiment: str, no_search: None) -> None:
-    done = run("search", "quick", "--enqueue", "made:5", "--name", "new")
-    said = "--enqueue made:5: level cnn, which the space does not contain"
-    assert (done.exit_code, done.stdout, done.stderr) == (1, "", f"Error: {said}\n")
-    assert [path.name for path in Path("experiments").iterdir()] == [experiment]
 
 
 @pytest.fixture

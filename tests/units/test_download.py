@@ -265,11 +265,6 @@ def test_files_that_do_not_exist_are_refused_with_their_url_and_tried_once(serve
     assert left() == []
 
 
-def test_files_that_do_not_fit_each_other_are_refused_with_their_url(server, contents):
-    offer(server, contents | {LABELS: idx_bytes(np.zeros(239))})
-    assert refusal(server.url, server.url) == "240 images but 239 labels"
-
-
 def test_a_server_that_is_not_there_is_refused(left):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))  # bound, but nobody listens

@@ -1,7 +1,6 @@
 """Bugs that were found in going on with a search, each with its test."""
 
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from tune_app.experiment.history import Experiment, replay
 from tune_app.experiment.record import RecordWriter
 from tune_app.experiment.space import load_space
 from tune_app.experiment.spec import Paths
-from tune_app.output.summary import seconds_searched
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 
@@ -59,18 +57,6 @@ def begun(folder: Path, space: str) -> None:
     source = load_space("space.yaml")
     spec = spec_of("x", source.content).model_copy(update={"settings": source.settings})
     Search.create(spec, paths(folder, "x")).close()
-
-
-def test_the_time_between_an_end_and_an_extension_does_not_count(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    at = ended(folder)
-    before, now = seconds_searched(load_experiment("x", folder)), time.time()
-    monkeypatch.setattr("time.time", lambda: now + 86400)
-    search = Search.resume(at, {"num_samples": 30})
-    search.begin()
-    search.close()
-    assert seconds_searched(load_experiment("x", folder)) == pytest.approx(before, abs=1)
 
 
 @pytest.mark.parametrize(
@@ -174,14 +160,6 @@ def test_a_record_without_an_entry_says_what_to_do(folder: Path) -> None:
     RecordWriter.create(paths(folder, "x").record).close()
     with pytest.raises(TuneAppError, match=r"killed before it began; allowed: tune-app remove x$"):
         load_experiment("x", folder)
-
-
-def test_half_a_surrogate_pair_in_a_traceback_is_written_down(folder: Path) -> None:
-    search = Search.create(spec_of("x"), paths(folder, "x"))
-    search.begin()
-    search.failed(ask_and_start(search), "ValueError: \udcff")
-    search.close()
-    assert load_experiment("x", folder).trial(0).reason == "error: ValueError: \udcff"
 
 
 def test_judging_changes_nothing(folder: Path) -> None:

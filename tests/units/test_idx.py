@@ -52,6 +52,7 @@ def test_a_folder_of_idx_files_gives_the_images_and_labels_in_their_order(tmp_pa
     assert np.array_equal(np.concatenate([found.train.y, found.valid.y]), small.train.y[:N])
     assert {found.train.x.dtype, found.valid.x.dtype} == {np.dtype(np.uint8)}
     assert {found.train.y.dtype, found.valid.y.dtype} == {np.dtype(np.int64)}
+    assert not any(a.flags.writeable for a in (found.train.x, found.train.y, found.valid.x, found.valid.y))
 
 
 @pytest.mark.parametrize(("n", "train", "valid"), [(2, 1, 1), (5, 4, 1), (6, 5, 1), (7, 5, 2), (60, 50, 10)])
@@ -60,14 +61,6 @@ def test_a_few_images_are_split_the_same_way_and_none_is_lost(tmp_path, contents
     found = load(str(write(tmp_path, {IMAGES: idx_bytes(images), LABELS: idx_bytes(labels)})))
     assert (len(found.train.x), len(found.train.y)) == (train, train)
     assert (len(found.valid.x), len(found.valid.y)) == (valid, valid)
-
-
-@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gz"])
-def test_the_arrays_cannot_be_written_to(tmp_path, contents, packed):
-    found = load(str(write(tmp_path, contents, packed)))
-    for array in (found.train.x, found.train.y, found.valid.x, found.valid.y):
-        with pytest.raises(ValueError, match="read-only"):
-            array[0] = 1
 
 
 def test_the_files_of_test_images_are_not_needed_nor_read(tmp_path, contents):

@@ -155,7 +155,7 @@ def test_a_stream_that_is_closed_or_no_file_is_none_to_fail_on(
     console().print("nobody hears it")
 
 
-COMMANDS = ("list", "status made", "status made --trial 0", "report made --format md", "levels", "status nope")
+COMMANDS = ("status made", "report made --format md", "status nope")
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
@@ -167,7 +167,7 @@ def test_a_command_without_its_streams_does_its_work(search: Search, tmp_path: P
         assert "Traceback" not in done.stderr
         assert "Exception" not in done.stderr
         assert bool(done.stdout) == (closed == "2>&-" and command != "status nope")
-    assert (tmp_path / "codes").read_text().split() == ["0", "0", "0", "0", "0", "1"]
+    assert (tmp_path / "codes").read_text().split() == ["0", "0", "1"]
 
 
 def test_the_descriptors_of_closed_streams_are_no_files_that_are_opened_later_here_and_in_children(
@@ -202,7 +202,7 @@ def test_a_reader_that_leaves_early_is_no_traceback(search: Search, tmp_path: Pa
     assert (done.returncode, done.stderr) == (1, "")
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
 def test_what_an_encoding_lacks_is_shown_as_an_escape(search: Search, tmp_path: Path, encoding: str) -> None:
     search.failed(ask_and_start(search), "Traceback (most recent call last):\nValueError: größe ≤ \udcff")
     env = {**os.environ, "PYTHONIOENCODING": encoding}

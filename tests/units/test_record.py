@@ -125,7 +125,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(entry=st.dictionaries(st.text().filter(lambda key: key != "crc"), json_values, min_size=1, max_size=5))
 def test_any_entry_comes_back_as_it_was(entry: dict[str, object]) -> None:
     line = encode(entry)

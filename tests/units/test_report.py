@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import shlex
 from collections.abc import Callable
@@ -107,9 +108,21 @@ def make(tmp_path: Path) -> Callable[..., Experiment]:
     return make
 
 
-def test_the_numbers_are_those_that_pandas_finds_in_the_results(make, tmp_path: Path) -> None:
-    experiment = make(60)
-    reader = read(experiment)
+@pytest.fixture(scope="module")
+def sixty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, Reader]:
+    """An experiment of sixty trials, and its report."""
+    folder = tmp_path_factory.mktemp("sixty")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        search = tutorial_search(folder, "made", 60)
+        search.end("completed")
+        search.close()
+    experiment = load_experiment("made", folder)
+    return experiment, read(experiment)
+
+
+def test_the_numbers_are_those_that_pandas_finds_in_the_results(sixty, tmp_path: Path) -> None:
+    experiment, reader = sixty
     write_results(experiment, tmp_path / "results.parquet")
     frame: Any = pd.read_parquet(tmp_path / "results.parquet")
 
@@ -144,9 +157,8 @@ def test_the_numbers_are_those_that_pandas_finds_in_the_results(make, tmp_path: 
     assert sum(float(row[training] or 0) for row in times[1:]) == pytest.approx(frame.train_seconds.sum(), rel=1e-4)
 
 
-def test_each_chart_has_as_many_points_as_the_record_gives(make) -> None:
-    experiment = make(60)
-    reader = read(experiment)
+def test_each_chart_has_as_many_points_as_the_record_gives(sixty) -> None:
+    experiment, reader = sixty
     trials = [trial for trial in experiment.history.trials if trial.results]
     results = [result for trial in trials for result in trial.results]
     assert points(reader, "history", "best of a trial") == len(trials) == 58
@@ -162,8 +174,8 @@ def test_each_chart_has_as_many_points_as_the_record_gives(make) -> None:
     assert points(reader, "importance") == len(["level", "lr", "bs", "momentum", "epochs"])
 
 
-def test_failures_are_told_by_cause(make) -> None:
-    rows = read(make(60)).tables["failures"][0][1:]
+def test_failures_are_told_by_cause(sixty) -> None:
+    rows = sixty[1].tables["failures"][0][1:]
     assert [row[:3] for row in rows] == [["error: ValueError", "2", "28, 58"], ["diverged", "2", "29, 59"]]
 
 

@@ -1,0 +1,149 @@
+"""GPUs that a cluster only claims to have: shared, waited for, and left alone where they cannot be used."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.end_to_end.conftest import COMMAND, OF_TESTS, Start, environment, tune_app
+from tests.end_to_end.test_cluster import HEAD, running_head
+
+ONE = "space: {level: linear}\nsearch: {num_samples: 1, max_epochs: 1, results_per_epoch: 2}"
+SEARCH = ("search", "space.yaml", "--no-dashboard", "--data")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Ray that claims two GPUs, which torch cannot use."""
+    assert not torch.cuda.is_available()
+    with running_head(
+        tmp_path_factory.mktemp("head"), HEAD.replace("num_cpus=2", "num_cpus=4, num_gpus=2")
+    ) as found:
+        yield found
+
+
+def test_they_are_shared_and_each_trial_sees_its_own_and_a_token_is_refused_where_none_is_known(
+    tmp_path: Path, small_data: Path, address: str
+) -> None:
+    (tmp_path / "space.yaml").write_text(ONE)
+    (tmp_path / "token").write_text("a" * 64)
+    (tmp_path / "meeting").mkdir()
+    arguments = (*SEARCH, small_data, "--address", address)
+    asked = tune_app(tmp_path, *arguments, "--gpus-per-trial", 0.5)
+    assert asked.returncode == 1
+    assert asked.stderr.splitlines()[-1] == (
+        "Error: Ray offers 2 GPUs that torch cannot use (no CUDA);"
+        " allowed: --gpus-per-trial 0, or a torch with CUDA"
+    )
+    token = ["env", "RAY_AUTH_MODE=token", f"RAY_AUTH_TOKEN_PATH={tmp_path / 'token'}", *COMMAND]
+    refused = tune_app(tmp_path, *arguments, command=token)
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        f"Error: --address {address}: the cluster knows no tokens, and its workers would die of this"
+        " one; allowed: RAY_AUTH_MODE=disabled\n",
+    )
+    assert not (tmp_path / "experiments").exists()
+    done = tune_app(tmp_path, address, tmp_path, command=[*OF_TESTS, "tests.end_to_end.claimed_gpus"])
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout.splitlines()[-1])
+    # 4 CPUs for 2 GPUs: two trials share each, and no trial sees more than one.
+    assert (seen["gpus"], seen["at_once"]) == (0.5, 4)
+    assert sorted(seen["visible"]) == ["0", "0", "1", "1"]
+
+
+USABLE = """
+from tune_app.cli import main
+from tune_app.cluster import resources
+
+resources.cuda_memory = lambda: 5e9  # as if torch could use it when one looks, and no longer in a trial
+main()
+"""
+
+
+def test_the_same_error_in_the_first_trials_stops_the_search_and_one_of_them_is_repeated_in_the_foreground(
+    tmp_path: Path, small_data: Path, address: str
+) -> None:
+    (tmp_path / "space.yaml").write_text(ONE)
+    usable = [sys.executable, "-c", USABLE]
+    on_gpu = ("--address", address, "--gpus-per-trial", 1, "--max-concurrent-trials", 1, "--num-samples", 10)
+    done = tune_app(tmp_path, *SEARCH, small_data, "--name", "x", *on_gpu, command=usable)
+    stopped = "The search was stopped: the first trials all failed with the same error.\n"
+    assert done.returncode == 1
+    assert done.stdout.startswith(stopped), done.stderr
+    assert "Ray offers a GPU that torch cannot use; allowed: --gpus-per-trial 0\n" in done.stdout
+    assert "Go on: tune-app resume x\n" in done.stdout
+    assert "Repeat it in the foreground: tune-app train x --trial 0\n" in done.stdout
+    status = json.loads(tune_app(tmp_path, "status", "x", "--json").stdout)
+    assert (status["state"], status["reason"]) == ("interrupted", "error")
+    assert [trial["state"] for trial in status["trials"]] == ["failed"] * 3
+
+    repeated = tune_app(tmp_path, "train", "x", "--trial", 0)  # on the CPU, which can do it
+    assert repeated.returncode == 0, repeated.stderr
+    assert [line.split()[:2] for line in repeated.stdout.splitlines()[:2]] == [["epoch", "0.5"], ["epoch", "1"]]
+    assert "different: device: cuda in the search, cpu now" in repeated.stdout
+
+    resumed = tune_app(tmp_path, "resume", "x", "--address", address, command=usable)
+    assert resumed.returncode == 1
+    assert resumed.stdout.startswith(stopped), resumed.stderr
+    status = json.loads(tune_app(tmp_path, "status", "x", "--json").stdout)
+    assert (status["reason"], len(status["trials"])) == ("error", 4)
+
+
+HOLDER = """
+import sys, ray
+ray.init(address=sys.argv[1], log_to_driver=False)
+@ray.remote(num_cpus=0, num_gpus=2)
+class Other: ...
+other = Other.remote()
+ray.get(other.__ray_ready__.remote())
+print("held", flush=True)
+sys.stdin.read()
+"""
+HASTY_LOOK = """
+from tune_app.cli import main
+from tune_app.cluster import resources
+
+resources.SECONDS_UNTOLD, resources.SECONDS_TO_LOOK = 1.0, 2.0
+main()
+"""
+
+
+def test_gpus_that_others_hold_are_waited_for_as_long_as_told_and_then_do_not_count(
+    tmp_path: Path, small_data: Path, address: str, start: Start
+) -> None:
+    (tmp_path / "space.yaml").write_text(ONE)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, address],
+        env=environment(tmp_path),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    hasty = [sys.executable, "-c", HASTY_LOOK]
+    arguments = (*SEARCH, small_data, "--address", address)
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        asked = tune_app(tmp_path, *arguments, "--gpus-per-trial", 1, command=hasty)
+        assert asked.returncode == 1
+        assert asked.stderr.splitlines()[-2:] == [
+            "Waiting up to 2 s for GPUs that others may hold.",
+            "Error: Ray offers 2 GPUs that others hold; allowed: --gpus-per-trial 0,"
+            " or a longer --wait-for-resources",
+        ]
+        auto = tune_app(tmp_path, *arguments, command=hasty)
+        assert auto.returncode == 0, auto.stderr
+        assert "Ray offers 2 GPUs that others hold: its trials run on CPUs." in auto.stderr
+        waiting = start(*arguments, "--wait-for-resources", 100, command=hasty)
+        stderr = waiting.process.stderr
+        assert stderr is not None
+        while "Waiting up to 100 s for GPUs" not in (line := stderr.readline()):
+            assert line, "it has ended"
+        holder.communicate(timeout=30)
+    code, _, err = waiting.end(120)
+    assert code == 0, err
+    assert "Ray offers 2 GPUs that torch cannot use (no CUDA): its trials run on CPUs." in err
