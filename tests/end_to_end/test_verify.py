@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.bundles import config_of, make_bundle, reseal, run
+from tune_app.bundle import verify
 from tune_app.bundle.manifest import SCRIPT, read_bundle
 from tune_app.bundle.verify import run_script, runnable
 from tune_app.errors import TuneAppError
@@ -23,8 +24,8 @@ ROOT = Path(__file__).parent.parent.parent
 def comes_out(monkeypatch: pytest.MonkeyPatch, bundle: Path) -> list[float]:
     """From now on its script is not run, but gives what is recorded now; that."""
     recorded = read_bundle(bundle)
-    pairs = zip(recorded.valid_accuracies, recorded.valid_losses, strict=True)
-    results = [(k / 2, {"valid_accuracy": a, "valid_loss": loss}) for k, (a, loss) in enumerate(pairs, 1)]
+    pairs = zip(*recorded.results.values(), strict=True)
+    results = [(k / 2, dict(zip(recorded.results, values, strict=True))) for k, values in enumerate(pairs, 1)]
     monkeypatch.setattr(verify, "run_script", lambda *_: iter(results))
     return recorded.values
 
