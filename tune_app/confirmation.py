@@ -4,6 +4,7 @@ The runs are trials of an experiment within the experiment, so all that holds fo
 recorded before they are acted on, and a confirmation that was interrupted goes on where it was.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -53,16 +54,17 @@ def try_on_test_data(search: Search, test: Test) -> None:
 
 
 def values_with_intervals(found: Tested) -> dict[str, tuple[float, tuple[float, float] | None]]:
-    """Each metric's value with its 95 % interval over the items, None where there is none.
+    """Each finite value of a metric with its 95 % interval over the items, None where there is none.
 
     Wilson's of a share, Student's t of other values of each item.
     """
     loss = found.loss if found.losses is None else found.losses
     each: dict[str, NDArray[np.generic] | float] = {**found.values, LOSS: loss}
-    return {
+    means = {
         name: (float(np.sum(value) / found.n), interval(value)) if isinstance(value, np.ndarray) else (value, None)
         for name, value in each.items()
     }
+    return {name: (mean, around) for name, (mean, around) in means.items() if math.isfinite(mean)}
 
 
 def interval(values: NDArray[np.generic]) -> tuple[float, float] | None:

@@ -393,3 +393,8 @@ def test_a_test_value_that_is_no_mean_has_no_interval(diabetes: Search) -> None:
     assert confirmation_summary(confirmation)["test"]["interval"] is None
     metrics = confirmed_metrics(confirmation)
     assert (metrics["test_r2"], metrics["test_loss"], "test_r2_interval" in metrics) == (0, 0.7, False)
+
+
+def test_a_test_value_that_is_not_finite_is_left_out_and_said() -> None:
+    found = Tested(2, "digest", math.inf, None, {"valid_r2": math.nan, "valid_error": np.array([1.0, 2.0])})
+    assert list(values_with_intervals(found)) == ["valid_error"]

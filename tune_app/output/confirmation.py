@@ -54,8 +54,9 @@ def answer(confirmation: Confirmation) -> list[str]:
     tie = [c.trial for c, s in zip(findings.candidates, findings.standings, strict=True) if s.state == "tie"]
     if len(tie) > 1:
         lines.append(f"  trials {', '.join(map(str, tie))} cannot be told apart; this is the cheapest of them")
-    tested = confirmation.tested
-    if tested:
+    if confirmation.tested and not confirmation.test_values:
+        lines.append("On the test data no value was finite.")
+    elif confirmation.tested:
         times = "once" if confirmation.tests_read == 1 else f"{confirmation.tests_read} times for this search"
         of, (value, interval) = next(iter(confirmation.test_values.items()))
         sure = f", 95 % interval {interval[0]:.4f} to {interval[1]:.4f}," if interval else ""

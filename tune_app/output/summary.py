@@ -72,7 +72,7 @@ def confirmation_summary(confirmation: Confirmation) -> dict[str, Any]:
         if tested is None
         else {
             **{of.name.removeprefix("valid_"): value for of, (value, _) in confirmation.test_values.items()},
-            "interval": next(interval for _, interval in confirmation.test_values.values()),
+            "interval": next((interval for _, interval in confirmation.test_values.values()), None),
             "items": confirmation.tested_items,
             "seed": findings.history.trials[tested["trial"]].seed,
             "times_read": confirmation.tests_read,
