@@ -1,5 +1,6 @@
 """A confirmation without Ray: what is run, what it says, and that the test images are read once."""
 
+import math
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +16,7 @@ from tests.made_up import WORKER, ask_and_start, diverged, give, result_of, spec
 from tune_app import session
 from tune_app.bundle.export import confirmed_metrics
 from tune_app.cluster.connect import Where
-from tune_app.confirmation import confirm, try_on_test_data
+from tune_app.confirmation import confirm, try_on_test_data, values_with_intervals
 from tune_app.confirmation import spec_of as confirmation_spec
 from tune_app.engine.race import Race
 from tune_app.engine.search import Search
@@ -31,6 +32,7 @@ from tune_app.storage.removal import remove_experiment
 from tune_app.task import loading
 from tune_app.task.declaration import read_task
 from tune_app.task.images import sources
+from tune_app.task.loading import Tested
 from tune_app.task.loop.state import packed
 from tune_app.task.task import Interval
 
