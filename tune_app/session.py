@@ -85,6 +85,8 @@ def carry_out(
                         return "interrupted"
                     if search.history.on_target:
                         return "target"
+                    if search.spoiled:
+                        return "changed data"
                     if search.hopeless:
                         return "error"
                     return "time budget" if time.monotonic() > deadline else None

@@ -63,7 +63,12 @@ def search(
         raise click.UsageError("--resume needs a --name; tune-app resume goes on with the newest")
     experiment = api.search(space, name, settings, experiments_dir, where, quiet, resume, enqueue)
     end = experiment.history.end
-    if confirm and experiment.history.best and end and end["reason"] not in ("interrupted", "error"):
+    if (
+        confirm
+        and experiment.history.best
+        and end
+        and end["reason"] not in ("interrupted", "error", "changed data")
+    ):
         # The outcome tells of the confirmation, as it does whenever there is one.
         api.confirm(experiment.name, experiments_dir=experiments_dir, where=where, quiet=quiet)
     finish(ctx, experiment, as_json)

@@ -8,6 +8,7 @@ from tune_app.engine.search import Attempt, Search
 from tune_app.errors import TuneAppError
 from tune_app.experiment.settings import Settings
 from tune_app.machine import process, seconds_running
+from tune_app.task.failure import DataChanged
 from tune_app.task.result import Result
 
 Train = Callable[[Attempt], Iterator[tuple[Result, bytes]]]
@@ -46,10 +47,10 @@ def run_in_process(
                     break
                 if ended_by := reason():
                     return ended_by
-        except (Exception, SystemExit):
+        except (Exception, SystemExit) as error:
             if search.broken:
                 raise
-            search.failed(number, traceback.format_exc())
+            search.failed(number, traceback.format_exc(), isinstance(error, DataChanged))
         show()
         if ended_by := reason():
             return ended_by

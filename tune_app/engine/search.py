@@ -61,6 +61,8 @@ class Search:
         self.spec = history.spec
         self.stopwatch = Stopwatch()
         self.broken: TuneAppError | None = None
+        self.spoiled = False
+        """Whether a trial has written to the data of all."""
         self.hopeless = False
         """Whether the first trials all failed alike: so would the others."""
         self.killed: list[int] = []
@@ -208,6 +210,7 @@ class Search:
             return
         trial = self.history.trials[number]
         if result.k <= len(trial.results):
+            self.compare(trial.results[result.k - 1], result)
             self.keep_again(trial.results[result.k - 1], state)
             return
         with self.writing():
@@ -226,6 +229,15 @@ class Search:
         with self.writing():
             self.states.keep_only(number, (result.k, result.k - 1, self.kept(number)))
         self.end_if_decided(trial.results[-1])
+
+    def compare(self, recorded: Result, again: Result) -> None:
+        """Write down the first result of a trial that was computed again and came out otherwise."""
+        number = recorded.trial
+        pairs = {name: (recorded.valid.get(name), value) for name, value in again.valid.items()}
+        pairs["train_loss"] = recorded.train_loss, again.train_loss
+        other = next(((name, *pair) for name, pair in pairs.items() if len(set(pair)) > 1), None)
+        if other and self.history.trials[number].otherwise is None:
+            self.write("otherwise", trial=number, k=recorded.k, epoch=recorded.epoch, value=other)
 
     def keep_again(self, recorded: Result, state: bytes) -> None:
         """Replace a lost state that is needed by the same one, computed again."""
@@ -268,9 +280,10 @@ class Search:
         self.ended(number, FAILED, f"lost{times}: {last['reason']}", last["traceback"])
         return True
 
-    def failed(self, number: int, traceback: str) -> None:
-        """A trial ended with an exception."""
+    def failed(self, number: int, traceback: str, data_changed: bool = False) -> None:
+        """A trial ended with an exception. data_changed: what other trials find is not to be trusted any more."""
         self.ended(number, FAILED, f"error: {in_one_line(traceback)}"[:300], traceback)
+        self.spoiled = self.spoiled or data_changed
         self.hopeless = self.all_failed_alike()
 
     def all_failed_alike(self) -> bool:

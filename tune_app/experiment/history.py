@@ -44,6 +44,8 @@ class Trial:
     results: list[Result] = field(default_factory=list)
     best: Result | None = None
     """The best of its results."""
+    otherwise: Entry | None = None
+    """The entry of its first result that was computed again and came out otherwise."""
 
     @property
     def epoch(self) -> float:
@@ -104,6 +106,8 @@ class History:
                 trial.attempts.append(entry)
             case "result":
                 self.add_result(Result.read(entry))
+            case "otherwise":
+                self.trials[entry["trial"]].otherwise = entry
             case "lost":
                 trial = self.trials[entry["trial"]]
                 trial.losses, trial.last_loss = trial.losses + 1, entry
@@ -116,12 +120,16 @@ class History:
             case "tested":
                 self.tested = entry
             case "search":
-                self.searches.append(entry)
-                if entry["event"] == "extended":
-                    settings = Settings(**{**self.spec.settings.model_dump(), **entry["settings"]})
-                    self.spec = self.spec.model_copy(update={"settings": settings})
+                self.add_search(entry)
             case kind:
                 raise TuneAppError(f"entry {entry['n']} of the record is of unknown kind {kind!r}")
+
+    def add_search(self, entry: Entry) -> None:
+        """Take in a start, an end or an extension of searching."""
+        self.searches.append(entry)
+        if entry["event"] == "extended":
+            settings = Settings(**{**self.spec.settings.model_dump(), **entry["settings"]})
+            self.spec = self.spec.model_copy(update={"settings": settings})
 
     def add_versions(self, versions: dict[str, str]) -> None:
         """Take in the versions that a search goes on with: of a package "2.13.0, 2.13.1" if it has changed."""

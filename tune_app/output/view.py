@@ -51,12 +51,14 @@ def outcome(experiment: Experiment) -> str:
             {
                 "time budget": "The time budget is used up.",
                 "target": "The target is reached.",
+                "changed data": "The search was stopped: a trial wrote to the data that all trials share.",
                 "error": "The search was stopped: the first trials all failed with the same error."
                 if history.count(FAILED)
                 else "The search was stopped: the workers of all trials so far were killed for want of memory.",
             }.get(end["reason"], f"The search was {end['reason']}.")
         )
     lines.append(f"{counts(experiment)}; {duration(seconds_searched(experiment))}")
+    lines += [came_out_otherwise(trial) for trial in history.trials if trial.otherwise][:1]
     best = history.best
     if experiment.state == INTERRUPTED:
         lines.append(f"Go on: tune-app resume {experiment.name}")
@@ -74,6 +76,17 @@ def outcome(experiment: Experiment) -> str:
         lines.append(f"  {compared}")
     lines.append(f"Export it: tune-app export {experiment.name}")
     return "\n".join(lines)
+
+
+def came_out_otherwise(trial: Trial) -> str:
+    """How a result of a trial differs where it was computed again."""
+    assert trial.otherwise is not None
+    name, was, now = trial.otherwise["value"]
+    return (
+        f"Trial {trial.number} does not repeat itself: at epoch {trial.otherwise['epoch']:g},"
+        f" {name.replace('_', ' ')} was {was}, and then {now}. Another CPU may do that, or what no state keeps:"
+        " tune-app check"
+    )
 
 
 def value_words(experiment: Experiment, result: Result) -> str:
@@ -152,6 +165,8 @@ def trial_view(experiment: Experiment, trial: Trial) -> RenderableType:
     if trial.reason:
         head.append(trial.reason)
     head.append(f"{config_words(trial.config)}; seed {trial.seed}")
+    if trial.otherwise:
+        head.append(came_out_otherwise(trial))
     head += [
         f"attempt {a['attempt']} on {a['node']}, process {a['pid']}, {a['threads']} threads" for a in trial.attempts
     ]

@@ -30,6 +30,8 @@ class Functions:
     levels: Mapping[str, Level]
     metrics: Mapping[str, Callable[[Any, Any], Any]]
     loads: Mapping[str, Callable[..., Any]]
+    own: bool
+    """Whether they are not the tutorial's."""
 
 
 @contextmanager
@@ -95,4 +97,5 @@ def found(task: Task, modules: list[ModuleType]) -> Functions:
         levels={name: its[name] for name in task.levels},
         metrics={name: its[name.removeprefix("valid_")] for name in task.metrics if name != LOSS},
         loads={name: its[name] for name in task.loads if name in its},
+        own=bool(task.files),
     )

@@ -7,7 +7,11 @@ from tune_app.errors import TuneAppError
 FOLDER = "tune-task-"
 """How the name of the folder begins in which the files of a task are executed."""
 LINE = re.compile(rf'File "[^"\n]*/{FOLDER}[^/"\n]*/([^"\n]+)", line (\d+)')
-OURS = f"{TuneAppError.__module__}.{TuneAppError.__name__}: "
+OURS = re.compile(r"^tune_app\.\S+: ")
+
+
+class DataChanged(TuneAppError):
+    """A level has written to the data that all trials share."""
 
 
 def line_of_task(traceback: str) -> str:
@@ -22,5 +26,5 @@ def line_of_task(traceback: str) -> str:
 def in_one_line(traceback: str) -> str:
     """What a traceback says: "digits.py, line 31: ValueError: no such optimizer"."""
     lines = [line.strip() for line in traceback.strip().splitlines() if line.strip()]
-    said = lines[-1].removeprefix(OURS) if lines else "unknown"
+    said = OURS.sub("", lines[-1]) if lines else "unknown"
     return ": ".join(filter(None, (line_of_task(traceback), said)))

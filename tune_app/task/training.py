@@ -11,12 +11,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tune_app.task.execution import Functions
+from tune_app.task.failure import DataChanged
 from tune_app.task.loop import measure, state
 from tune_app.task.loop.build import build
+from tune_app.task.loop.data import checksum
 from tune_app.task.loop.fit import train
 from tune_app.task.loop.lesson import Lesson
 from tune_app.task.result import Result
 from tune_app.task.task import Config
+
+MOST_WATCHING = 0.05
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class Training:
         Raises what the task raises, and `ValueError` or `TypeError` where a lesson does what it must not.
         """
         begun = time.perf_counter()
+        watched = Watched(self) if self.functions.own else None
         lesson = self.lesson(saved)
         start_seconds = time.perf_counter() - begun
         for measured in train(
@@ -60,6 +65,8 @@ class Training:
             after=after,
             device=self.device,
         ):
+            if watched:
+                watched.look()
             result = Result(**vars(measured))
             yield replace(result, start_seconds=start_seconds), state.save(lesson)
             start_seconds = 0.0
@@ -67,3 +74,26 @@ class Training:
     def evaluated(self, saved: bytes) -> measure.Evaluation:
         """Evaluate a state on the valid part of the data."""
         return measure.evaluate(self.lesson(saved), self.functions.metrics, self.device, each_loss=True)
+
+
+class Watched:
+    """The data of a training, which all trials of a machine share: a level must not write to them.
+
+    They are looked at at its first result, and later as often as that takes a twentieth of its time at most.
+    """
+
+    def __init__(self, training: Training) -> None:
+        self.training, self.begun, self.before = training, time.perf_counter(), checksum(training.data)
+        self.seconds = 0.0
+
+    def look(self) -> None:
+        """Raise `DataChanged` where they are no longer what they were."""
+        now = time.perf_counter()
+        if self.seconds > (now - self.begun) * MOST_WATCHING:
+            return
+        if checksum(self.training.data) != self.before:
+            raise DataChanged(
+                f"level {self.training.config['level']} writes to the data that load returned and all trials share;"
+                " allowed: to a copy, such as x.clone()"
+            )
+        self.seconds += time.perf_counter() - now

@@ -147,9 +147,9 @@ class RecordingCallback(Callback):
         match result.pop(MESSAGE):  # Tune keeps the last result of every trial
             case Started(worker):
                 self.search.started(number, worker)
-            case Failed(text):
+            case Failed(text, data_changed):
                 self.failed.add(trial.trial_id)
-                self.search.failed(number, text)
+                self.search.failed(number, text, data_changed)
             case Trained() as trained:
                 decision = self.scheduler.decisions.pop(trial.trial_id)
                 self.search.add_result(number, trained.result, trained.state, decision)

@@ -14,6 +14,7 @@ from ray.tune import Trainable
 from tune_app.cluster.ray_private import ends_this_process
 from tune_app.errors import TuneAppError
 from tune_app.machine import process, seconds_running
+from tune_app.task.failure import DataChanged
 from tune_app.task.result import Result
 from tune_app.task.task import Config, config_words
 
@@ -64,6 +65,8 @@ class Failed:
     """An exception ended the attempt. The next step raises, so that this process ends: it may have been damaged."""
 
     traceback: str
+    data_changed: bool
+    """Whether it wrote to the data of all trials."""
 
 
 class TrialWorker(Trainable):
@@ -97,7 +100,7 @@ class TrialWorker(Trainable):
             if isinstance(error, SystemExit) and ends_this_process(error):
                 raise
             self.failed = True
-            return {MESSAGE: Failed(traceback.format_exc())}
+            return {MESSAGE: Failed(traceback.format_exc(), isinstance(error, DataChanged))}
 
     def attempt(self, work: Work) -> Iterator[Started | Trained]:
         """Train from scratch or from a state: who does it, then one result after the other."""
