@@ -15,9 +15,10 @@ from tests.made_up import SCRIPT, tutorial_search
 from tune_app.cli import main
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import Experiment
-from tune_app.experiment.table import columns, result_rows, results_table
+from tune_app.experiment.table import AFTER, BEFORE, BETWEEN, columns, result_rows, results_table
 from tune_app.output.results import write_results
 from tune_app.storage.load import load_experiment
+from tune_app.task.task import COLUMNS
 from tune_app.task.tutorial import tutorial
 
 
@@ -27,6 +28,10 @@ def experiment(tmp_path: Path) -> Iterator[Experiment]:
     search = tutorial_search(tmp_path, "made", 30)
     yield load_experiment("made", tmp_path)
     search.close()
+
+
+def test_no_hyperparameter_is_called_like_a_column_that_every_table_has() -> None:
+    assert [column.name for column in (*BEFORE, *BETWEEN, *AFTER)] == list(COLUMNS)
 
 
 def test_there_is_a_row_for_each_result_with_what_the_record_says(experiment: Experiment) -> None:

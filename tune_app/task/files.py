@@ -1,251 +1,161 @@
-"""The files of a task: which of them belong to it, and their text as syntax trees. Nothing of them is executed,
-and nothing is imported.
-"""
+"""The files of a task: which of them belong to it, and their text as syntax trees. Nothing of them is executed."""
 
 import ast
-import os
 import re
 import sys
 import warnings
-from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.machinery import PathFinder
+from pathlib import Path, PurePath
 
 from tune_app.errors import TuneAppError
 
+ALLOWED = "allowed: a Python file (.py), or a folder with Python files"
 MOST_BYTES = 1_000_000
-ALLOWED = "a Python file (.py), or a folder with Python files"
-NAME = re.compile(r"[\w-]+")
-"""The names under which Python can import a file, a dash included."""
-OURS = "tune_app"
-"""This package, which is no part of a task that lies beside it."""
+PACKAGE = "tune_app"  # which is no part of a task that lies beside it
+TUTORIAL = "tune_app.task.tutorial."  # what its files put before each other's names
+UNREADABLE = (SyntaxError, ValueError, TypeError, RecursionError, MemoryError)  # what Python raises for a text
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
-    """One file. path: within the task. shown: how errors name it."""
+    """One file. key: its path within the task. shown: how errors name it. task: all files of the task by key."""
 
-    path: PurePosixPath
+    key: str
     shown: str
     text: str
     tree: ast.Module
+    task: "dict[str, Source]" = field(repr=False)
 
     @property
-    def module(self) -> tuple[str, ...]:
-        """The parts of its name as a module; none for the `__init__.py` of the task itself."""
-        parts = self.path.with_suffix("").parts
-        return parts[:-1] if parts[-1] == "__init__" else parts
+    def stem(self) -> str:
+        """Its name as a module."""
+        return PurePath(self.key).stem
+
+    @cached_property
+    def names(self) -> dict[str, str | ast.AST]:
+        """What its top binds names to: to something imported, by its whole name, or to a piece of the file."""
+        names: dict[str, str | ast.AST] = {}
+        for node in self.tree.body:
+            match node:
+                case ast.Import(names=aliases):
+                    names |= {a.asname: a.name for a in aliases if a.asname}
+                case ast.ImportFrom(module=module, names=aliases):
+                    names |= {a.asname or a.name: f"{module}.{a.name}" for a in aliases}
+                case ast.Assign(targets=targets, value=value):
+                    names |= {target.id: value for target in targets if isinstance(target, ast.Name)}
+                case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                    names[name] = value
+                case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                    names[name] = node
+        return names
+
+    def file(self, module: str) -> "Source | None":
+        """The file of the task that is imported under a module's name."""
+        path = module.removeprefix(TUTORIAL).replace(".", "/")
+        return self.task.get(f"{path}.py") or self.task.get(f"{path}/__init__.py")
 
     def at(self, node: ast.stmt | ast.expr | ast.arg) -> str:
         """Where a piece of it stands, for errors."""
         return f"{self.shown}, line {node.lineno}"
 
-    def quote(self, node: ast.expr | None) -> str:
-        """A piece of it as it is written, on one line."""
-        return f"{printable((node and ast.get_source_segment(self.text, node)) or ''):.60}"
 
+def read_files(path: Path, shown: str) -> tuple[str, list[Source]]:
+    """The name of the task at `path`, and its files in which something may be declared, sorted by name.
 
-@dataclass(frozen=True)
-class TaskFiles:
-    """What was read. shown: how errors name the task. sources: all files, by their path within the task; own: those
-    that may declare something, sorted by name.
+    Of a task that is a file, that is this file, and what it imports from beside it is read as well; of a folder,
+    the files in it but not in its packages. Raises `TuneAppError`, which calls the task `shown`.
     """
-
-    name: str
-    shown: str
-    sources: dict[str, Source]
-    own: tuple[Source, ...]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the files of a task lie: the folder, and how errors name it."""
-
-    folder: Path
-    shown: PurePosixPath
-
-    def show(self, path: Path) -> str:
-        """How errors name a file or a folder in it."""
-        return printable(str(self.shown / path.relative_to(self.folder).as_posix()))
-
-
-def read_files(path: Path, shown: str) -> TaskFiles:
-    """Read the task at `path`, which errors call `shown`. Raises `TuneAppError` where it cannot be read."""
-    try:
-        if path.is_dir():
-            return read_folder(path, shown)
-        if not path.exists():
-            raise TuneAppError(f"{shown}: no such file or folder, allowed: {ALLOWED}")
-        if not path.is_file() or path.suffix != ".py":
-            raise TuneAppError(f"{shown}: not a Python file, allowed: {ALLOWED}")
-        return read_file(path, shown)
-    except OSError as error:
-        raise unreadable(shown, error) from None
-
-
-def read_folder(path: Path, shown: str) -> TaskFiles:
-    """All Python files of a folder and of the packages in it; those in the folder itself are its own."""
-    name = path.name if path.name not in ("", "..") else path.resolve().name
-    place = Place(path, PurePosixPath(shown))
-    if not any(path.glob("[!.]*.py")):
-        raise TuneAppError(f"{shown}: no Python file in this folder, allowed: {ALLOWED}")
-    sources = read_sources(place, python_files(place, path), follow_imports=False)
-    check_name(name, shown, place, sources)
-    return TaskFiles(name, shown, sources, tuple(s for s in sources.values() if len(s.path.parts) == 1))
-
-
-def read_file(path: Path, shown: str) -> TaskFiles:
-    """A file, and what it imports from beside it; the file alone is its own."""
-    place = Place(path.parent, PurePosixPath(shown).parent)
-    sources = read_sources(place, [path], follow_imports=True)
-    return TaskFiles(path.stem, shown, sources, (sources[path.name],))
-
-
-def read_sources(place: Place, files: list[Path], follow_imports: bool) -> dict[str, Source]:
-    """Read files, and, if wanted, the modules beside them that they import."""
+    is_folder = path.is_dir()
+    folder, place = (path, PurePath(shown)) if is_folder else (path.parent, PurePath(shown).parent)
+    files = python_files(path) if is_folder else [path] * (path.suffix == ".py" and path.is_file())
+    if not files:
+        raise TuneAppError(f"{shown}: no {'Python file' if path.exists() else 'such file or folder'}, {ALLOWED}")
     sources: dict[str, Source] = {}
-    waiting, left = deque(files), MOST_BYTES
-    while waiting:
-        file = waiting.popleft()
-        key = file.relative_to(place.folder).as_posix()
+    for file in files:  # which grows
+        key = file.relative_to(folder).as_posix()
         if key in sources:
             continue
-        content = read_bytes(file, place.show(file), left)
-        left -= len(content)
-        sources[key] = parsed(PurePosixPath(key), place.show(file), content)
-        if follow_imports:
-            waiting.extend(imported_files(place, sources[key]))
-    top = {source.module[0]: source.shown for source in reversed(sources.values()) if source.module}
-    for name, shown in top.items():
-        check_name(name, shown, place, sources)
-    return sources
+        called = printable(str(place / key))
+        if file != path and not file.resolve().is_relative_to(folder.resolve()):
+            raise TuneAppError(f"{called}: a link that leads out of the folder, allowed: the file itself")
+        if file.stat().st_size + sum(len(source.text) for source in sources.values()) > MOST_BYTES:
+            raise TuneAppError(f"{shown}: its files are larger than 1 MB, allowed: 1 MB for all of them together")
+        sources[key] = Source(key, called, *read_text(file, called), sources)
+        files += [] if is_folder else beside(folder, sources[key].tree)
+    name = path.resolve().name if is_folder else path.stem
+    check_names({name, *(key.partition("/")[0].removesuffix(".py") for key in sources)}, folder, shown)
+    return name, [source for key, source in sources.items() if key == path.name or (is_folder and "/" not in key)]
 
 
-def read_bytes(file: Path, shown: str, most: int) -> bytes:
-    """The content of a file of at most this size."""
+def read_text(file: Path, shown: str) -> tuple[str, ast.Module]:
+    """The text and the syntax tree of a file; warnings about it are for whoever runs it."""
     try:
-        if file.exists() and not file.is_file():  # nobody writes into a pipe that is read here
-            raise TuneAppError(f"{shown}: not a Python file, allowed: {ALLOWED}")
-        with file.open("rb") as opened:
-            content = opened.read(most + 1)
-    except OSError as error:
-        raise unreadable(shown, error) from None
-    if len(content) > most:
-        raise TuneAppError(
-            f"{shown}: the task's files are larger than 1 MB, allowed: 1 MB for all of them together"
-        )
-    return content
+        text = file.read_bytes().decode("utf-8-sig")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(text)
+            compile(tree, shown, "exec")  # two arguments of one name pass the parser
+    except UNREADABLE as error:
+        where = f"{shown}, line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else shown
+        problem = printable(str(getattr(error, "msg", error))) or type(error).__name__
+        python = f"Python {sys.version_info.major}.{sys.version_info.minor}"
+        raise TuneAppError(f"{where}: {problem:.200}, allowed: what {python} reads, in UTF-8") from None
+    return text, tree
 
 
-def unreadable(shown: str, error: OSError) -> TuneAppError:
-    """The operating system refuses to read a file."""
-    return TuneAppError(f"{shown}: cannot be read: {error.strerror or error}, allowed: {ALLOWED}")
-
-
-def parsed(path: PurePosixPath, shown: str, content: bytes) -> Source:
-    """The text and the syntax tree of a file."""
-    try:
-        text = content.decode("utf-8-sig")
-        if "\0" in text:
-            line = text.count("\n", 0, text.index("\0")) + 1
-            raise TuneAppError(f"{shown}, line {line}: a null byte, allowed: text")
-        return Source(path, shown, text, parse(text))
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise TuneAppError(f"{shown}, line {line}: not a text in UTF-8, allowed: UTF-8") from None
-    except SyntaxError as error:
-        where = f"{shown}, line {error.lineno}" if error.lineno else shown
-        problem = " ".join(error.msg.split())
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        raise TuneAppError(f"{where}: {problem:.200}, allowed: what Python {version} can read") from None
-    except (RecursionError, MemoryError, ValueError):
-        raise TuneAppError(f"{shown}: nested too deeply, allowed: what Python can read") from None
-
-
-def parse(text: str) -> ast.Module:
-    """The syntax tree of what Python can compile; warnings about the text are for whoever runs it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        tree = ast.parse(text)
-        compile(tree, "a task", "exec", dont_inherit=True)  # two arguments of one name pass the parser
-    return tree
-
-
-def python_files(place: Place, folder: Path) -> list[Path]:
+def python_files(folder: Path) -> list[Path]:
     """The Python files of a folder and of the packages in it, sorted by name; what is hidden is passed over."""
     files: list[Path] = []
     for entry in sorted(folder.iterdir()):
         if entry.suffix == ".py" and not entry.name.startswith("."):
-            refuse_link_outside(place, entry)
-            files.append(entry)
-        elif entry.name.isidentifier() and entry.name != "__pycache__" and entry.is_dir():
-            if not entry.is_symlink():
-                files += python_files(place, entry)
-            elif any(entry.glob("*.py")):  # a link to data is nobody's concern
-                raise TuneAppError(f"{place.show(entry)}: a link to a package, allowed: the package itself")
+            files += [entry] * entry.is_file()  # nobody writes into a pipe that is read here
+        elif entry.name.isidentifier() and entry.is_dir():  # a link may lead to much data
+            files += sorted(entry.glob("*.py")) if entry.is_symlink() else python_files(entry)
     return files
 
 
-def refuse_link_outside(place: Place, file: Path) -> None:
-    """Raise `TuneAppError` where a file is a link that leads out of the task's folder."""
-    target = Path(os.path.realpath(file))
-    if file.is_symlink() and not target.is_relative_to(os.path.realpath(place.folder)):
-        raise TuneAppError(f"{place.show(file)}: a link that leads out of the folder, allowed: the file itself")
+def beside(folder: Path, tree: ast.Module) -> Iterator[Path]:
+    """The files beside a task that a file of it imports anywhere, as modules or with their whole package."""
+    nodes = list(ast.walk(tree))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
+    for name in sorted({name.partition(".")[0] for name in names} - {PACKAGE}):
+        package, module = folder / name, folder / f"{name}.py"
+        is_package = (package / "__init__.py").is_file()
+        if module.is_file() and not is_package:
+            yield module
+        elif is_package or (package.is_dir() and not is_installed(name, folder)):
+            yield from python_files(package)
 
 
-def imported_files(place: Place, source: Source) -> Iterator[Path]:
-    """The files beside a task that a file of it imports, as modules or with their whole package."""
-    beside = {entry.name for entry in place.folder.iterdir()}
-    for name in imported_names(source):
-        folder, file = place.folder / name, place.folder / f"{name}.py"
-        if name == OURS:
-            continue
-        if name in beside and (folder / "__init__.py").is_file():
-            yield from package_files(place, folder)
-        elif file.name in beside:
-            refuse_link_outside(place, file)
-            yield file
-        elif name in beside and folder.is_dir() and not is_installed(name, place, {}):
-            yield from package_files(place, folder)
-
-
-def package_files(place: Place, folder: Path) -> list[Path]:
-    """The Python files of a package beside a task."""
-    if folder.is_symlink():
-        raise TuneAppError(f"{place.show(folder)}: a link to a package, allowed: the package itself")
-    return python_files(place, folder)
-
-
-def imported_names(source: Source) -> Iterator[str]:
-    """The names of the modules that a file imports, anywhere in it, without what follows a dot."""
-    for node in ast.walk(source.tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level <= (len(source.path.parts) == 1):
-            yield from [node.module.partition(".")[0]] if node.module else (alias.name for alias in node.names)
-
-
-def check_name(name: str, shown: str, place: Place, sources: dict[str, Source]) -> None:
+def check_names(names: set[str], folder: Path, shown: str) -> None:
     """Raise `TuneAppError` for a name that Python cannot import, or under which it has another module."""
-    if not NAME.fullmatch(name):
-        raise TuneAppError(f"{shown}: {name!r} cannot be imported, allowed: a name of letters, digits, _ and -")
-    if is_installed(name, place, sources):
-        raise TuneAppError(f"{shown}: {name} is also the name of an installed module, allowed: another name")
+    for name in sorted(names - {"__init__"}):
+        if not re.fullmatch(r"[\w-]+", name):
+            raise TuneAppError(f"{shown}: {name!r} cannot be imported, allowed: letters, digits, _ and -")
+        if is_installed(name, folder):
+            raise TuneAppError(f"{shown}: {name} is the name of an installed module, allowed: another name")
 
 
-def is_installed(name: str, place: Place, sources: dict[str, Source]) -> bool:
-    """Whether Python has a module of this name besides the task's, which its current directory may show to it."""
-    if name == OURS or name in sys.stdlib_module_names:
-        return True
-    folder = os.path.realpath(place.folder)
-    near = {folder, str(Path(folder).parent), os.path.realpath(Path.cwd())}
-    path = [entry for entry in sys.path if os.path.realpath(entry or Path.cwd()) not in near]
-    own = {str(Path(folder) / key) for key in sources}
-    specs = (finder.find_spec(name, path) for finder in sys.meta_path)
-    return any(spec is not None and os.path.realpath(spec.origin or "") not in own for spec in specs)
+def is_installed(name: str, folder: Path) -> bool:
+    """Whether Python has a module of this name elsewhere than near the task and in the current directory."""
+    near = (folder.resolve(), folder.resolve().parent)
+    having = (Path(entry) for entry in sys.path if PathFinder.find_spec(name, [entry]))
+    elsewhere = any(entry.is_absolute() and entry.resolve() not in near for entry in having)
+    return elsewhere or name == PACKAGE or name in sys.stdlib_module_names
 
 
 def printable(text: str) -> str:
     """A text on one line that can be shown and written anywhere."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def quoted(node: ast.AST) -> str:
+    """A piece of a file on one line."""
+    try:
+        return f"{printable(ast.unparse(node)):.160}"
+    except UNREADABLE:  # nested too deeply, or an integer of thousands of digits
+        return "this"

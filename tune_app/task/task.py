@@ -27,6 +27,12 @@ Kind = Literal["bool", "int", "float", "str"]
 KINDS: dict[Kind, str] = {"bool": "true or false", "int": "an integer", "float": "a number", "str": "text"}
 LOSS = "valid_loss"
 """The metric that every task has."""
+COLUMNS = (
+    *("trial", "state", "reason", "level", "seed", "family", "attempt", "node", "time", "k", "epoch"),
+    *("train_loss", "items", "parameters", "train_seconds", "valid_seconds", "start_seconds", "wait_seconds"),
+    *("decide_seconds", "write_seconds", "tune_seconds", "decision", "rung", "cutoff", "compared"),
+)
+"""The columns that every results table has, which no hyperparameter is called."""
 
 
 class Interval(BaseModel):
