@@ -57,7 +57,7 @@ def test_train_py_needs_four_packages_and_nothing_of_tune_app(best: Path, tmp_pa
     assert not {"ray", "optuna", "pandas"} & set(needed)
     for name in {file.parts[0] for one in needed.values() for file in one.files or ()} - {".."}:
         (site / name).symlink_to(here / name)
-    unknown = subprocess.run([python, "-c", "import tune_app"], cwd=tmp_path, capture_output=True, check=False)
+    unknown = subprocess.run([python, "-Ic", "import tune_app"], cwd=tmp_path, capture_output=True, check=False)
     assert unknown.returncode == 1
     (tmp_path / "train.py").write_bytes((best / "train.py").read_bytes())
     done = tune_app(tmp_path, command=[python, "-I", "train.py", "--data", str(sources.SHIPPED)])
