@@ -78,6 +78,23 @@ def test_the_record_tells_what_the_driver_spent_its_time_on(
     assert [entry["tune_seconds"] for entry in (first, second, end)] == [7, 0, 0]
 
 
+def test_a_state_that_a_killed_process_left_behind_goes_when_the_trial_is_computed_again(at: Paths) -> None:
+    search = Search.create(spec_of("x"), at)
+    search.begin()
+    give(search, ask_and_start(search), 0.9, 0.8, 0.7, 0.6)
+    search.close()
+    at.state(0, 2).write_bytes(at.state(0, 3).read_bytes())
+    for k in (3, 4):
+        at.state(0, k).unlink()
+    search = Search.resume(at)
+    search.begin()
+    assert search.next_attempt().after == 0
+    search.started(0, WORKER)
+    give_one(search, 0, 1, 0.9)
+    assert [path.name for path in at.states.iterdir()] == [at.state(0, 1).name]
+    search.close()
+
+
 def test_an_entry_is_on_disk_before_it_is_acted_on(
     search: Search, at: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,7 +58,7 @@ def test_train_py_needs_five_packages_and_no_tune_app_but_what_is_beside_it(best
     assert not {"ray", "optuna", "pandas"} & set(needed)
     for name in {file.parts[0] for one in needed.values() for file in one.files or ()} - {".."}:
         (site / name).symlink_to(here / name)
-    unknown = subprocess.run([python, "-c", "import tune_app"], cwd=tmp_path, capture_output=True, check=False)
+    unknown = subprocess.run([python, "-Ic", "import tune_app"], cwd=tmp_path, capture_output=True, check=False)
     assert unknown.returncode == 1
     shutil.copytree(best, tmp_path / "best")
     done = tune_app(tmp_path / "best", command=[python, "-s", "train.py", "--data", str(sources.SHIPPED)])
