@@ -15,7 +15,6 @@ from tune_app.engine.in_process import device_of
 from tune_app.errors import TuneAppError
 from tune_app.experiment.space import SpaceSource
 from tune_app.task.loading import Loaded, load, one_line
-from tune_app.task.loop.data import digest
 from tune_app.task.recorded import mark_as_run
 from tune_app.task.result import Result
 from tune_app.task.task import Config
@@ -61,7 +60,6 @@ def check_level(source: SpaceSource, level: str, loaded: Loaded) -> Checked:
 
 def checked(source: SpaceSource, config: Config, loaded: Loaded) -> Checked:
     """Train, go on and compare. Raises what the task raises, and `ValueError` for what it must not do."""
-    before = digest(loaded.content)
     with begun(source, config, loaded) as training:
         lesson = training.lesson()
         batches = len(lesson.train_dl)
@@ -69,8 +67,6 @@ def checked(source: SpaceSource, config: Config, loaded: Loaded) -> Checked:
     until = 2 / batches
     with begun(source, config, loaded, batches) as training:
         (first, state), (second, end) = training.results(until)
-    if digest(loaded.content) != before:
-        raise ValueError("it writes to the data that load returned, allowed: to a copy, such as x.clone()")
     for result in (first, second):
         if result.diverged:
             raise ValueError(f"{result.diverged} is not finite after batch {result.k}, allowed: finite numbers")
