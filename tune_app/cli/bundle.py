@@ -11,9 +11,7 @@ MOST_LIKELY = 3
 
 @click.command()
 @click.argument("folder", type=PATH)
-@click.option(
-    "--data", help="A Parquet file, a folder or URL with IDX files, or: tutorial.  [default: as in the search]"
-)
+@click.option("--data", help="As for tune-app search.  [default: as in the search]")
 @run_its_code
 @as_json
 def verify(folder: Path, data: str | None, run_its_code: bool, as_json: bool) -> None:
