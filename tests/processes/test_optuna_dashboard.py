@@ -371,9 +371,7 @@ def test_a_damaged_record_is_one_line_at_the_start_and_an_answer_later(tmp_path:
     assert asked(application, "/api/studies/0")[0] == "200 OK"
 
 
-def test_the_record_is_read_when_it_has_changed_and_not_too_often(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_record_is_read_when_it_has_changed_and_not_too_often(tmp_path, monkeypatch) -> None:
     search = search_of(tmp_path, "made")
     now, read = [100.0], []
 
