@@ -1,7 +1,6 @@
 """The Python API, as a notebook uses it."""
 
 import sys
-from pathlib import Path
 
 from tests.end_to_end.conftest import tune_app
 
@@ -48,9 +47,7 @@ print(ray.is_initialized(), load_experiment().name)
 """
 
 
-def test_a_notebook_searches_twice_in_one_process_and_leaves_its_own_ray_alone(
-    tmp_path: Path, small_data: Path
-) -> None:
+def test_a_notebook_searches_twice_in_one_process_and_leaves_its_own_ray_alone(tmp_path, small_data) -> None:
     done = tune_app(tmp_path, small_data, command=[sys.executable, "-c", NOTEBOOK])
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [

@@ -13,7 +13,7 @@ import pytest
 
 from tests.bundles import search_really
 from tests.conftest import SHIPPED
-from tests.end_to_end.conftest import Start, tune_app, wait_for
+from tests.end_to_end.conftest import tune_app, wait_for
 from tune_app.experiment.record import read_entries
 
 SPACE = {"level": {"choice": ["linear", "cnn"]}, "lr": {"loguniform": [0.05, 0.5]}, "bs": 32}
@@ -58,9 +58,7 @@ def outcome(answer: dict[str, object]) -> object:
     return {**answer, "candidates": candidates}
 
 
-def test_a_confirmation_that_is_killed_ends_as_one_that_is_not(
-    folder: Path, start: Start, confirmed: tuple[Path, str]
-) -> None:
+def test_a_confirmation_that_is_killed_ends_as_one_that_is_not(folder, start, confirmed) -> None:
     record = folder / "experiments" / "x" / "confirmation-1" / "record.jsonl"
     killed = start(*CONFIRM, "--no-dashboard")
     wait_for(lambda: record.exists() and record.read_text().count('"kind":"result"') >= 6, "there are 6 results")

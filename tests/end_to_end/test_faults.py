@@ -132,9 +132,7 @@ def test_a_search_killed_while_it_starts_leaves_no_process_and_no_temporary_file
     assert_nothing_is_left(tmp_path, processes, 30)
 
 
-def test_a_search_killed_while_it_runs_leaves_no_process_and_no_temporary_file(
-    tmp_path: Path, start: Start, small_data: Path
-) -> None:
+def test_a_search_killed_while_it_runs_leaves_no_process_and_no_temporary_file(tmp_path, start, small_data) -> None:
     (tmp_path / "space.yaml").write_text(SLOW)
     running = start("search", "space.yaml", "--name", "x", "--data", small_data)
     running.wait_for_results("x", 2)
@@ -147,9 +145,7 @@ def test_a_search_killed_while_it_runs_leaves_no_process_and_no_temporary_file(
     assert_nothing_is_left(tmp_path, processes, 30)
 
 
-def test_a_second_signal_ends_the_search_at_once_and_loses_nothing(
-    tmp_path: Path, start: Start, small_data: Path
-) -> None:
+def test_a_second_signal_ends_the_search_at_once_and_loses_nothing(tmp_path, start, small_data) -> None:
     (tmp_path / "space.yaml").write_text(SLOW)
     running = start(*SEARCH, small_data)
     running.wait_for_results("x", 3)
@@ -308,9 +304,7 @@ class Touch:
         return os.system, (f"touch {self.marker}",)
 
 
-def test_what_a_stranger_put_into_an_experiment_is_not_executed(
-    tmp_path: Path, small_data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_stranger_put_into_an_experiment_is_not_executed(tmp_path, small_data, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     space, settings = dict(config_of("fit")), {"num_samples": 1, "max_epochs": 4}
     search_really(tmp_path, "x", space, small_data, lambda search: search.history.results == 3, **settings)

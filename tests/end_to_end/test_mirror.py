@@ -221,9 +221,7 @@ def test_a_confirmation_of_a_search_in_a_bucket_is_interrupted_and_ends_on_anoth
     assert status["confirmation"]["winner"] == json.loads(done.stdout)["winner"]
 
 
-def test_a_server_that_goes_away_is_told_once_and_what_is_missing_and_where_in_the_end(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_server_that_goes_away_is_told_once_and_what_is_missing_and_where_in_the_end(monkeypatch) -> None:
     for name, value in AWS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(mirroring, "SECONDS_BETWEEN_COPIES", 0.2)

@@ -173,9 +173,7 @@ def test_nobody_needs_a_home_to_search_in_nor_an_entry_in_passwd(tmp_path: Path,
 # ---- a machine that is full ----------------------------------------------------------------------------
 
 
-def test_where_others_hold_the_memory_the_search_stops_after_the_first_lost_workers(
-    tmp_path: Path, small_data: Path
-) -> None:
+def test_where_others_hold_the_memory_the_search_stops_after_the_first_lost_workers(tmp_path, small_data) -> None:
     (tmp_path / "space.yaml").write_text(SPACE)
     full = ["env", "RAY_memory_usage_threshold=0.001", *COMMAND]
     arguments = ("search", "space.yaml", "--name", "x", "--num-samples", 20, "--data", small_data, "--no-dashboard")

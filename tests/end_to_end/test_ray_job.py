@@ -15,7 +15,6 @@ from tests.conftest import AWS
 from tests.end_to_end.conftest import COMMAND, needs_mounts, tune_app, wait_for
 from tests.end_to_end.invariants import check
 from tests.end_to_end.nodes import Nodes, nodes, python_without
-from tune_app.storage.bucket import Bucket
 from tune_app.storage.load import load_experiment
 
 pytestmark = needs_mounts
@@ -106,9 +105,7 @@ def test_nodes_without_tune_app_get_it_with_the_job(tmp_path: Path, cluster: Nod
     check(tmp_path, "x")
 
 
-def test_a_job_keeps_its_experiments_elsewhere_and_ends_cleanly_when_it_is_stopped(
-    tmp_path: Path, cluster: Nodes
-) -> None:
+def test_a_job_keeps_its_experiments_elsewhere_and_ends_cleanly_when_it_is_stopped(tmp_path, cluster) -> None:
     refused = search("long.yaml", "--name", "x")
     kept = search("long.yaml", "--name", "x", "--experiments-dir", tmp_path)
     both = f"{' '.join(map(str, refused))}; exec {' '.join(map(str, kept))}"
@@ -125,9 +122,7 @@ def test_a_job_keeps_its_experiments_elsewhere_and_ends_cleanly_when_it_is_stopp
     assert "Error: --experiments-dir experiments: Ray removes the folder of a job;" in said
 
 
-def test_a_job_keeps_its_experiments_in_a_bucket_with_the_credentials_of_the_head(
-    cluster: Nodes, bucket: Bucket
-) -> None:
+def test_a_job_keeps_its_experiments_in_a_bucket_with_the_credentials_of_the_head(cluster, bucket) -> None:
     small = ("quick", "--name", "y", "--num-samples", 1, "--max-epochs", 1)
     done = submit(cluster, *search(*small, "--experiments-dir", bucket))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -136,9 +131,7 @@ def test_a_job_keeps_its_experiments_in_a_bucket_with_the_credentials_of_the_hea
 
 
 @pytest.mark.parametrize("other", ["RAY_AUTH_TOKEN_PATH={}/wrong", "RAY_AUTH_MODE=disabled"])
-def test_whoever_has_another_token_or_none_is_told_in_one_line(
-    tmp_path: Path, small_data: Path, cluster: Nodes, other: str
-) -> None:
+def test_whoever_has_another_token_or_none_is_told_in_one_line(tmp_path, small_data, cluster, other) -> None:
     (tmp_path / "wrong").write_text("b" * 64)
     command = ["env", "RAY_AUTH_MODE=token", other.format(tmp_path), *COMMAND]
     arguments = ("search", "quick", "--quiet", "--data", small_data, "--address", cluster.address)

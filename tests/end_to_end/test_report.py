@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.browser import Page, browse, needs_browser
-from tests.end_to_end.conftest import Start, tune_app
+from tests.end_to_end.conftest import tune_app
 from tests.made_up import tutorial_search
 from tune_app.experiment.record import read_entries
 from tune_app.output.report.page import report_html
@@ -62,9 +62,7 @@ def test_a_script_that_got_into_the_page_would_not_run(tmp_path: Path) -> None:
     browse(visit)
 
 
-def test_the_report_of_a_search_while_it_runs_and_afterwards(
-    tmp_path: Path, start: Start, small_data: Path
-) -> None:
+def test_the_report_of_a_search_while_it_runs_and_afterwards(tmp_path, start, small_data) -> None:
     more = ("--max-epochs", 20, "--num-samples", 5, "--no-dashboard")
     running = start("search", "quick", "--name", "x", "--data", small_data, *more)
     running.wait_for_results("x", 5)

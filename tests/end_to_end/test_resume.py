@@ -63,9 +63,7 @@ def test_a_driver_killed_again_and_again_finds_what_an_uninterrupted_one_finds(
     assert outcome(tmp_path, "killed") == outcome(tmp_path, "whole")
 
 
-def test_a_search_goes_on_from_another_folder_where_the_images_are_named_from_there(
-    tmp_path: Path, small_data: Path
-) -> None:
+def test_a_search_goes_on_from_another_folder_where_the_images_are_named_from_there(tmp_path, small_data) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "images.parquet").symlink_to(small_data)
     space = "space: {level: linear, bs: 256, lr: 0.1}\nsearch: {num_samples: 1, max_epochs: 1}"
@@ -149,9 +147,7 @@ def test_an_interrupted_search_is_resumed_and_a_held_or_finished_one_is_not(
     assert again.stderr == "Error: x: is finished; tune-app extend gives it a larger budget\n"
 
 
-def test_other_data_and_other_versions_are_refused_with_the_difference(
-    tmp_path: Path, small_data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_data_and_other_versions_are_refused_with_the_difference(tmp_path, small_data, monkeypatch) -> None:
     experiments = tmp_path / "experiments"
     Search.create(spec_of("data"), paths(experiments, "data")).close()
     monkeypatch.chdir(tmp_path)

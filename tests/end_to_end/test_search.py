@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.bundles import run
-from tests.end_to_end.conftest import OF_TESTS, Start, alive, descendants, left_in, temporary, tune_app, wait_for
+from tests.end_to_end.conftest import OF_TESTS, alive, descendants, left_in, temporary, tune_app, wait_for
 from tests.end_to_end.invariants import check
 from tests.made_up import ask_and_start, spec_of
 from tests.units.test_idx import idx_bytes
@@ -161,9 +161,7 @@ def test_where_all_trials_failed_the_exit_code_says_so(tmp_path: Path) -> None:
     assert "No trial succeeded. Trial 0: error: ValueError: broken" in outcome(load_experiment("x", tmp_path))
 
 
-def test_a_signal_ends_the_search_within_seconds_and_status_shows_it(
-    tmp_path: Path, start: Start, small_data: Path
-) -> None:
+def test_a_signal_ends_the_search_within_seconds_and_status_shows_it(tmp_path, start, small_data) -> None:
     (tmp_path / "space.yaml").write_text(LONG)
     running = start("search", "space.yaml", "--name", "x", "--data", small_data)
     assert running.process.stderr is not None
@@ -237,9 +235,7 @@ def test_images_sorted_by_label_are_refused_before_anything_starts(
     assert not (tmp_path / "experiments").exists()
 
 
-def test_a_class_that_hardly_occurs_is_told_before_the_training_which_a_target_ends(
-    tmp_path: Path, small: Mnist
-) -> None:
+def test_a_class_that_hardly_occurs_is_told_before_the_training_which_a_target_ends(tmp_path, small) -> None:
     x, y = small.train.x[:1200], small.train.y[:1200]
     rare = np.flatnonzero(y[:1000] == 4)[1:]
     keep = np.delete(np.arange(1200), rare)

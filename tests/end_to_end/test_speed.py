@@ -4,8 +4,6 @@ import os
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.end_to_end.conftest import tune_app
 from tests.made_up import ask_and_start, give, spec_of, tutorial_search
 from tune_app.engine.search import Search
@@ -36,9 +34,7 @@ def test_status_of_100_trials_answers_within_1_s(tmp_path: Path) -> None:
     assert quickest(tmp_path, "status", "x") < 1
 
 
-def test_a_thousand_trials_fit_into_eight_megabytes_and_take_less_than_ten_seconds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_thousand_trials_fit_into_eight_megabytes_and_take_less_than_ten_seconds(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)  # nothing is at stake
     search = tutorial_search(tmp_path / "experiments", "made", 1000)
     search.end("completed")

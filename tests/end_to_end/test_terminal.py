@@ -83,9 +83,7 @@ def test_a_search_without_its_streams_is_a_whole_search(tmp_path: Path, small_da
     assert left_in(temporary(tmp_path)) == []
 
 
-def test_a_search_whose_reader_leaves_ends_without_a_traceback_and_can_be_resumed(
-    tmp_path: Path, small_data: Path
-) -> None:
+def test_a_search_whose_reader_leaves_ends_without_a_traceback_and_can_be_resumed(tmp_path, small_data) -> None:
     (tmp_path / "space.yaml").write_text(SHORT.replace("num_samples: 2", "num_samples: 20"))
     done = in_bash(tmp_path, small_data, "2>&1 | head -n 1")
     assert (done.stdout.count("\n"), done.stderr) == (1, "")

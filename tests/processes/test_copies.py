@@ -82,9 +82,7 @@ def assert_whole(copy: Bucket, folder: Path) -> bytes:
     return record.read_bytes()
 
 
-def test_a_copy_is_what_was_copied_and_keeps_no_state_that_is_not_needed(
-    search: Search, at: Paths, tmp_path: Path
-) -> None:
+def test_a_copy_is_what_was_copied_and_keeps_no_state_that_is_not_needed(search, at, tmp_path) -> None:
     copy, copier = copy_of(at), mirror_of(at)
     copier.copy_all(last=False)
     assert assert_whole(copy, tmp_path) == at.record.read_bytes()
@@ -100,9 +98,7 @@ def test_a_copy_is_what_was_copied_and_keeps_no_state_that_is_not_needed(
     assert kept_state(experiment.paths, experiment.history.best) == at.state(1, 1).read_bytes()
 
 
-def test_at_no_moment_does_the_copy_refer_to_what_is_not_there(
-    search: Search, at: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_at_no_moment_does_the_copy_refer_to_what_is_not_there(search, at, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(mirroring, "SEGMENT_BYTES", 1000)
     copy, copier = copy_of(at), mirror_of(at)
     copier.copy_all(last=False)
@@ -123,9 +119,7 @@ def test_at_no_moment_does_the_copy_refer_to_what_is_not_there(
     assert assert_whole(copy, tmp_path) == at.record.read_bytes()
 
 
-def test_of_a_long_record_only_the_last_segment_is_written_again(
-    search: Search, at: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_a_long_record_only_the_last_segment_is_written_again(search, at, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(mirroring, "SEGMENT_BYTES", 1000)
     copy, copier = copy_of(at), mirror_of(at)
     copier.copy_all(last=False)
@@ -149,9 +143,7 @@ def test_of_a_long_record_only_the_last_segment_is_written_again(
     assert assert_whole(copy, tmp_path) == at.record.read_bytes()
 
 
-def test_what_cannot_be_copied_now_is_copied_later(
-    search: Search, at: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_cannot_be_copied_now_is_copied_later(search, at, tmp_path, monkeypatch) -> None:
     """The server fails at each write in turn; what it holds is whole, and in the end all is there."""
     copy, copier = copy_of(at), mirror_of(at)
     copier.copy_all(last=False)
@@ -236,9 +228,7 @@ def test_one_that_died_on_this_machine_is_not_waited_for(search: Search, at: Pat
             mirror_of(at)
 
 
-def test_a_search_goes_on_on_another_machine_and_then_on_the_first_again(
-    search: Search, at: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_search_goes_on_on_another_machine_and_then_on_the_first_again(search, at, tmp_path, monkeypatch) -> None:
     place = Bucket(copy_of(at).url.removesuffix("/x"))
     search.close()
     told: list[str] = []
@@ -303,9 +293,7 @@ def test_a_path_is_the_url_that_it_was_made_of(tmp_path: Path) -> None:
     assert folder_or_bucket(str(tmp_path)) == tmp_path
 
 
-def test_commands_read_what_lies_in_a_bucket(
-    search: Search, at: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_commands_read_what_lies_in_a_bucket(search, at, tmp_path, monkeypatch) -> None:
     folder = copy_of(at).url.removesuffix("/x")
     mirror_of(at).copy_all(last=True)
     search.close()
@@ -330,9 +318,7 @@ def test_commands_read_what_lies_in_a_bucket(
     assert CliRunner().invoke(main, ["remove", "x"]).output == f"Error: {folder}: no experiment x\n"
 
 
-def test_a_search_that_runs_elsewhere_is_not_removed(
-    search: Search, at: Paths, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_search_that_runs_elsewhere_is_not_removed(search, at, monkeypatch) -> None:
     copy = copy_of(at)
     copier = mirror_of(at)
     copier.copy_all(last=False)

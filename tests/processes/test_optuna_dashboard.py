@@ -75,6 +75,10 @@ def digest(folder: Path) -> str:
     return hashlib.sha256(b"".join(str(path).encode() + path.read_bytes() for path in files)).hexdigest()
 
 
+Shown = tuple[Any, ...]
+"""Of a trial: number, state, parameters, values, results, start, end and attributes."""
+
+
 class Server:
     """tune-app dashboard in a process of its own."""
 
@@ -97,7 +101,7 @@ class Server:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def trials(self) -> list[dict[str, Any]]:
+    def trials(self) -> list[Shown]:
         return [in_short(trial) for trial in self.get("api/studies/0")["trials"]]
 
     def end(self, number: int) -> tuple[int, str, str]:
@@ -107,68 +111,43 @@ class Server:
         return self.process.returncode, out, err
 
 
-def in_short(trial: dict[str, Any]) -> dict[str, Any]:
-    """What the dashboard says of a trial."""
-    return {
-        "number": trial["number"],
-        "state": trial["state"],
-        "params": {param["name"]: param["param_external_value"] for param in trial["params"]},
-        "values": trial.get("values"),
-        "results": {result["step"]: result["value"] for result in trial["intermediate_values"]},
-        "start": trial.get("datetime_start"),
-        "complete": trial.get("datetime_complete"),
-        "attributes": {attribute["key"]: attribute["value"] for attribute in trial["user_attrs"]},
-    }
+def in_short(trial: dict[str, Any]) -> Shown:
+    """What the dashboard says of it."""
+    params = {param["name"]: param["param_external_value"] for param in trial["params"]}
+    results = {result["step"]: result["value"] for result in trial["intermediate_values"]}
+    attributes = {attribute["key"]: attribute["value"] for attribute in trial["user_attrs"]}
+    times = trial.get("datetime_start"), trial.get("datetime_complete")
+    return trial["number"], trial["state"], params, trial.get("values"), results, *times, attributes
 
 
-def expected(experiment: Experiment) -> list[dict[str, Any]]:
-    """What it has to say, from the record."""
-
-    def time_of(kind: str, number: int) -> str | None:
-        entries = read_entries(experiment.paths.record)
-        times = [e["time"] for e in entries if e["kind"] == kind and e["trial"] == number]
-        return datetime.fromtimestamp(times[0]).isoformat() if times else None
-
-    trials = []
+def expected(experiment: Experiment) -> list[Shown]:
+    """What it has to say of each, from the record."""
+    times: dict[tuple[str, int], str] = {}
+    for e in read_entries(experiment.paths.record):
+        times.setdefault((e["kind"], e.get("trial", -1)), datetime.fromtimestamp(e["time"]).isoformat())
+    found = []
     for trial in experiment.history.trials:
-        params = {name: str(trial.config[name]) for name in ("level", "lr", "bs")}
+        names = ["level", "lr", "bs"]
         if trial.config["level"] == "cnn":
-            params["momentum"] = str(trial.config["momentum"])
-            if trial.config["momentum"] == 0:
-                params["weight_decay"] = str(trial.config["weight_decay"])
+            names += ["momentum", "weight_decay"][: 2 if trial.config["momentum"] == 0 else 1]
+        params = {name: str(trial.config[name]) for name in names}
         results = {result.k: result.valid["valid_accuracy"] for result in trial.results}
-        attributes = {
-            "state": experiment.trial_state(trial),
-            "reason": trial.reason,
-            "epochs": str(trial.epoch),
-            "seed": str(trial.seed),
-        }
-        trials.append(
-            {
-                "number": trial.number,
-                "state": STATES[trial.state],
-                "params": params,
-                "values": [max(results.values())] if trial.state in ("completed", "stopped") else None,
-                "results": results,
-                "start": time_of("started", trial.number),
-                "complete": time_of("ended", trial.number),
-                "attributes": {key: value for key, value in attributes.items() if value is not None},
-            }
-        )
-    return trials
+        values = [max(results.values())] if trial.state in ("completed", "stopped") else None
+        about = {"state": experiment.trial_state(trial), "reason": trial.reason}
+        about |= {"epochs": str(trial.epoch), "seed": str(trial.seed)}
+        attributes = {key: value for key, value in about.items() if value is not None}
+        begin, end = (times.get((kind, trial.number)) for kind in ("started", "ended"))
+        found.append((trial.number, STATES[trial.state], params, values, results, begin, end, attributes))
+    return found
 
 
-def asked(application: WSGIApplication, path: str, method: str = "GET", body: object = None) -> tuple[str, Any]:
+def asked(application: WSGIApplication, path: str) -> tuple[str, Any]:
     """Ask an application without a server: the status, and what its JSON says."""
     statuses: list[str] = []
-    environ: dict[str, Any] = {"REQUEST_METHOD": method, "PATH_INFO": path, "CONTENT_TYPE": "application/json"}
+    environ: dict[str, Any] = {"PATH_INFO": path}
     setup_testing_defaults(environ)
-    content = json.dumps(body).encode()
-    environ["wsgi.input"].write(content)
-    environ["wsgi.input"].seek(0)
-    environ["CONTENT_LENGTH"] = str(len(content))
     answer = b"".join(cast(Any, application)(environ, lambda status, *_: statuses.append(status)))
-    return statuses[0], json.loads(answer or b"null")
+    return statuses[0], json.loads(answer)
 
 
 @pytest.fixture(scope="module")
@@ -205,8 +184,8 @@ def test_the_study_says_what_the_record_says(folder: Path, server: Server) -> No
     }
     trials = server.trials()
     assert trials == expected(load_experiment("made", folder / "experiments"))
-    assert {trial["state"] for trial in trials} == set(STATES.values())
-    assert {len(trial["params"]) for trial in trials} == {3, 4, 5}
+    assert {state for _, state, *_ in trials} == set(STATES.values())
+    assert {len(params) for _, _, params, *_ in trials} == {3, 4, 5}
     assert [trial["number"] for trial in detail["best_trials"]] == [0]
     lr = next(param for param in detail["trials"][0]["params"] if param["name"] == "lr")["distribution"]
     assert lr == {"type": "FloatDistribution", "low": 0.01, "high": 1, "step": None, "log": True}
@@ -217,7 +196,7 @@ def test_what_is_written_while_it_runs_appears(tmp_path: Path) -> None:
     dashboard_of(optuna.create_study())  # imports what would make the first look last, and so the pause after it
     application = Dashboard(search.paths)
 
-    def trials() -> list[dict[str, Any]]:
+    def trials() -> list[Shown]:
         return [in_short(trial) for trial in asked(application, "/api/studies/0")[1]["trials"]]
 
     before = len(trials())
@@ -225,7 +204,7 @@ def test_what_is_written_while_it_runs_appears(tmp_path: Path) -> None:
     give_one(search, 10, 2, 0.97)
     wait_for(lambda: len(trials()) == before + 1, "the trial appears")
     assert trials() == expected(load_experiment("made", tmp_path / "experiments"))
-    assert trials()[10]["results"] == {1: 0.99, 2: 0.97}
+    assert trials()[10][4] == {1: 0.99, 2: 0.97}
     search.close()
 
 
@@ -241,19 +220,9 @@ def routes(writing: bool) -> list[tuple[str, str]]:
     ]
 
 
-BODY = {
-    "study_name": "other",
-    "directions": ["minimize"],
-    "version": 1,
-    "body": "a note",
-    "state": "Fail",
-    "user_attrs": {"a": 1},
-    "mode": "ChooseWorst",
-    "candidates": [0, 1],
-    "clicked": 0,
-    "output_type": "note",
-    "file": "data:text/plain;base64,YQ==",
-}
+BODY = {"study_name": "other", "directions": ["minimize"], "version": 1, "body": "a note", "state": "Fail"}
+BODY |= {"user_attrs": {"a": 1}, "mode": "ChooseWorst", "candidates": [0, 1], "clicked": 0, "output_type": "note"}
+BODY |= {"file": "data:text/plain;base64,YQ=="}
 
 
 def test_whatever_could_write_is_refused_and_the_experiment_and_its_study_stay_as_they_are(
@@ -371,9 +340,7 @@ def test_a_damaged_record_is_one_line_at_the_start_and_an_answer_later(tmp_path:
     assert asked(application, "/api/studies/0")[0] == "200 OK"
 
 
-def test_the_record_is_read_when_it_has_changed_and_not_too_often(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_record_is_read_when_it_has_changed_and_not_too_often(tmp_path, monkeypatch) -> None:
     search = search_of(tmp_path, "made")
     now, read = [100.0], []
 

@@ -49,9 +49,7 @@ def test_verify_finds_the_recorded_floats_again(bundle: Path, monkeypatch: pytes
     }
 
 
-def test_data_given_by_name_are_used_and_others_are_refused(
-    bundle: Path, small_data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_data_given_by_name_are_used_and_others_are_refused(bundle, small_data, monkeypatch) -> None:
     comes_out(monkeypatch, bundle)
     shutil.copy(small_data, "same.parquet")
     assert run("verify", bundle, "--data", "same.parquet").exit_code == 0
@@ -61,9 +59,7 @@ def test_data_given_by_name_are_used_and_others_are_refused(
     assert read_bundle(bundle).data_digest in done.stderr
 
 
-def test_other_accuracies_with_nothing_different_do_not_come_back(
-    bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_accuracies_with_nothing_different_do_not_come_back(bundle, monkeypatch) -> None:
     recorded = comes_out(monkeypatch, bundle)
     reseal(bundle, results={"valid_accuracy": [*recorded[:-1], recorded[-1] + 0.002]})
     done = run("verify", bundle)
@@ -74,9 +70,7 @@ def test_other_accuracies_with_nothing_different_do_not_come_back(
     )
 
 
-def test_on_another_processor_the_last_accuracy_may_be_a_little_off(
-    bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_on_another_processor_the_last_accuracy_may_be_a_little_off(bundle, monkeypatch) -> None:
     recorded = comes_out(monkeypatch, bundle)
     near, far = ([*recorded[:-1], recorded[-1] + more] for more in (0.015, 0.025))
     reseal(bundle, results={"valid_accuracy": near}, cpu="Elbrus-8C")

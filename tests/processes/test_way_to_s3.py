@@ -97,9 +97,7 @@ def goes_round(bucket: Bucket) -> None:
     ("name", "value"),
     [("HTTP_PROXY", "http://{}"), ("http_proxy", "{}/"), ("HTTP_PROXY", "http://somebody:p%40ss@{}")],
 )
-def test_a_proxy_of_the_environment_is_used(
-    bucket: Bucket, s3_server: str, monkeypatch: pytest.MonkeyPatch, name: str, value: str
-) -> None:
+def test_a_proxy_of_the_environment_is_used(bucket, s3_server, monkeypatch, name, value) -> None:
     with relay(s3_server) as proxy:
         monkeypatch.setenv(name, value.format(proxy.address))
         goes_round(bucket)
@@ -107,9 +105,7 @@ def test_a_proxy_of_the_environment_is_used(
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_PROXY", "10.0.0.1,127.0.0.1"), ("no_proxy", "*")])
-def test_it_is_not_used_where_no_proxy_says_so(
-    bucket: Bucket, s3_server: str, monkeypatch: pytest.MonkeyPatch, name: str, value: str
-) -> None:
+def test_it_is_not_used_where_no_proxy_says_so(bucket, s3_server, monkeypatch, name, value) -> None:
     with relay(s3_server) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
         monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
@@ -130,9 +126,7 @@ def test_a_certificate_of_the_environment_is_taken_and_without_it_the_server_is_
     goes_round(bucket)
 
 
-def test_a_proxy_passes_on_what_is_encrypted(
-    bucket: Bucket, company: tuple[Relay, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_proxy_passes_on_what_is_encrypted(bucket, company, monkeypatch) -> None:
     server, certificate = company
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"https://{server.address}")
     monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
@@ -163,9 +157,7 @@ def test_what_is_no_proxy_and_no_certificate_is_one_line_without_a_password(
 
 
 @pytest.mark.parametrize(("region", "by_proxy"), [("eu-west-1", False), ("us-east-2", True)])
-def test_no_proxy_may_name_amazons_server_of_a_region(
-    monkeypatch: pytest.MonkeyPatch, region: str, by_proxy: bool
-) -> None:
+def test_no_proxy_may_name_amazons_server_of_a_region(monkeypatch, region, by_proxy) -> None:
     from tune_app.storage import bucket
 
     ways: list[object] = []

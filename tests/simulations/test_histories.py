@@ -21,7 +21,6 @@ from pathlib import Path, PosixPath
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -525,9 +524,7 @@ class Histories(RuleBasedStateMachine):
         )
 
 
-def test_whatever_happens_to_a_search_what_its_record_says_holds(
-    monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
-) -> None:
+def test_whatever_happens_to_a_search_what_its_record_says_holds(monkeypatch, pytestconfig) -> None:
     monkeypatch.setattr(record_module, "os", Os())
     run_state_machine_as_test(
         Histories,

@@ -74,9 +74,7 @@ def simulate(folder: Path, curves: list[Curve], workers: int = 2, **settings: ob
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_default_search_ends_with_a_cnn_though_the_logistic_levels_lead_at_first(
-    tmp_path: Path, curves: list[Curve], seed: int
-) -> None:
+def test_a_default_search_ends_with_a_cnn_though_the_logistic_levels_lead_at_first(tmp_path, curves, seed) -> None:
     history = simulate(tmp_path, curves, seed=seed)
     assert history.best is not None
     assert history.trials[history.best.trial].family == "cnn"

@@ -1,7 +1,7 @@
 """What Python gives to the API: dicts, NumPy's numbers and paths; and how errors call its arguments."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -57,9 +57,7 @@ search: {num_samples: 5, grace_period: 0.5, early_stopping: false, max_epochs: 3
         ),
     ],
 )
-def test_a_dict_is_a_space_like_the_file_with_the_same_content(
-    tmp_path: Path, space: Mapping[str, Any], search: Mapping[str, Any]
-) -> None:
+def test_a_dict_is_a_space_like_the_file_with_the_same_content(tmp_path, space, search) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(FILE)
     file, found = load_space(path), load_space({"space": space, "search": search})

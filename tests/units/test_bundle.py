@@ -1,7 +1,6 @@
 """An exported folder: what is in it, what damage is found, what verify runs and what it refuses to run."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import yaml
 from click.testing import Result
 from PIL import Image
 
-from tests.bundles import config_of, files_of, make_bundle, reseal, run
+from tests.bundles import config_of, files_of, reseal, run
 from tune_app.bundle.card import model_card
 from tune_app.bundle.manifest import CONFIG, FILES, MANIFEST, SCRIPT, read_bundle, sha256
 from tune_app.bundle.verify import load_images, runnable, verification
@@ -99,9 +98,7 @@ def refusal(reader: str, folder: Path) -> str:
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("name", [*FILES, "tune_app/task/loop/fit.py"])
-def test_a_flipped_bit_is_found_in_every_file_and_named_with_both_digests(
-    bundle: Path, reader: str, name: str
-) -> None:
+def test_a_flipped_bit_is_found_in_every_file_and_named_with_both_digests(bundle, reader, name) -> None:
     content = bytearray((bundle / name).read_bytes())
     before = sha256(bytes(content))
     content[len(content) // 2] ^= 1
@@ -119,19 +116,6 @@ def test_a_missing_file_is_named_with_its_digest(bundle: Path, name: str) -> Non
     for reader in READERS:
         line = refusal(reader, bundle)
         assert line == f"best/{name}: is missing, manifest.json lists it with SHA-256 {before}"
-
-
-def test_a_file_of_another_bundle_is_named(bundle: Path, tmp_path: Path, small_data: Path) -> None:
-    other = make_bundle(tmp_path / "other", config_of("linear"), small_data, 1, 1)
-    for name in FILES:
-        content = (bundle / name).read_bytes()
-        shutil.copy(other / name, bundle / name)
-        for reader in READERS:
-            line = refusal(reader, bundle)
-            assert line.startswith(f"best/{name}: not the exported file: ")
-            assert sha256(content) in line
-            assert sha256((other / name).read_bytes()) in line
-        (bundle / name).write_bytes(content)
 
 
 def test_a_flipped_bit_anywhere_in_the_manifest_is_found(bundle: Path) -> None:
@@ -206,9 +190,7 @@ def test_a_manifest_of_another_training_is_refused(bundle: Path, key: str) -> No
     assert line == f"best: manifest.json and config.yaml disagree: {key} is {said + 1} and {said}"
 
 
-def test_mnist_itself_is_taken_from_the_package_wherever_the_search_had_it(
-    bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mnist_itself_is_taken_from_the_package_wherever_the_search_had_it(bundle, monkeypatch) -> None:
     config = yaml.safe_load((bundle / CONFIG).read_text())
     (bundle / CONFIG).write_text(yaml.safe_dump({**config, "data": "tutorial"}))
     reseal(bundle, data_digest=mnist.original_digest())
@@ -217,9 +199,7 @@ def test_mnist_itself_is_taken_from_the_package_wherever_the_search_had_it(
 
 
 @pytest.mark.parametrize("source", ["http://localhost:1/mnist", "tutorial"])
-def test_a_bundle_makes_nobody_download_anything(
-    bundle: Path, monkeypatch: pytest.MonkeyPatch, source: str
-) -> None:
+def test_a_bundle_makes_nobody_download_anything(bundle, monkeypatch, source) -> None:
     asked: list[str | None] = []
     monkeypatch.setattr(sources, "load", asked.append)
     config = yaml.safe_load((bundle / CONFIG).read_text())

@@ -84,9 +84,7 @@ def test_each_setting_is_an_option_of_search_and_a_row_of_the_docs() -> None:
         (["train", "nothing.yaml"], 1, "nothing.yaml: cannot be read: No such file or directory"),
     ],
 )
-def test_a_mistake_is_one_line_and_leaves_nothing(
-    run, tmp_path: Path, arguments: list[str], code: int, message: str
-) -> None:
+def test_a_mistake_is_one_line_and_leaves_nothing(run, tmp_path, arguments, code, message) -> None:
     done = run(*arguments)
     assert done.exit_code == code
     assert message in done.stderr
@@ -319,9 +317,7 @@ def trained(tmp_path: Path, small_data: Path) -> str:
     return "trained"
 
 
-def test_a_trial_is_trained_again_in_the_foreground_to_the_same_accuracies(
-    run, trained: str, tmp_path: Path
-) -> None:
+def test_a_trial_is_trained_again_in_the_foreground_to_the_same_accuracies(run, trained, tmp_path) -> None:
     trial = load_experiment(trained, tmp_path / "experiments").trial(0)
     assert trial.state == "completed"
     done = run("train", trained, "--trial", 0)
@@ -346,9 +342,7 @@ def test_a_trial_that_no_worker_began_is_trained_to_the_end_and_compared_with_no
         (["made", "--trial", 0, "--data", "nowhere"], "nowhere: "),
     ],
 )
-def test_a_trial_that_there_is_not_cannot_be_trained(
-    run, experiment: str, arguments: list[object], message: str
-) -> None:
+def test_a_trial_that_there_is_not_cannot_be_trained(run, experiment, arguments, message) -> None:
     done = run("train", *arguments)
     assert done.exit_code == 1
     assert done.stderr.startswith(f"Error: {message}")

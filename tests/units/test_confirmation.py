@@ -158,9 +158,7 @@ def test_the_weights_of_the_median_seed_are_tried_on_the_test_images_and_kept(at
     ]
 
 
-def test_the_test_images_are_read_after_everything_else_and_once(
-    at: Paths, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_test_images_are_read_after_everything_else_and_once(at, monkeypatch) -> None:
     reads: list[int] = []
     load = sources.load_test
     search = begin(at)

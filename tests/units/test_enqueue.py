@@ -95,9 +95,7 @@ def test_each_config_is_enqueued_once_wherever_it_comes_from(tmp_path: Path) -> 
         ("", ".: cannot be read: Is a directory"),
     ],
 )
-def test_what_is_no_source_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, message: str
-) -> None:
+def test_what_is_no_source_is_named(tmp_path, monkeypatch, source, message) -> None:
     monkeypatch.chdir(tmp_path)
     folder = Path("e")
     searched(folder, "x", (0.5,))
@@ -136,9 +134,7 @@ def test_what_is_no_config_is_said_with_the_file(tmp_path: Path, content: str, m
         (WIDE_CNN, "width 2"),
     ],
 )
-def test_a_config_outside_the_space_names_the_dimension(
-    tmp_path: Path, config: dict[str, Any], outside: str
-) -> None:
+def test_a_config_outside_the_space_names_the_dimension(tmp_path, config, outside) -> None:
     source = write_config(tmp_path / "own.yaml", config)
     with pytest.raises(TuneAppError) as error:
         enqueued_configs([source], SPACE, tmp_path)

@@ -63,18 +63,14 @@ def begun(folder: Path, space: str) -> None:
     "budget",
     [{}, {"max_epochs": 20}, {"seed": 5}, {"metric": "valid_loss"}, {"num_samples": 99, "grace_period": 3.0}],
 )
-def test_nothing_but_a_budget_extends_a_search(
-    folder: Path, extensions: list[dict[str, Any]], budget: dict[str, object]
-) -> None:
+def test_nothing_but_a_budget_extends_a_search(folder, extensions, budget) -> None:
     ended(folder, "interrupted")
     with pytest.raises(TuneAppError, match=r"no budget.*allowed: num_samples, time_budget"):
         api.extend("x", budget, folder, quiet=True)
     assert extensions == []
 
 
-def test_a_target_that_was_reached_does_not_end_an_extension(
-    folder: Path, extensions: list[dict[str, Any]]
-) -> None:
+def test_a_target_that_was_reached_does_not_end_an_extension(folder, extensions) -> None:
     ended(folder, "interrupted", target=0.55)
     api.extend("x", {"num_samples": 99}, folder, quiet=True)
     assert extensions == [{"num_samples": 99, "target": None}]
@@ -141,9 +137,7 @@ def test_one_source_to_enqueue_may_be_a_plain_string(folder: Path, monkeypatch: 
     assert found == [load_experiment("x", folder).trial(0).config]
 
 
-def test_an_append_that_failed_halfway_does_not_spoil_the_next(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_append_that_failed_halfway_does_not_spoil_the_next(folder, monkeypatch) -> None:
     at = paths(folder, "x")
     search = Search.create(spec_of("x"), at)
     write = os.write

@@ -44,9 +44,7 @@ def test_gpus_that_others_hold_do_not_count_while_there_are_others(
         ({"a": HELD, "b": NO_CUDA}, BUSY_WITH_ONE),
     ],
 )
-def test_gpus_that_are_asked_for_by_number_and_cannot_be_had_are_refused(
-    monkeypatch: pytest.MonkeyPatch, found: object, line: str
-) -> None:
+def test_gpus_that_are_asked_for_by_number_and_cannot_be_had_are_refused(monkeypatch, found, line) -> None:
     monkeypatch.setattr(resources, "gpu_memory", lambda *_: found)
     with pytest.raises(TuneAppError) as refused:
         with_usable_gpus(NODES, Settings(gpus_per_trial=1), 0, print)

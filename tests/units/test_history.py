@@ -37,9 +37,7 @@ ASKED = {"kind": "asked", "trial": 0, "config": {"level": "cnn"}, "seed": 1}
         ),
     ],
 )
-def test_an_entry_that_makes_no_sense_is_named_though_its_checksum_fits(
-    tmp_path: Path, entries: list[dict[str, Any]], line: int
-) -> None:
+def test_an_entry_that_makes_no_sense_is_named_though_its_checksum_fits(tmp_path, entries, line) -> None:
     path = tmp_path / "x" / "record.jsonl"
     writer = RecordWriter.create(path)
     for entry in entries:

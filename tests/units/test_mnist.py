@@ -141,22 +141,6 @@ def test_no_row_group_of_test_images_of_the_shipped_file_is_read(monkeypatch):
     assert pq.read_metadata(SHIPPED).num_rows == 70_000
 
 
-def test_garbage_in_place_of_the_test_images_is_not_noticed(tmp_path: Path):
-    splits = ["train"] * 8 + ["valid"] * 4 + ["test"] * 4
-    path = write(tmp_path / "three.parquet", 16, row_group_size=4, split=splits)
-    expected = load(str(path))
-    group = pq.read_metadata(path).row_group(3)
-    columns = [group.column(i) for i in range(group.num_columns)]
-    start = min(column.dictionary_page_offset or column.data_page_offset for column in columns)
-    size = sum(column.total_compressed_size for column in columns)
-    content = bytearray(path.read_bytes())
-    content[start : start + size] = b"\xff" * size
-    path.write_bytes(content)
-    with pytest.raises((OSError, pa.ArrowException)):
-        pq.read_table(path)  # it is garbage indeed
-    assert load(str(path)).digest() == expected.digest()
-
-
 def test_test_images_among_others_in_a_row_group_are_left_out(tmp_path: Path):
     splits = ["test", "train", "test", "valid", "train", "other"] * 2
     found = load(str(write(tmp_path / "mixed.parquet", split=splits)))
@@ -291,14 +275,6 @@ def test_classes_that_one_split_lacks_or_has_few_of_are_told(train, valid, lacki
     assert scarce(labelled(train, valid)) == (lacking, few)
 
 
-def test_mnist_lacks_nothing_nor_do_a_few_of_its_images():
-    train, valid = shipped().train, shipped().valid
-    assert scarce(shipped()) == ([], [])
-    for n in (60, 300, 6000):
-        few = Mnist(Split(train.x[:n], train.y[:n]), Split(valid.x[: n // 5], valid.y[: n // 5]))
-        assert scarce(few) == ([], [])
-
-
 # ---- other sources -------------------------------------------------------------------------------------
 
 
@@ -307,10 +283,6 @@ def test_a_folder_without_idx_files_is_refused_with_the_name_of_the_missing_file
         f"{tmp_path}: train-images-idx3-ubyte is missing;"
         " allowed: train-images-idx3-ubyte or train-images-idx3-ubyte.gz"
     )
-
-
-def test_a_path_that_cannot_be_looked_up_is_refused_in_one_line():
-    assert refusal("x" * 300).startswith(f"{'x' * 300}: ")
 
 
 @pytest.mark.parametrize("name", ["nothing.parquet", "no/such/folder", "file.parquet/below"])

@@ -14,7 +14,7 @@ from tune_app.api import newly_named
 from tune_app.cli import main
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
-from tune_app.experiment.record import RecordWriter, refuse_existing
+from tune_app.experiment.record import refuse_existing
 from tune_app.storage.bucket import Bucket
 from tune_app.storage.load import experiment_names
 from tune_app.storage.location import paths
@@ -122,16 +122,7 @@ def test_a_name_that_is_at_work_is_not_advised_to_be_removed(held: Search, doing
     assert done.stderr == "Error: experiments/x: exists already, allowed: another --name, or tune-app remove x\n"
 
 
-def test_whoever_creates_the_record_first_has_the_name(tmp_path: Path) -> None:
-    first = RecordWriter.create(tmp_path / "x" / "record.jsonl")
-    with pytest.raises(TuneAppError, match=f"^{tmp_path}/x: exists already: another process has begun it"):
-        RecordWriter.create(first.path)
-    first.close()
-
-
-def test_a_name_that_is_searched_from_a_bucket_is_not_advised_to_be_removed(
-    tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_that_is_searched_from_a_bucket_is_not_advised_to_be_removed(tmp_path, bucket, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     at = paths(bucket, "x")
     running, ended = " and is being searched right now", ", allowed: another --name, or tune-app remove x"

@@ -69,9 +69,7 @@ def read(outside: int) -> str:
 
 @pytest.mark.parametrize("name", ["FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "all of them"])
 @pytest.mark.parametrize("term", ["xterm-256color", "dumb", None])
-def test_a_file_gets_lines_whatever_says_that_it_were_a_terminal(
-    search: Search, monkeypatch: pytest.MonkeyPatch, name: str, term: str | None
-) -> None:
+def test_a_file_gets_lines_whatever_says_that_it_were_a_terminal(search, monkeypatch, name, term) -> None:
     for one in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE") if name == "all of them" else (name,):
         monkeypatch.setenv(one, "1")
     if term:
@@ -108,9 +106,7 @@ def test_a_terminal_that_cannot_draw_over_gets_lines(
 
 
 @pytest.mark.parametrize("variables", [{"TERM": "xterm"}, {"TERM": "xterm", "NO_COLOR": "1"}, {}])
-def test_a_terminal_that_can_gets_a_table(
-    search: Search, monkeypatch: pytest.MonkeyPatch, terminal: tuple[TextIO, int], variables: dict[str, str]
-) -> None:
+def test_a_terminal_that_can_gets_a_table(search, monkeypatch, terminal, variables) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     shown(search, terminal[0], monkeypatch)
@@ -120,9 +116,7 @@ def test_a_terminal_that_can_gets_a_table(
 
 
 @pytest.mark.parametrize("columns", [0, 1, 5, 20])
-def test_a_terminal_of_few_columns_or_of_none_gets_a_table(
-    search: Search, monkeypatch: pytest.MonkeyPatch, terminal: tuple[TextIO, int], columns: int
-) -> None:
+def test_a_terminal_of_few_columns_or_of_none_gets_a_table(search, monkeypatch, terminal, columns) -> None:
     termios.tcsetwinsize(terminal[0].fileno(), (0 if columns == 0 else 30, columns))
     monkeypatch.setenv("TERM", "xterm")
     shown(search, terminal[0], monkeypatch)
@@ -144,9 +138,7 @@ class Log:
         """All is kept."""
 
 
-def test_a_stream_that_is_closed_or_no_file_is_none_to_fail_on(
-    search: Search, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stream_that_is_closed_or_no_file_is_none_to_fail_on(search, monkeypatch) -> None:
     log = Log()
     shown(search, log, monkeypatch)  # type: ignore[arg-type]
     assert log.text.startswith(LINE)

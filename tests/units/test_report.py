@@ -317,9 +317,7 @@ def parsed(command: str, folder: Path, files: dict[str, str]) -> tuple[dict[str,
         (None, {"num_samples": 7, "target": 0.9, "metric": "valid_loss"}),
     ],
 )
-def test_the_command_that_repeats_a_search_searches_the_same(
-    tmp_path: Path, space: str | None, settings: dict[str, Any]
-) -> None:
+def test_the_command_that_repeats_a_search_searches_the_same(tmp_path, space, settings) -> None:
     if space:
         source = load_space(space, settings)
         spec = spec_of("x", source.content, **source.settings.model_dump())

@@ -52,9 +52,7 @@ V1 = "/ {folder}/v1 rw,nosuid shared:4 master:1 - cgroup cgroup rw,cpu,cpuacct"
         ("3:cpuset:/j", V1, {"v1/j/cpu.cfs_quota_us": "200000", "v1/j/cpu.cfs_period_us": "100000"}, math.inf),
     ],
 )
-def test_the_smallest_quota_up_to_the_root_counts(
-    tmp_path: Path, group: str, mount: str, files: dict[str, str], quota: float
-) -> None:
+def test_the_smallest_quota_up_to_the_root_counts(tmp_path, group, mount, files, quota) -> None:
     assert cpu_quota(fake(tmp_path, group, mount, files)) == quota
 
 

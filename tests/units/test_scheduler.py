@@ -14,9 +14,7 @@ from tune_app.experiment.settings import Settings
         (Settings(max_epochs=9, early_stopping=False), []),
     ],
 )
-def test_rungs_grow_by_the_reduction_factor_and_lie_below_max_epochs(
-    settings: Settings, expected: list[float]
-) -> None:
+def test_rungs_grow_by_the_reduction_factor_and_lie_below_max_epochs(settings, expected) -> None:
     assert rungs(settings) == expected
 
 

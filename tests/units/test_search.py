@@ -55,9 +55,7 @@ def test_at_a_result_the_state_is_kept_before_the_record_says_so(search: Search,
     assert at.record.read_bytes().startswith(before)
 
 
-def test_the_record_tells_what_the_driver_spent_its_time_on(
-    search: Search, at: Paths, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_record_tells_what_the_driver_spent_its_time_on(search, at, monkeypatch) -> None:
     now = [0.0]
     monkeypatch.setattr("tune_app.engine.stopwatch.time.perf_counter", lambda: now[0])
     search.stopwatch = Stopwatch()
@@ -95,9 +93,7 @@ def test_a_state_that_a_killed_process_left_behind_goes_when_the_trial_is_comput
     search.close()
 
 
-def test_an_entry_is_on_disk_before_it_is_acted_on(
-    search: Search, at: Paths, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_entry_is_on_disk_before_it_is_acted_on(search, at, monkeypatch) -> None:
     order: list[str] = []
     fsync, apply = os.fsync, search.history.apply
     monkeypatch.setattr(os, "fsync", lambda descriptor: (order.append(at.record.read_text()), fsync(descriptor)))
@@ -153,9 +149,7 @@ def test_how_a_search_ended_decides_whether_it_is_finished(tmp_path: Path, reaso
     assert load_experiment("y", tmp_path).state == state
 
 
-def test_the_record_holds_everything_as_json_and_no_absolute_path(
-    search: Search, at: Paths, tmp_path: Path
-) -> None:
+def test_the_record_holds_everything_as_json_and_no_absolute_path(search, at, tmp_path) -> None:
     give(search, ask_and_start(search), 0.5, 0.6)
     for line in at.record.read_text().splitlines():
         assert isinstance(json.loads(line), dict)
@@ -182,9 +176,7 @@ def test_a_torn_last_line_is_cut_off_before_the_first_append(search: Search, at:
     search.record = resumed.record
 
 
-def test_a_trial_whose_state_is_lost_goes_on_from_the_one_before_and_nothing_is_judged_twice(
-    search: Search, at: Paths
-) -> None:
+def test_a_trial_whose_state_is_lost_goes_on_from_the_one_before_and_nothing_is_judged_twice(search, at) -> None:
     number = ask_and_start(search)
     give(search, number, 0.5, 0.6)
     search.close()
@@ -233,9 +225,7 @@ def test_an_experiment_that_cannot_begin_leaves_nothing(tmp_path: Path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_time_between_an_interruption_and_its_resumption_does_not_count(
-    search: Search, at: Paths, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_time_between_an_interruption_and_its_resumption_does_not_count(search, at, monkeypatch) -> None:
     from tune_app.output.summary import seconds_searched
 
     give(search, ask_and_start(search), *[0.5] * 9)
@@ -328,9 +318,7 @@ def test_an_interrupted_search_is_extended_in_the_middle_of_a_trial(tmp_path: Pa
     assert outcome(tmp_path, "extended") == outcome(tmp_path, "whole")
 
 
-def test_a_search_that_is_killed_right_after_its_extension_was_written_stays_extended(
-    search: Search, at: Paths
-) -> None:
+def test_a_search_that_is_killed_right_after_its_extension_was_written_stays_extended(search, at) -> None:
     search.end("completed")
     search.close()
     assert load_experiment("x", at.root.parent).state == "finished"
@@ -367,26 +355,18 @@ def test_different_errors_are_not_hopeless(search: Search, errors: list[str]) ->
     assert not search.hopeless
 
 
-@pytest.mark.parametrize("of_a_failed_one", [True, False])
-def test_where_one_trial_had_a_result_no_errors_are_hopeless(search: Search, of_a_failed_one: bool) -> None:
+def test_where_one_trial_had_a_result_no_errors_are_hopeless_though_it_failed_too(search: Search) -> None:
     number = ask_and_start(search)
     give_one(search, number, 1, 0.5)
-    if of_a_failed_one:
-        search.failed(number, "ValueError: no")
+    search.failed(number, "ValueError: no")
     fail(search, *["ValueError: no"] * 4)
     assert not search.hopeless
 
 
 def test_trials_that_diverge_or_lose_their_workers_alike_are_not_hopeless(search: Search) -> None:
     for _ in range(3):
-        number = ask_and_start(search)
-        tell(search, number, diverged(1))
-    for _ in range(3):
-        number = ask_and_start(search)
-        search.lost(number, "its worker died", "text")
-        while search.waiting:
-            search.lost(search.next_attempt().trial.number, "its worker died", "text")
-    assert not search.hopeless
+        tell(search, ask_and_start(search), diverged(1))
+        lose(search, *[ask_and_start(search)] * 3, reason="its worker died")
     fail(search, "ValueError: no")
     assert not search.hopeless
 
@@ -407,9 +387,7 @@ def test_three_workers_of_two_trials_that_were_killed_for_want_of_memory_are_hop
     assert search.hopeless, "nothing takes that back"
 
 
-def test_workers_without_memory_are_not_hopeless_while_a_trial_has_lost_none_or_has_a_result(
-    search: Search,
-) -> None:
+def test_workers_without_memory_are_not_hopeless_while_a_trial_has_lost_none_or_has_a_result(search) -> None:
     first, second = ask_and_start(search), ask_and_start(search)
     lose(search, first, first, first)
     assert not search.hopeless, "the other may be slow, on a machine that is not full"
@@ -418,16 +396,7 @@ def test_workers_without_memory_are_not_hopeless_while_a_trial_has_lost_none_or_
     assert not search.hopeless
 
 
-@pytest.mark.parametrize("reason", ["its worker died", "no result for 5 s"])
-def test_workers_that_were_lost_otherwise_are_not_hopeless(search: Search, reason: str) -> None:
-    first, second = ask_and_start(search), ask_and_start(search)
-    lose(search, first, second, first, reason=reason)
-    assert not search.hopeless
-
-
-def test_a_hopeless_search_that_is_resumed_is_hopeless_again_at_the_next_such_error(
-    search: Search, at: Paths
-) -> None:
+def test_a_hopeless_search_that_is_resumed_is_hopeless_again_at_the_next_such_error(search, at) -> None:
     fail(search, *["ValueError: no"] * 3)
     search.end("error")
     search.close()

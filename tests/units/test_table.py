@@ -9,10 +9,8 @@ import pandas as pd
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 
 from tests.made_up import SCRIPT, tutorial_search
-from tune_app.cli import main
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import Experiment
 from tune_app.experiment.table import AFTER, BEFORE, BETWEEN, columns, result_rows, results_table
@@ -105,15 +103,6 @@ def test_another_ending_is_one_line_and_leaves_no_file(experiment: Experiment, t
     with pytest.raises(TuneAppError, match=r"taken\.csv: cannot be written"):
         write_results(experiment, tmp_path / "taken.csv")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "taken.csv"]
-
-
-def test_the_command_writes_beside_where_it_runs(
-    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(main, ["results", "made", "--experiments-dir", "."])
-    assert done.output == f"wrote made-results.parquet: {experiment.history.results} results\n"
-    assert Path("made-results.parquet").exists()
 
 
 def test_the_documented_columns_are_those_of_the_table() -> None:

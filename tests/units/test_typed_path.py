@@ -68,9 +68,7 @@ def test_a_tilde_is_the_home_and_never_a_folder(run: Run, arguments: tuple[str, 
     assert arguments[0] not in ("report", "results", "export") or (Path.home() / "there.csv").exists()
 
 
-def test_a_tilde_is_the_home_in_the_environment_and_in_python_too(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_tilde_is_the_home_in_the_environment_and_in_python_too(run, monkeypatch) -> None:
     home = Path.home()
     monkeypatch.setenv("TUNE_APP_EXPERIMENTS_DIR", "~/exps")
     assert run("list").stdout == f"{home}/exps: no experiments yet\n"

@@ -1,5 +1,4 @@
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,9 +59,7 @@ def read_enqueued(path: Path) -> object:
 
 @pytest.mark.parametrize("read", [read_space, read_exported, read_enqueued])
 @pytest.mark.parametrize("text", ["032", "0x20", "1:30"])
-def test_every_file_that_a_person_writes_is_read_so(
-    tmp_path: Path, read: Callable[[Path], object], text: str
-) -> None:
+def test_every_file_that_a_person_writes_is_read_so(tmp_path, read, text) -> None:
     path = written(tmp_path, f"space: {{level: cnn, bs: {text}}}\nconfig: {{level: cnn, bs: {text}}}\n")
     with pytest.raises(TuneAppError, match=f"^{path}, line 1: is {text}, allowed: "):
         read(path)
