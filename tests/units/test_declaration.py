@@ -1,6 +1,7 @@
 """A task is read from the text of its files, and nothing of it is executed."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -403,6 +404,18 @@ def test_a_task_is_not_named_like_an_installed_module(
     assert task_of(tmp_path, level()).name == "mine"
     if name != "tune_app":
         assert refusal(tmp_path, f"import {name}\n" + level()) == f"mine.py: {problem}"
+
+
+@pytest.mark.parametrize("whole_path", [False, True])  # True: as with python -m tune_app
+def test_the_task_of_a_bundle_is_not_named_like_its_original_where_that_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole_path: bool
+) -> None:
+    file = folder_of(tmp_path, mine=HEAD + level()) / "mine.py"
+    (tmp_path / "best" / "task").mkdir(parents=True)
+    copied = shutil.copy(file, tmp_path / "best" / "task" / "mine.py")
+    monkeypatch.chdir(file.parent)
+    monkeypatch.setattr(sys, "path", [str(file.parent) if whole_path else "", *sys.path])
+    assert read_task(copied) == read_task(file)
 
 
 def test_no_link_leads_out_of_a_task(tmp_path: Path) -> None:

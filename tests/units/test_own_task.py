@@ -1,6 +1,7 @@
 """What commands say of a task of one's own that they only read."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -103,3 +104,35 @@ def test_validate_needs_no_batch_size(run, tmp_path):
     (tmp_path / "space.yaml").write_text("task: mine.py\nspace: {level: net, hidden: {choice: [4, 8]}}\nsearch: {}")
     assert run("validate", "space.yaml").exit_code == 0
     assert "size" in run("levels", "space.yaml").stdout
+
+
+READS = (
+    "    x = np.random",
+    "    print((Path(source) if source else Path(__file__).parent) / 'what')\n    x = np.random",
+)
+IMPORTS = ("import numpy as np", "from pathlib import Path\n\nimport numpy as np")
+
+
+def test_what_lies_beside_a_file_and_what_data_names_is_found_by_whatever_loads(run, tmp_path, monkeypatch):
+    """By search, check, and train of the file and of a trial; of a file or folder load gets the whole path."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write(tmp_path, READS, IMPORTS)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    commands: list[tuple[object, ...]] = [
+        ("search", "space.yaml", "--name", "x", "--in-process"),
+        ("check", "mine.py", "line"),
+        ("train", "mine.py", "line", "--epochs", 1),
+        ("train", "x", "--trial", 0),
+        ("extend", "x", "--num-samples", 3, "--in-process"),
+    ]
+    for command in commands:
+        assert f"{tmp_path}/what\n" in run(*command).output, command
+    shutil.rmtree(tmp_path / "experiments")
+    commands[0] = (*commands[0], "--data", "data")
+    commands[1:3] = [(*command, "--data", "data") for command in commands[1:3]]
+    for command in commands:
+        assert f"{tmp_path}/data/what\n" in run(*command).output, command
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    done = run("train", "x", "--trial", 0, "--data", "../data", "--experiments-dir", "../experiments")
+    assert f"{tmp_path}/data/what\n" in done.output

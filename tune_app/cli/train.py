@@ -43,9 +43,9 @@ def train(
     from tune_app.task.loading import load
     from tune_app.task.recorded import require_run_here
 
-    own = config.is_dir() or config.suffix == ".py"
+    own, home = config.is_dir() or config.suffix == ".py", None
     if own:
-        chosen = retrain.from_task(config, values, epochs, seed)
+        chosen, home = retrain.from_task(config, values, epochs, seed), config.absolute()
     elif values:
         raise click.UsageError(f"{values[0]}: goes with the file or folder of a task alone")
     elif trial is None:
@@ -54,9 +54,10 @@ def train(
         from tune_app.bundle.export import trial_again
         from tune_app.storage.load import load_experiment
 
-        chosen = retrain.as_exported(config, *trial_again(load_experiment(str(config), experiments_dir), trial))
+        experiment = load_experiment(str(config), experiments_dir)
+        chosen, home = retrain.as_exported(config, *trial_again(experiment, trial)), experiment.history.spec.home
     require_run_here(chosen.task, str(config), ", ".join(chosen.task.files), run_its_code or own)
-    loaded = load(chosen.task, data or chosen.settings.data)
+    loaded = load(chosen.task, data or chosen.settings.data, home)
     metric, found = chosen.metric, list[float]()
     for result in retrain.train_exported(chosen, loaded.content):
         found.append(metric.value(result))

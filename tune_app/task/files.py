@@ -142,9 +142,9 @@ def check_names(names: set[str], folder: Path, shown: str) -> None:
 
 def is_installed(name: str, folder: Path) -> bool:
     """Whether Python has a module of this name elsewhere than near the task and in the current directory."""
-    near = (folder.resolve(), folder.resolve().parent)
+    near, here = (folder.resolve(), folder.resolve().parent), Path()
     having = (Path(entry) for entry in sys.path if PathFinder.find_spec(name, [entry]))
-    elsewhere = any(entry.is_absolute() and entry.resolve() not in near for entry in having)
+    elsewhere = any(not entry.samefile(here) and entry.resolve() not in near for entry in having)
     return elsewhere or name == PACKAGE or name in sys.stdlib_module_names
 
 

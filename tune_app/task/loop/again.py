@@ -3,6 +3,7 @@
 import argparse
 import inspect
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -63,11 +64,12 @@ def train_again(
 def load_from(load: Callable[..., Any], source: str | None) -> Any:
     """What a task's `load` returns for a source, with arrays for tensors; where none is given, for its own default.
 
-    Raises `TypeError` for a source where `load` takes none.
+    A file or folder is given by its whole path, since what trains on it may run in another folder. Raises
+    `TypeError` for a source where `load` takes none.
     """
     parameters = inspect.signature(load).parameters.values()
     if source is None:
         return as_arrays(load(*(None for parameter in parameters if parameter.default is parameter.empty)))
     if not parameters:
         raise TypeError(f"{load.__name__}() takes no source, allowed: without --data")
-    return as_arrays(load(source))
+    return as_arrays(load(os.path.abspath(source) if Path(source).exists() else source))  # noqa: PTH100
