@@ -412,7 +412,7 @@ def test_the_task_of_a_bundle_is_not_named_like_its_original_where_that_lies(
 ) -> None:
     file = folder_of(tmp_path, mine=HEAD + level()) / "mine.py"
     (tmp_path / "best" / "task").mkdir(parents=True)
-    copied = shutil.copy(file, tmp_path / "best" / "task" / "mine.py")
+    copied = Path(shutil.copy(file, tmp_path / "best" / "task"))
     monkeypatch.chdir(file.parent)
     monkeypatch.setattr(sys, "path", [str(file.parent) if whole_path else "", *sys.path])
     assert read_task(copied) == read_task(file)
