@@ -19,7 +19,7 @@ FORBIDDEN = {
     "tune_app.storage.mirroring": {"ray", "torch", "optuna", "pyarrow"},
     "tune_app.bundle.export": {"ray", "torch", "optuna"},
     "tune_app.bundle.retrain": {"ray", "torch", "optuna"},
-    "tune_app.bundle.script": {"ray", "torch", "optuna", "numpy"},
+    "tune_app.bundle.code": {"ray", "torch", "optuna", "numpy"},
     "tune_app.bundle.verify": {"ray", "torch", "optuna"},
     "tune_app.bundle.predict": {"ray", "optuna"},
     "tune_app.output.results": {"ray", "torch", "optuna", "pandas"},
