@@ -87,9 +87,9 @@ def confirm(
 ) -> Confirmation:
     """Confirm the winner of a search, or go on with a confirmation that was interrupted, and return it.
 
-    One that is finished is returned as it is, unless it is to be done `again`, with other seeds. Raises
-    `TuneAppError` where the search is going on or has no result, for an unfinished confirmation of another size,
-    where the data or versions are not those of the search, and see `require_run_here`.
+    A finished one is returned as it is, unless it is to be done `again`, with other seeds. Raises `TuneAppError`
+    where the search is running or has no result, for an unfinished confirmation of another size, where the data or
+    versions are not those of the search, and see `require_run_here`.
     """
     require_in_range("--top", top, 50)
     require_in_range("--seeds", seeds, 1000)
@@ -105,10 +105,9 @@ def confirm(
     at = searched_here(experiment.paths).confirmation(number)
     epochs = experiment.history.spec.settings.max_epochs
     what = Confirming(number=number, candidates=candidates, seeds=seeds, epochs=epochs)
-    check = same_data(experiment)
 
     def checked(loaded: Loaded) -> Spec:
-        return spec_of(check(loaded), what)
+        return spec_of(same_data(experiment, loaded), what)
 
     with terminable():
         spec = spec_of(on_data(experiment, where), what)

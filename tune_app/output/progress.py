@@ -103,8 +103,7 @@ def progress(quiet: bool) -> Iterator[Progress | Silence]:
         return
     out = console(stderr=True)
     if not can_draw(out):
-        shown = Progress(out, None)
-        yield shown
+        yield Progress(out, None)
         return
     with Live(console=out, auto_refresh=False, transient=True) as live:
         yield Progress(out, live)

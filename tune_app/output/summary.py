@@ -156,6 +156,7 @@ def listing(experiments_dir: Path | Bucket) -> list[dict[str, Any]]:
     rows = []
     for name in experiment_names(experiments_dir):
         row: dict[str, Any] = {"name": name, "bytes": size(experiments_dir / name)}
+        row |= dict.fromkeys(("task", "state", "created", "trials", "metric", "best"))
         try:
             experiment = load_experiment(name, experiments_dir)
             best = experiment.history.best
@@ -168,15 +169,7 @@ def listing(experiments_dir: Path | Bucket) -> list[dict[str, Any]]:
                 "best": experiment.history.metric.value(best) if best else None,
             }
         except TuneAppError as error:
-            row |= {
-                "task": None,
-                "state": "damaged",
-                "created": None,
-                "trials": None,
-                "metric": None,
-                "best": None,
-                "error": str(error),
-            }
+            row |= {"state": "damaged", "error": str(error)}
         rows.append(row)
     return rows
 
