@@ -9,11 +9,12 @@ from click.testing import CliRunner, Result
 
 from tests.made_up import spec_of
 from tune_app.bundle.export import export_best
-from tune_app.bundle.manifest import MANIFEST, sealed, sha256
+from tune_app.bundle.manifest import MANIFEST, sealed
 from tune_app.cli import main
 from tune_app.engine.in_process import train_here
 from tune_app.engine.search import Search
 from tune_app.experiment.spec import DataSource
+from tune_app.experiment.states import sha256
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 from tune_app.task.loading import load

@@ -7,6 +7,7 @@ recorded before they are acted on, and a confirmation that was interrupted goes 
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from tune_app.errors import TuneAppError
 from tune_app.experiment.findings import Confirmation, Findings, candidates_of, confirming
 from tune_app.experiment.history import Experiment
 from tune_app.experiment.race import ROUNDS
-from tune_app.experiment.spec import Confirming, Spec
+from tune_app.experiment.spec import Candidate, Confirming, Paths, Spec
 from tune_app.experiment.states import read_state, sha256
 from tune_app.experiment.statistics import mean_interval, proportion_interval
 from tune_app.machine import versions
@@ -86,50 +87,61 @@ def confirm(
 ) -> Confirmation:
     """Confirm the winner of a search, or go on with a confirmation that was interrupted, and return it.
 
-    One that is finished is returned as it is, unless it is to be done `again`, with other seeds. Raises
-    `TuneAppError` where the search is going on or has no result, for an unfinished confirmation of another size,
-    where the data or versions are not those of the search, and see `require_run_here`.
+    A finished one is returned as it is, unless it is to be done `again`, with other seeds. Raises `TuneAppError`
+    where the search is running or has no result, for an unfinished confirmation of another size, where the data or
+    versions are not those of the search, and see `require_run_here`.
     """
-    for option, number, most in (("--top", top, 50), ("--seeds", seeds, 1000)):
-        if not 1 <= number <= most:
-            raise TuneAppError(f"{option} is {number}, allowed: 1 to {most}")
+    require_in_range("--top", top, 50)
+    require_in_range("--seeds", seeds, 1000)
     require_free(experiment)
-    name, history = experiment.name, experiment.history
     before = load_confirmation(experiment)
     if before and before.finished and not again:
         return before
     prepare(experiment, announce, run_its_code)
-    candidates = candidates_of(history, top)
+    candidates = candidates_of(experiment.history, top)
     if not candidates:
-        raise TuneAppError(f"{name}: has no result to confirm")
-    number = confirmations(experiment)[-1] + 1 if before else 1
-    if before and not before.finished:
+        raise TuneAppError(f"{experiment.name}: has no result to confirm")
+    number = number_of(before, candidates, seeds, again) if before else 1
+    at = searched_here(experiment.paths).confirmation(number)
+    epochs = experiment.history.spec.settings.max_epochs
+    what = Confirming(number=number, candidates=candidates, seeds=seeds, epochs=epochs)
+
+    def checked(loaded: Loaded) -> Spec:
+        return spec_of(same_data(experiment, loaded), what)
+
+    with terminable():
+        spec = spec_of(on_data(experiment, where), what)
+        runs = carry_out(checked, partial(begun_or_new, at), spec, at, where, announce, show, try_on_test_data)
+    confirmation = load_confirmation(experiment)
+    assert confirmation is not None
+    return replace(confirmation, experiment=runs)
+
+
+def require_in_range(option: str, number: int, most: int) -> None:
+    """Raise `TuneAppError` unless the number is from 1 to `most`."""
+    if not 1 <= number <= most:
+        raise TuneAppError(f"{option} is {number}, allowed: 1 to {most}")
+
+
+def number_of(before: Confirmation, candidates: tuple[Candidate, ...], seeds: int, again: bool) -> int:
+    """The number of the confirmation to run: the unfinished one, or the next if there is none or `again`."""
+    if not before.finished:
         require_free(before.experiment)
         begun = confirming(before.experiment.history.spec)
         if (begun.candidates, begun.seeds) != (candidates, seeds) and not again:
             how = f"--top {len(begun.candidates)} --seeds {begun.seeds}"
             raise TuneAppError(
-                f"{name}: a confirmation with {how} was begun and not finished; allowed: {how}, or --again"
+                f"{before.of.name}: a confirmation with {how} was begun and not finished;"
+                f" allowed: {how}, or --again"
             )
         if not again:
-            number = begun.number
-    at = searched_here(experiment.paths).confirmation(number)
-    what = Confirming(number=number, candidates=candidates, seeds=seeds, epochs=history.spec.settings.max_epochs)
-    check = same_data(experiment)
+            return begun.number
+    return confirmations(before.of)[-1] + 1
 
-    def checked(loaded: Loaded) -> Spec:
-        return spec_of(check(loaded), what)
 
-    def make(spec: Spec) -> Search:
-        begun = at.record.exists()
-        return Search.resume(at, strategy=Race) if begun else Search.create(spec, at, strategy=Race)
-
-    with terminable():
-        spec = spec_of(on_data(experiment, where), what)
-        runs = carry_out(checked, make, spec, at, where, announce, show, try_on_test_data)
-    confirmation = load_confirmation(experiment)
-    assert confirmation is not None
-    return replace(confirmation, experiment=runs)
+def begun_or_new(at: Paths, spec: Spec) -> Search:
+    """The runs at `at`, resumed where they were begun."""
+    return Search.resume(at, strategy=Race) if at.record.exists() else Search.create(spec, at, strategy=Race)
 
 
 def spec_of(search: Spec, what: Confirming) -> Spec:

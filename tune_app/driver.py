@@ -1,6 +1,7 @@
 """Begin a search, go on with one, or extend it: what must hold before any of these, and then `carry_out`."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from tune_app.cluster.connect import Where
 from tune_app.cluster.signals import terminable
@@ -145,7 +146,8 @@ def go_on(
         return Search.resume(at, extension)
 
     with terminable():
-        return carry_out(same_data(experiment), make, on_data(experiment, where), at, where, announce, show)
+        checked = partial(same_data, experiment)
+        return carry_out(checked, make, on_data(experiment, where), at, where, announce, show)
 
 
 def prepare(experiment: Experiment, announce: Callable[[str], None], run_its_code: bool) -> None:
@@ -176,19 +178,15 @@ def on_data(experiment: Experiment, where: Where) -> Spec:
     return spec.model_copy(update={"data": spec.data.model_copy(update={"source": source})})
 
 
-def same_data(experiment: Experiment) -> Callable[[Loaded], Spec]:
-    """What raises `TuneAppError` where data are not those that an experiment began with."""
+def same_data(experiment: Experiment, loaded: Loaded) -> Spec:
+    """The spec of an experiment; `TuneAppError` unless these are the data that it began with."""
     spec = experiment.history.spec
-
-    def checked(loaded: Loaded) -> Spec:
-        if loaded.digest != spec.data.digest:
-            raise TuneAppError(
-                f"{experiment.name}: the data are not those it began with: digest {loaded.digest}, not"
-                f" {spec.data.digest}"
-            )
-        return spec
-
-    return checked
+    if loaded.digest != spec.data.digest:
+        raise TuneAppError(
+            f"{experiment.name}: the data are not those it began with: digest {loaded.digest}, not"
+            f" {spec.data.digest}"
+        )
+    return spec
 
 
 def require_same(source: SpaceSource, enqueued: Sequence[Config], experiment: Experiment) -> None:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from tune_app.errors import TuneAppError
 from tune_app.experiment.history import Experiment, History
 from tune_app.experiment.spec import Paths, Spec
 from tune_app.storage.load import load_experiment
-from tune_app.storage.mirroring import mirrored
+from tune_app.storage.mirroring import Copying, mirrored
 from tune_app.task.loading import Loaded, Tested, load, tested
 from tune_app.task.task import Config
 
@@ -74,41 +74,51 @@ def carry_out(
             for text in loaded.told:
                 announce(text)
             spec = checked(loaded)
-        search = make_search(spec)
-        try:
-            with interruptible() as interrupted:
-                # Extended, perhaps, so not the spec's settings.
-                deadline = time.monotonic() + (search.spec.settings.time_budget or math.inf)
-
-                def reason() -> str | None:
-                    if interrupted.is_set() or copying.taken_over:
-                        return "interrupted"
-                    if search.history.on_target:
-                        return "target"
-                    if search.spoiled:
-                        return "changed data"
-                    if search.hopeless:
-                        return "error"
-                    return "time budget" if time.monotonic() > deadline else None
-
-                def shown() -> None:
-                    show(search.history, search.num_trials)
-                    carried.update(search.history, False)
-
-                search.begin()
-                ended_by = carried.run(search, loaded.content, reason, shown)
-                if ended_by is None:
-                    completed(search, carried.test)
-                search.end(ended_by or "completed")
-                carried.update(search.history, True)
-        finally:
-            search.close()
+        with closing(make_search(spec)) as search:
+            ended_by = search_out(search, loaded.content, carried, copying, show, completed)
         if where.keep_dashboard and ended_by != "interrupted":
             carried.stay_open()
     if copying.taken_over:
         raise TuneAppError(copying.taken_over)
     experiment = load_experiment(at.root.name, at.root.parent)
     return replace(experiment, not_copied=copying.missing)
+
+
+def search_out(
+    search: Search,
+    content: Any,
+    carried: Carrier,
+    copying: Copying,
+    show: Show,
+    completed: Callable[[Search, Test], None],
+) -> str | None:
+    """Search until all is done or a reason to end comes up. Returns the reason, or None."""
+    with interruptible() as interrupted:
+        # Extended, perhaps, so not the spec's settings.
+        deadline = time.monotonic() + (search.spec.settings.time_budget or math.inf)
+
+        def reason() -> str | None:
+            if interrupted.is_set() or copying.taken_over:
+                return "interrupted"
+            if search.history.on_target:
+                return "target"
+            if search.spoiled:
+                return "changed data"
+            if search.hopeless:
+                return "error"
+            return "time budget" if time.monotonic() > deadline else None
+
+        def shown() -> None:
+            show(search.history, search.num_trials)
+            carried.update(search.history, False)
+
+        search.begin()
+        ended_by = carried.run(search, content, reason, shown)
+        if ended_by is None:
+            completed(search, carried.test)
+        search.end(ended_by or "completed")
+        carried.update(search.history, True)
+    return ended_by
 
 
 @contextmanager

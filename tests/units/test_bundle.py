@@ -11,9 +11,10 @@ from PIL import Image
 
 from tests.bundles import config_of, files_of, reseal, run
 from tune_app.bundle.card import model_card
-from tune_app.bundle.manifest import CONFIG, FILES, MANIFEST, SCRIPT, read_bundle, sha256
+from tune_app.bundle.manifest import CONFIG, FILES, MANIFEST, SCRIPT, read_bundle
 from tune_app.bundle.verify import load_images, runnable, verification
 from tune_app.errors import TuneAppError
+from tune_app.experiment.states import sha256
 from tune_app.storage.load import load_experiment
 from tune_app.task.images import mnist, sources
 

@@ -8,9 +8,10 @@ import torch
 import yaml
 
 from tune_app.bundle.manifest import CONFIG as CONFIG_FILE
-from tune_app.bundle.manifest import FILES, read_manifest, sealed, sha256
+from tune_app.bundle.manifest import FILES, read_manifest, sealed
 from tune_app.bundle.retrain import differences, read_exported, train_exported, verdict
 from tune_app.errors import TuneAppError
+from tune_app.experiment.states import sha256
 from tune_app.machine import cpu_model, versions
 from tune_app.task.images.mnist import Mnist, Split
 from tune_app.task.tutorial import tutorial

@@ -4,7 +4,6 @@ Whatever reads a bundle calls `read_bundle` first. The digests find damage and m
 who wrote the files.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +21,7 @@ from pydantic import (
 )
 
 from tune_app.errors import TuneAppError
+from tune_app.experiment.states import sha256
 
 CONFIG, CONFIG_JSON, WEIGHTS = "config.yaml", "config.json", "weights.safetensors"
 SCRIPT, CARD, MANIFEST = "train.py", "README.md", "manifest.json"
@@ -87,11 +87,6 @@ class Manifest(Recorded):
     """tune_app and the version that wrote the bundle."""
     files: dict[str, str]
     """SHA-256 of each file by its path in the folder."""
-
-
-def sha256(content: bytes) -> str:
-    """SHA-256."""
-    return hashlib.sha256(content).hexdigest()
 
 
 def sealed(manifest: dict[str, Any]) -> str:

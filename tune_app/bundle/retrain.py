@@ -19,6 +19,7 @@ from tune_app.yaml_file import read_yaml
 
 DECISIVE = ("python", "torch", "numpy")
 """Versions that can change a training's numbers."""
+COMPARED = ("seed", "epochs", "results_per_epoch", "threads")
 
 
 class ExportedConfig(BaseModel):
@@ -141,10 +142,7 @@ def differences(exported: Exported, data_digest: str) -> list[str]:
     settings = exported.settings
     pairs: list[tuple[str, object, object]] = [
         ("config", then.config, exported.config),
-        ("seed", then.seed, settings.seed),
-        ("epochs", then.epochs, settings.epochs),
-        ("results_per_epoch", then.results_per_epoch, settings.results_per_epoch),
-        ("threads", then.threads, settings.threads),
+        *((name, getattr(then, name), getattr(settings, name)) for name in COMPARED),
         ("CPU model", then.cpu, cpu_model()),
         ("device", then.device, "cpu"),
         ("data digest", then.data_digest, data_digest),

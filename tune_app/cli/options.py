@@ -78,34 +78,17 @@ def where_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that say where a search runs; the command receives them as one `where`."""
 
     @functools.wraps(command)
-    def with_where(
-        *,
-        data: str | None,
-        address: str | None,
-        dashboard: bool | None,
-        dashboard_host: str,
-        wait_for_resources: float,
-        verbose: bool,
-        in_process: bool,
-        **others: Any,
-    ) -> None:
+    def with_where(*, dashboard: bool | None, **given: Any) -> None:
         from tune_app.cluster.connect import Where
 
-        if wait_for_resources and not address:
+        names = ("data", "address", "dashboard_host", "wait_for_resources", "verbose", "in_process")
+        options = {name: given.pop(name) for name in names}
+        if options["wait_for_resources"] and not options["address"]:
             raise click.UsageError("--wait-for-resources needs an --address: this machine gets no larger")
-        if in_process and dashboard:
+        if options["in_process"] and dashboard:
             raise click.UsageError("--in-process does without Ray: allowed without --dashboard")
-        where = Where(
-            data=data,
-            address=address,
-            dashboard=dashboard is not False,
-            keep_dashboard=dashboard is True,
-            dashboard_host=dashboard_host,
-            wait_for_resources=wait_for_resources,
-            verbose=verbose,
-            in_process=in_process,
-        )
-        command(where=where, **others)
+        where = Where(dashboard=dashboard is not False, keep_dashboard=dashboard is True, **options)
+        command(where=where, **given)
 
     for option in reversed(WHERE):
         with_where = option(with_where)

@@ -71,5 +71,5 @@ def read_state(paths: Paths, result: Result) -> bytes:
 
 
 def sha256(state: bytes) -> str:
-    """The SHA-256 of a state, by which the record knows it."""
+    """The SHA-256 by which the record knows a state, and a bundle its files."""
     return hashlib.sha256(state).hexdigest()

@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from tune_app.experiment.settings import Settings
+from tune_app.output.terminal import plain_table
 from tune_app.output.view import duration
 
 if TYPE_CHECKING:
@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 
 def plan_view(plan: "Plan", settings: Settings, space: str) -> RenderableType:
     """Trials at each rung, epochs and time, and what to do next. `space`: as it was given."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("family")
-    for column in ("epoch", "trials"):
-        table.add_column(column, justify="right")
+    table = plain_table("family", "epoch", "trials", text=("family",))
     for rung in plan.rungs:
         table.add_row(rung.family, f"{rung.epoch:g}", f"{rung.trials:.1f}")
     head = (

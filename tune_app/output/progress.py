@@ -6,12 +6,11 @@ from contextlib import contextmanager
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from tune_app.experiment.history import COMPLETED, FAILED, PENDING, RUNNING, STOPPED, History, Trial
 from tune_app.output.summary import seconds_left
-from tune_app.output.terminal import can_draw, console
+from tune_app.output.terminal import can_draw, console, plain_table
 from tune_app.output.view import duration
 from tune_app.task.task import Metric, config_words
 
@@ -55,12 +54,9 @@ class Progress:
 
     def table(self, history: History, num_trials: int) -> RenderableType:
         """The counts, the running trials and the best ones."""
-        rows = Table(box=None, padding=(0, 2, 0, 0))
         metric = history.metric
-        for column in ("trial", "epoch", metric.words):
-            rows.add_column(column, justify="right")
-        rows.add_column("state")
-        rows.add_column("config", no_wrap=True)
+        rows = plain_table("trial", "epoch", metric.words, "state", "config", text=("state", "config"))
+        rows.columns[-1].no_wrap = True
         running = [trial for trial in history.trials if trial.state in (PENDING, RUNNING)]
         best = [trial for trial in history.ranked() if trial.ended][:BEST_SHOWN]
         for trial in [*best, *running]:
@@ -107,8 +103,7 @@ def progress(quiet: bool) -> Iterator[Progress | Silence]:
         return
     out = console(stderr=True)
     if not can_draw(out):
-        shown = Progress(out, None)
-        yield shown
+        yield Progress(out, None)
         return
     with Live(console=out, auto_refresh=False, transient=True) as live:
         yield Progress(out, live)

@@ -51,7 +51,7 @@ def task_summary(task: Task) -> dict[str, Any]:
 
 def confirmation_summary(confirmation: Confirmation) -> dict[str, Any]:
     """Everything that was found, by the search's metric; seconds are those of training one run."""
-    findings, tested = confirmation.findings, confirmation.tested
+    findings = confirmation.findings
     measured, winner = findings.measured, confirmation.winner
     metric = confirmation.of.history.metric
     return {
@@ -68,15 +68,7 @@ def confirmation_summary(confirmation: Confirmation) -> dict[str, Any]:
             "failed": measured.failed,
             "values": measured.values,
         },
-        "test": None
-        if tested is None
-        else {
-            **{of.name.removeprefix("valid_"): value for of, (value, _) in confirmation.test_values.items()},
-            "interval": next((interval for _, interval in confirmation.test_values.values()), None),
-            "items": confirmation.tested_items,
-            "seed": findings.history.trials[tested["trial"]].seed,
-            "times_read": confirmation.tests_read,
-        },
+        "test": test_summary(confirmation),
         "optimism": confirmation.optimism,
         "candidates": [
             {
@@ -89,6 +81,20 @@ def confirmation_summary(confirmation: Confirmation) -> dict[str, Any]:
             }
             for i, (candidate, standing) in enumerate(zip(findings.candidates, findings.standings, strict=True))
         ],
+    }
+
+
+def test_summary(confirmation: Confirmation) -> dict[str, Any] | None:
+    """The winner's values on the test data, None where those were not read."""
+    if confirmation.tested is None:
+        return None
+    values = confirmation.test_values
+    return {
+        **{of.name.removeprefix("valid_"): value for of, (value, _) in values.items()},
+        "interval": next((interval for _, interval in values.values()), None),
+        "items": confirmation.tested_items,
+        "seed": confirmation.findings.history.trials[confirmation.tested["trial"]].seed,
+        "times_read": confirmation.tests_read,
     }
 
 
@@ -150,6 +156,7 @@ def listing(experiments_dir: Path | Bucket) -> list[dict[str, Any]]:
     rows = []
     for name in experiment_names(experiments_dir):
         row: dict[str, Any] = {"name": name, "bytes": size(experiments_dir / name)}
+        row |= dict.fromkeys(("task", "state", "created", "trials", "metric", "best"))
         try:
             experiment = load_experiment(name, experiments_dir)
             best = experiment.history.best
@@ -162,15 +169,7 @@ def listing(experiments_dir: Path | Bucket) -> list[dict[str, Any]]:
                 "best": experiment.history.metric.value(best) if best else None,
             }
         except TuneAppError as error:
-            row |= {
-                "task": None,
-                "state": "damaged",
-                "created": None,
-                "trials": None,
-                "metric": None,
-                "best": None,
-                "error": str(error),
-            }
+            row |= {"state": "damaged", "error": str(error)}
         rows.append(row)
     return rows
 

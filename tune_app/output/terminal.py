@@ -1,9 +1,11 @@
 """Print tables to a terminal, or without a terminal's width to a file or pipe."""
 
 import sys
+from collections.abc import Container
 from typing import IO
 
 from rich.console import Console, RenderableType
+from rich.table import Table
 
 WIDTH_OF_A_PIPE = 120
 
@@ -26,6 +28,14 @@ def can_draw(out: Console) -> bool:
     """Whether what is shown can be drawn over, which TERM=dumb and TTY_INTERACTIVE=0 deny."""
     moves = out.is_terminal and out.is_interactive and not out.is_dumb_terminal
     return moves and is_terminal(out.file)
+
+
+def plain_table(*columns: str, text: Container[str]) -> Table:
+    """A table without lines: the columns in `text` to the left, numbers to the right."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="left" if column in text else "right")
+    return table
 
 
 def print_renderable(content: RenderableType) -> None:

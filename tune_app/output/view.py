@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from tune_app.experiment.history import COMPLETED, FAILED, INTERRUPTED, RUNNING, STOPPED, Experiment, Trial
 from tune_app.output.summary import baseline, seconds_left, seconds_searched
+from tune_app.output.terminal import plain_table
 from tune_app.task.result import Result
 from tune_app.task.task import config_words
 
@@ -112,12 +112,9 @@ def comparison(experiment: Experiment) -> str:
 
 def status_view(experiment: Experiment) -> RenderableType:
     """What ran and how it went: a line for each trial."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
     metric = experiment.history.metric
-    for column in ("trial", "epoch", metric.words):
-        table.add_column(column, justify="right")
-    for column in ("state", "config"):
-        table.add_column(column, no_wrap=column == "state")
+    table = plain_table("trial", "epoch", metric.words, "state", "config", text=("state", "config"))
+    table.columns[-2].no_wrap = True
     best, trials = experiment.history.best, experiment.history.trials
     for trial in shown(experiment):
         value = f"{metric.value(trial.results[-1]):.4f}" if trial.results else ""
@@ -170,12 +167,10 @@ def trial_view(experiment: Experiment, trial: Trial) -> RenderableType:
     head += [
         f"attempt {a['attempt']} on {a['node']}, process {a['pid']}, {a['threads']} threads" for a in trial.attempts
     ]
-    table = Table(box=None, padding=(0, 2, 0, 0))
     metric = experiment.history.metric
     measured = sorted(experiment.history.spec.task.metrics.values(), key=lambda other: other is not metric)
-    for column in ("epoch", *(other.words for other in measured), "train loss", "seconds"):
-        table.add_column(column, justify="right")
-    table.add_column("decision")
+    words = (other.words for other in measured)
+    table = plain_table("epoch", *words, "train loss", "seconds", "decision", text=("decision",))
     for r in trial.results:
         took = r.train_seconds + r.valid_seconds
         table.add_row(
@@ -202,15 +197,9 @@ def decision_words(result: Result) -> str:
 
 def listing_table(rows: list[dict[str, Any]]) -> RenderableType:
     """The experiments as a table."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("name")
     own = any(row["task"] and row["task"]["name"] != "tutorial" for row in rows)
-    if own:
-        table.add_column("task")
-    table.add_column("created")
-    table.add_column("state")
-    for column in ("trials", "best", "size"):
-        table.add_column(column, justify="right")
+    text = ("name", *(["task"] if own else []), "created", "state")
+    table = plain_table(*text, "trials", "best", "size", text=text)
     for row in rows:
         created = f"{datetime.fromtimestamp(row['created']):%Y-%m-%d %H:%M}" if row["created"] else ""
         best = f"{row['metric'].replace('_', ' ')} {row['best']:.4f}" if row["best"] is not None else ""

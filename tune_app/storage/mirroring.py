@@ -77,33 +77,18 @@ def mirrored(at: Paths, announce: Callable[[str], None]) -> Iterator[Copying]:
         except BaseException:
             let_go(at.copy, contents)
             raise
-        thread = threading.Thread(target=mirror.run, daemon=True, name="mirror")
-        thread.start()
-
-        def finish() -> None:
-            if copying.taken_over:
-                return
-            copying.missing = mirror.behind("it was not waited for")
-            mirror.over.set()
-            try:
-                thread.join(SECONDS_FOR_THE_LAST_COPY)
-            except KeyboardInterrupt:
-                announce(str(copying.missing))
-                raise
-            if thread.is_alive():
-                copying.missing = mirror.behind("S3 does not answer")
-
-        copying.finish = finish
+        mirror.thread.start()
+        copying.finish = mirror.finish
         try:
             yield copying
         except BaseException:
-            finish()
+            mirror.finish()
             if copying.missing and at.record.exists():
                 announce(copying.missing)
             elif not at.record.exists() and not copying.taken_over:
                 let_go(at.copy, contents)
             raise
-        finish()
+        mirror.finish()
 
 
 def let_go(copy: Bucket, contents: Contents) -> None:
@@ -175,6 +160,7 @@ class Mirror:
     ) -> None:
         self.local, self.copy, self.me, self.contents = Paths(at.root), copy, me, contents
         self.copying, self.announce = copying, announce
+        self.thread = threading.Thread(target=self.run, daemon=True, name="mirror")
         self.over = threading.Event()
         self.stored = set((copy / STATES).objects())
         self.history: History | None = None
@@ -206,6 +192,20 @@ class Mirror:
                     told = True
             if last or self.copying.taken_over:
                 return
+
+    def finish(self) -> None:
+        """Have it copy once more, and wait for that."""
+        if self.copying.taken_over:
+            return
+        self.copying.missing = self.behind("it was not waited for")
+        self.over.set()
+        try:
+            self.thread.join(SECONDS_FOR_THE_LAST_COPY)
+        except KeyboardInterrupt:
+            self.announce(str(self.copying.missing))
+            raise
+        if self.thread.is_alive():
+            self.copying.missing = self.behind("S3 does not answer")
 
     def behind(self, reason: str) -> str:
         """The part that the bucket does not hold, in words, and where it is."""

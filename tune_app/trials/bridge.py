@@ -124,8 +124,9 @@ class RecordedScheduler(FIFOScheduler):
 class RecordingCallback(Callback):
     """Writes down what Tune is about to act on."""
 
-    def __init__(self, search: Search, scheduler: RecordedScheduler, watchdog: Watchdog) -> None:
-        self.search, self.scheduler, self.watchdog = search, scheduler, watchdog
+    def __init__(self, search: Search, watchdog: Watchdog) -> None:
+        self.search, self.watchdog = search, watchdog
+        self.scheduler = RecordedScheduler(search)
         self.hung: set[str] = set()
         self.failed: set[str] = set()
 
@@ -252,18 +253,8 @@ def run_row(
     endless = forgets_ended()
     left = math.inf if endless else ATTEMPTS_PER_CONTROLLER
     algorithm = RecordedAlgorithm(search, make, min(share.at_once, search.num_trials), left)
-    scheduler = RecordedScheduler(search)
-    callback = RecordingCallback(search, scheduler, Watchdog(search.spec.settings.trial_timeout))
-    with variables({"TUNE_RESULT_BUFFER_LENGTH": "1"}):  # each result is judged before the next is trained
-        controller: Any = TuneController(
-            search_alg=algorithm,
-            scheduler=scheduler,
-            callbacks=[callback],
-            storage=storage,
-            reuse_actors=True,
-            checkpoint_period=sys.maxsize,
-        )
-    controller.checkpoint()  # nobody reads these: so one, of nothing, and never again
+    callback = RecordingCallback(search, Watchdog(search.spec.settings.trial_timeout))
+    controller = controller_of(algorithm, callback, storage)
     without_keys = nullcontext() if plain_workers(controller, TrialWorker) else keys_away()
     # How many trials Tune stages: with its default of one, workers would wait for each other's successors.
     controller.update_max_pending_trials(algorithm.concurrent)
@@ -287,6 +278,21 @@ def run_row(
                 forget_ended(controller)
             show()
     return None
+
+
+def controller_of(algorithm: RecordedAlgorithm, callback: RecordingCallback, storage: Any) -> Any:
+    """Tune's controller, which judges each result before the next is trained, and keeps nothing of its own."""
+    with variables({"TUNE_RESULT_BUFFER_LENGTH": "1"}):
+        controller = TuneController(
+            search_alg=algorithm,
+            scheduler=callback.scheduler,
+            callbacks=[callback],
+            storage=storage,
+            reuse_actors=True,
+            checkpoint_period=sys.maxsize,
+        )
+    controller.checkpoint()  # nobody reads these: so one, of nothing, and never again
+    return controller
 
 
 def at_once(search: Search, share: Share) -> int:

@@ -160,17 +160,6 @@ def rungs(at_rungs: dict[float, list[Result]], metric: str, name: str) -> go.Fig
     passed = [pair for pair in everyone if pair[1].decision != "stop"]
     stopped = [pair for pair in everyone if pair[1].decision == "stop"]
 
-    def points(of: Sequence[tuple[float, Result]], name: str, marker: dict[str, object]) -> go.Scatter:
-        return go.Scatter(
-            x=[x for x, _ in of],
-            y=[result.valid[metric] for _, result in of],
-            customdata=[result.trial for _, result in of],
-            mode="markers",
-            name=name,
-            marker={"size": 7, **marker},
-            hovertemplate="trial %{customdata}: %{y:.4f}<extra></extra>",
-        )
-
     figure = go.Figure(
         [
             go.Scatter(
@@ -181,8 +170,8 @@ def rungs(at_rungs: dict[float, list[Result]], metric: str, name: str) -> go.Fig
                 line={"color": ORANGE, "width": 1.5},
                 hovertemplate="cutoff %{y:.4f}<extra></extra>",
             ),
-            points(stopped, "stopped", {"color": PAPER, "line": {"color": QUIET, "width": 1.2}}),
-            points(passed, "passed", {"color": BLUE}),
+            points(stopped, metric, "stopped", {"color": PAPER, "line": {"color": QUIET, "width": 1.2}}),
+            points(passed, metric, "passed", {"color": BLUE}),
         ]
     )
     figure.update_xaxes(
@@ -192,6 +181,19 @@ def rungs(at_rungs: dict[float, list[Result]], metric: str, name: str) -> go.Fig
         showgrid=False,
     )
     return styled(figure, 320, "rung, in epochs", name)
+
+
+def points(of: Sequence[tuple[float, Result]], metric: str, name: str, marker: dict[str, object]) -> go.Scatter:
+    """A point for each result, at its place from left to right."""
+    return go.Scatter(
+        x=[x for x, _ in of],
+        y=[result.valid[metric] for _, result in of],
+        customdata=[result.trial for _, result in of],
+        mode="markers",
+        name=name,
+        marker={"size": 7, **marker},
+        hovertemplate="trial %{customdata}: %{y:.4f}<extra></extra>",
+    )
 
 
 def parallel_coordinates(experiment: Experiment, name: str) -> go.Figure:

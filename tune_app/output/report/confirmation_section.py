@@ -4,10 +4,12 @@ import plotly.graph_objects as go
 
 from tune_app.experiment.findings import Confirmation, value_at_end
 from tune_app.experiment.history import FAILED, Experiment
-from tune_app.output.confirmation import OUTCOMES, answer
+from tune_app.output.confirmation import answer, candidate_rows
 from tune_app.output.report.charts import BLUE, GREY, ORANGE, styled
 from tune_app.output.report.elements import Cell, Chart, Html, Section, Table, paragraph
 from tune_app.storage.load import load_confirmation
+
+CANDIDATE_COLUMNS = ("trial", "search", "rounds", "mean", "epochs", "parameters", "seconds", "outcome")
 
 
 def confirmation(experiment: Experiment) -> Section | None:
@@ -18,23 +20,11 @@ def confirmation(experiment: Experiment) -> Section | None:
     lines = [line.strip() for line in answer(found)]
     rows = run_rows(found)
     caption = "A point for each run: grey in the race, blue where it measures the winner; orange its mean at 95 %."
-    parts: list[Html | Table | Chart] = [*map(paragraph, lines), Table(*candidates(found))]
+    parts: list[Html | Table | Chart] = [*map(paragraph, lines), Table(CANDIDATE_COLUMNS, candidate_rows(found))]
     if rows:
         numbers = Table(("trial", "run", "seed", "purpose", found.of.history.metric.words), rows)
         parts.append(Chart("confirmation", figure(found), caption, numbers))
     return Section("Confirmation", parts)
-
-
-def candidates(found: Confirmation) -> tuple[tuple[str, ...], list[tuple[Cell, ...]]]:
-    """How each config came through the race, and what it costs."""
-    findings = found.findings
-    columns = ("trial", "search", "rounds", "mean", "epochs", "parameters", "seconds", "outcome")
-    rows: list[tuple[Cell, ...]] = []
-    for i, (candidate, standing) in enumerate(zip(findings.candidates, findings.standings, strict=True)):
-        outcome = "wins" if i == findings.winner else OUTCOMES[standing.state]
-        cost = (candidate.epochs, candidate.parameters, findings.run_seconds(i))
-        rows.append((candidate.trial, candidate.value, len(standing.errors), findings.mean(i), *cost, outcome))
-    return columns, rows
 
 
 def run_rows(found: Confirmation) -> list[tuple[Cell, ...]]:

@@ -33,6 +33,7 @@ from tune_app.output.report.elements import (
 from tune_app.output.summary import seconds_searched
 from tune_app.output.view import comparison, counts, duration
 from tune_app.storage.load import load_confirmation
+from tune_app.task.result import Result
 from tune_app.task.task import config_words
 
 SHOWN_OPEN = 10
@@ -51,19 +52,7 @@ def answer(experiment: Experiment) -> Section:
         return Section("Answer", [paragraph("There is no result yet.", "lead"), paragraph(search)])
     confirmed = load_confirmation(experiment)
     winner, mean = (confirmed.winner, confirmed.findings.measured.mean) if confirmed else (None, None)
-    trial = experiment.trial(best.trial)
-    before = [result for result in trial.results if result.k <= best.k]
-    took = sum(result.train_seconds + result.valid_seconds for result in before)
-    metric = history.metric
-    beside = "".join(
-        f" {other.words} {other.value(best):.4f},"
-        for other in history.spec.task.metrics.values()
-        if other is not metric and other.name in best.valid
-    )
-    claimed = (
-        f"Trial {trial.number} at epoch {best.epoch:g},{beside} {best.parameters} parameters;"
-        f" {took:.1f} s of training and validating led to it."
-    )
+    metric, claimed = history.metric, claim(experiment, best)
     if confirmed and winner and mean is not None:
         config = winner.config
         measured = confirmed.findings.measured
@@ -71,7 +60,11 @@ def answer(experiment: Experiment) -> Section:
         number, what = mean, f"{metric.words}{sure}, over {len(measured.succeeded)} fresh seeds"
         claimed = f"The search's best result was {metric.value(best):.4f}. {claimed}"
     else:
-        config, number, what = trial.config, metric.value(best), f"{metric.words}, of one run"
+        config, number, what = (
+            experiment.trial(best.trial).config,
+            metric.value(best),
+            f"{metric.words}, of one run",
+        )
     values = [(name, f"{value:.6g}" if isinstance(value, float) else str(value)) for name, value in config.items()]
     parts = [
         Html(f'<p class="lead"><strong>{number:.4f}</strong> {what}</p>'),
@@ -81,6 +74,22 @@ def answer(experiment: Experiment) -> Section:
     if compared := comparison(experiment):
         parts.append(paragraph(compared))
     return Section("Answer", [*parts, paragraph(search)])
+
+
+def claim(experiment: Experiment, best: Result) -> str:
+    """The best result: its trial, epoch and other metrics, and the time that led to it."""
+    history, trial = experiment.history, experiment.trial(best.trial)
+    before = [result for result in trial.results if result.k <= best.k]
+    took = sum(result.train_seconds + result.valid_seconds for result in before)
+    beside = "".join(
+        f" {other.words} {other.value(best):.4f},"
+        for other in history.spec.task.metrics.values()
+        if other is not history.metric and other.name in best.valid
+    )
+    return (
+        f"Trial {trial.number} at epoch {best.epoch:g},{beside} {best.parameters} parameters;"
+        f" {took:.1f} s of training and validating led to it."
+    )
 
 
 def all_trials(experiment: Experiment) -> Section | None:
