@@ -1,4 +1,4 @@
-"""What a search found, for people."""
+"""The findings of a search, for people."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,11 +14,11 @@ from tune_app.task.result import Result
 from tune_app.task.task import config_words
 
 MOST_SHOWN = 200
-"""Trials in a table: ten thousand take seconds to print and nobody reads them."""
+"""The most trials in a table: ten thousand take seconds to print, and nobody reads them."""
 
 
 def duration(value: float) -> str:
-    """Seconds as people say them: 7 s, 2 min 5 s, 1 h 12 min."""
+    """Seconds in words: 7 s, 2 min 5 s, 1 h 12 min."""
     whole = round(value)
     if whole < 60:
         return f"{whole} s"
@@ -28,7 +28,7 @@ def duration(value: float) -> str:
 
 
 def counts(experiment: Experiment) -> str:
-    """How many trials, and what became of them."""
+    """The number of trials, in all and by state."""
     history = experiment.history
     words = [
         f"{history.count(state)} {word}"
@@ -79,7 +79,7 @@ def outcome(experiment: Experiment) -> str:
 
 
 def came_out_otherwise(trial: Trial) -> str:
-    """How a result of a trial differs where it was computed again."""
+    """The difference between a result of a trial and the same one computed again."""
     assert trial.otherwise is not None
     name, was, now = trial.otherwise["value"]
     return (
@@ -96,7 +96,7 @@ def value_words(experiment: Experiment, result: Result) -> str:
 
 
 def comparison(experiment: Experiment) -> str:
-    """How much better the best is than the baseline; nothing where that was not tried."""
+    """The gain of the best over the baseline; empty if the baseline was not tried."""
     best, first = experiment.history.best, baseline(experiment)
     if best is None or first is None:
         return ""
@@ -111,7 +111,7 @@ def comparison(experiment: Experiment) -> str:
 
 
 def status_view(experiment: Experiment) -> RenderableType:
-    """What ran and how it went: a line for each trial."""
+    """The state of a search, and a line for each trial."""
     metric = experiment.history.metric
     table = plain_table("trial", "epoch", metric.words, "state", "config", text=("state", "config"))
     table.columns[-2].no_wrap = True
@@ -142,13 +142,13 @@ def status_view(experiment: Experiment) -> RenderableType:
 
 
 def files_view(files: Mapping[str, str]) -> str:
-    """The text of files, where everything can be seen: what would move a terminal's cursor is an escape."""
+    """The text of files, with an escape in the place of whatever would move a terminal's cursor."""
     text = "\n".join(f"# ---- {name}\n{content}" for name, content in files.items())
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def shown(experiment: Experiment) -> list[Trial]:
-    """All trials; of very many those that have not ended, and the best."""
+    """All trials; of more than `MOST_SHOWN`, those that have not ended, and the best."""
     trials = experiment.history.trials
     if len(trials) <= MOST_SHOWN:
         return trials
@@ -187,7 +187,7 @@ def trial_view(experiment: Experiment, trial: Trial) -> RenderableType:
 
 
 def decision_words(result: Result) -> str:
-    """What was decided at a result, and why."""
+    """The decision at a result and its reason."""
     if result.rung is None:
         return "" if result.decision == "continue" else "end"
     if result.cutoff is None:

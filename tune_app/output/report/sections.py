@@ -37,7 +37,7 @@ from tune_app.task.result import Result
 from tune_app.task.task import config_words
 
 SHOWN_OPEN = 10
-"""Trials that are shown without a click."""
+"""The number of trials that are shown without a click."""
 
 
 def answer(experiment: Experiment) -> Section:
@@ -121,7 +121,7 @@ def trial_row(experiment: Experiment, trial: Trial) -> tuple[str | int | float |
 
 
 def failures(experiment: Experiment) -> Section | None:
-    """What went wrong, the most frequent cause first."""
+    """The causes of failures, the most frequent first."""
     causes: dict[str, list[Trial]] = defaultdict(list)
     for trial in experiment.history.trials:
         if trial.state == FAILED:
