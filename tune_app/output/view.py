@@ -112,26 +112,23 @@ def comparison(experiment: Experiment) -> str:
 
 def status_view(experiment: Experiment) -> RenderableType:
     """The state of a search, and a line for each trial."""
-    metric = experiment.history.metric
+    history, metric = experiment.history, experiment.history.metric
     table = plain_table("trial", "epoch", metric.words, "state", "config", text=("state", "config"))
     table.columns[-2].no_wrap = True
-    best, trials = experiment.history.best, experiment.history.trials
+    best, trials, end = history.best, history.trials, history.end
     for trial in shown(experiment):
         value = f"{metric.value(trial.results[-1]):.4f}" if trial.results else ""
         state = experiment.trial_state(trial)
         mark = " *" if best and best.trial == trial.number else ""
         table.add_row(str(trial.number), f"{trial.epoch:g}", value, state, config_words(trial.config) + mark)
     head = f"{experiment.name}: {experiment.state}"
-    end = experiment.history.end
     if end and experiment.state != RUNNING and end["reason"] != "completed":
         head += f" ({end['reason']})"
     lines = [head, f"{counts(experiment)}; {duration(seconds_searched(experiment))}"]
-    if (task := experiment.history.spec.task).files:
+    if (task := history.spec.task).files:
         lines.insert(1, f"task: {task.name} {task.digest}")
-    if (
-        experiment.held
-        and (left := seconds_left(experiment.history, experiment.history.spec.num_trials)) is not None
-    ):
+    left = seconds_left(history, history.spec.num_trials) if experiment.held else None
+    if left is not None:
         lines[-1] += f", about {duration(left)} left"
     if best:
         lines.append(f"* best: {value_words(experiment, best)} of trial {best.trial}")
