@@ -28,7 +28,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Checked:
-    """What a level is like with its defaults. mistake: what is wrong, in one line; then the numbers are missing."""
+    """The findings about a level with its defaults. mistake: in one line; then the numbers are missing."""
 
     level: str
     parameters: int = 0
@@ -39,7 +39,7 @@ class Checked:
 
 
 def load_to_check(source: SpaceSource, data: str | None) -> Loaded:
-    """Load what the task of a space trains on: from here on its code runs, and what it prints goes to stderr.
+    """Load the data of a space's task. From here on its code runs, and its output goes to stderr.
 
     Raises `TuneAppError` for what is wrong with its `load`.
     """

@@ -1,4 +1,4 @@
-"""Begin a search, go on with one, or extend it: what must hold before any of these, and then `carry_out`."""
+"""Begin a search, go on with one, or extend it: check the conditions of each, and then `carry_out`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -151,7 +151,7 @@ def go_on(
 
 
 def prepare(experiment: Experiment, announce: Callable[[str], None], run_its_code: bool) -> None:
-    """What comes before an experiment's task is trained again. Raises what the two raise."""
+    """Prepare to train an experiment's task again. Raises what the two functions raise."""
     require_same_versions(experiment, announce)
     spec, name = experiment.history.spec, experiment.name
     to_read = f"{', '.join(spec.task.files)} (tune-app status {name} --task)"
@@ -225,5 +225,5 @@ def check_batches(source: SpaceSource, sizes: tuple[int, int] | None) -> None:
 
 
 def succeeded(experiment: Experiment) -> bool:
-    """Whether at least one trial did not fail."""
+    """True if at least one trial did not fail."""
     return any(trial.results and trial.state != FAILED for trial in experiment.history.trials)

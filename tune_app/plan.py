@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from tune_app.task.execution import Functions
 
 SAFE_LR = 0.01
-"""Nothing diverges with it; the learning rate changes no cost."""
+"""A learning rate with which nothing diverges; it does not change the cost."""
 RESULTS_PER_EPOCH = 20
-"""Of a measurement: so few images are enough."""
+"""The results per epoch of a measurement: so few images are enough."""
 TRIALS, MOST_SEARCHES = 200, 10
-"""How many trials are made up in all, and the most searches that they make up."""
+"""The number of made-up trials in all, and the most searches that they belong to."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def bs_of(config: Config) -> int:
 
 
 def size_of(config: Config) -> int:
-    """What the size of a model may go by: the product of all integers but the batch size, such as the width."""
+    """The size of a model as far as a config tells: the product of all integers but the batch size."""
     return prod(max(1, v) for name, v in config.items() if type(v) is int and name != "bs")
 
 

@@ -1,4 +1,4 @@
-"""One process's part in a search, from its start to its end: on Ray, or in this process alone."""
+"""A search in this process from start to end, with its trials on Ray or in this process, too."""
 
 import math
 import time
@@ -28,16 +28,15 @@ Test = Callable[[Config, int, int, bytes], Tested | None]
 It takes the config, the epochs of a whole training, the seed and the state.
 """
 Show = Callable[[History, int], None]
-"""Called after every event with what happened so far and the number of trials that the search will have."""
+"""Called after every event with the history and the number of trials that the search will have."""
 
 
 @dataclass(frozen=True)
 class Carrier:
-    """How this process carries trials out: on Ray, or by itself.
+    """The means by which this process carries trials out: on Ray, or by itself.
 
-    load: brings what the task trains on to where the trials find it; None is for a worker to load. test: measures a
-    state on the test data. update: told what happened, and whether that was the last. stay_open: waits, after the
-    search, until a person has seen enough.
+    load: brings the data to the trials; None is for a worker to load. test: measures a state on the test data.
+    update: gets the history, and True at the end. stay_open: waits after the search until a signal.
     """
 
     load: Callable[[Loaded | None], Loaded]
@@ -59,9 +58,9 @@ def carry_out(
 ) -> Experiment:
     """Run what there is to do until all is done or a reason to end comes up, and return the experiment.
 
-    spec: all that is known before the data are loaded. checked: gives the whole spec, and refuses data that do not
-    fit. completed: called where all is done, before that is written. Raises `TuneAppError` for data, a cluster or
-    resources that are not there, and where another process has taken the search over.
+    spec: as far as it is known without the data. checked: gives the whole spec, and refuses data that do not fit.
+    completed: called when all is done, before that is written. Raises `TuneAppError` for missing data, cluster or
+    resources, and where another process has taken the search over.
     """
     early = load_here(spec, where, announce)
     if early:
@@ -150,10 +149,9 @@ def carrier(
 
 
 def load_here(spec: Spec, where: Where, announce: Callable[[str], None]) -> Loaded | None:
-    """Load the data in this process, after a look at whether a trial fits here at all.
+    """Load the data in this process, None where a worker is to load them; `TuneAppError` if no trial fits here.
 
-    None: a worker is to do that. The code of a task of one's own does not run where its search is decided, unless
-    all happens in one process.
+    The code of a task of one's own does not run in the driver, unless all runs in one process.
     """
     if where.in_process and where.address is not None:
         raise TuneAppError("--in-process does without Ray: allowed without --address")
@@ -173,13 +171,13 @@ def test_here(spec: Spec, config: Config, epochs: int, seed: int, saved: bytes) 
 
 
 def loaded_here(loaded: Loaded | None) -> Loaded:
-    """What this process has loaded is where it is needed."""
+    """The data, which this process has loaded and trains on itself."""
     assert loaded is not None
     return loaded
 
 
 def called(spec: Spec, at: Paths) -> tuple[str, str]:
-    """How the dashboard shows what is running, and the command that goes on with it."""
+    """The title in the dashboard, and the command that goes on with the search."""
     if spec.confirming is None:
         return at.root.name, f"tune-app resume {at.root.name}"
     search = at.root.parent.name

@@ -1,4 +1,4 @@
-"""The model card of a bundle: its README.md, for people who get the folder without its story."""
+"""The model card of a bundle: its README.md, for people who get only the folder."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -92,7 +92,7 @@ def model_card(experiment: Experiment, about: dict[str, Any]) -> str:
 
 
 def digits(experiment: Experiment, about: dict[str, Any]) -> dict[str, str]:
-    """What the card of a level of the tutorial says."""
+    """The parts of the card that a level of the tutorial has of its own."""
     level = experiment.history.spec.task.levels[str(about["config"]["level"])]
     data = experiment.history.spec.data
     source = " ".join(str(data.source).split())
@@ -114,7 +114,7 @@ def digits(experiment: Experiment, about: dict[str, Any]) -> dict[str, str]:
 
 
 def own_task(experiment: Experiment, about: dict[str, Any]) -> dict[str, str]:
-    """What the card of another task says."""
+    """The parts of the card for another task."""
     task, data = experiment.history.spec.task, experiment.history.spec.data
     level = task.levels[str(about["config"]["level"])]
     return {

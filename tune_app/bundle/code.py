@@ -1,6 +1,6 @@
 """The code of a bundle: train.py, the files of the task, and the loop, as they are in this version.
 
-There is one source of each level: what the search trains is what a bundle trains.
+Each level has one source: the search and the bundle train the same code.
 """
 
 from pathlib import Path
@@ -24,7 +24,7 @@ OF_THE_TUTORIAL = (
 )
 """The files of this package that a bundle has, by their path in both."""
 CONSTANTS = ("seed", "epochs", "max_epochs", "results_per_epoch", "threads")
-"""What the script has as constants besides the config."""
+"""The constants of the script, besides the config."""
 PART = '"""A part of tune_app: what this bundle needs to train."""\n'
 SCRIPT_TEXT = '''\
 """Train the best config of experiment {experiment} again: level {level} of the task {task}.

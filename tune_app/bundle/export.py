@@ -1,4 +1,4 @@
-"""Export what a search found for reuse: settings, weights, a script that trains them, and how they were made."""
+"""Export the winner of a search for reuse: settings, weights, a script that trains them, and their origin."""
 
 import json
 import os
@@ -25,13 +25,13 @@ from tune_app.task.task import Task
 from tune_app.yaml_file import as_yaml
 
 WEIGHTS_IN_STATE = ("model.", "keeps.")
-"""How the names begin of what a training is for (see `loop.state`)."""
+"""The beginnings of the names of weights in a state (see `loop.state`)."""
 
 
 @dataclass(frozen=True)
 class Winner:
-    """What is exported. `settings`: all that its training needs (see `config_of`); `weights`: a safetensors file;
-    `metrics`: see `bundle.Manifest`; `conditions`: what came out on the way, and where (see `conditions`).
+    """The winner to export. `settings`: see `config_of`; `weights`: a safetensors file; `metrics`: see
+    `bundle.Manifest`; `conditions`: see the function.
     """
 
     trial: int
@@ -73,7 +73,7 @@ def winner(experiment: Experiment) -> Winner:
 
 
 def confirmed_metrics(confirmation: Confirmation) -> dict[str, Any]:
-    """What a confirmation adds to the metrics of its winner's weights; see `bundle.Manifest`."""
+    """The metrics that a confirmation adds to those of its winner's weights; see `bundle.Manifest`."""
     measured, name = confirmation.findings.measured, confirmation.of.history.metric.name
     found: dict[str, float | tuple[float, float] | None] = {
         f"{name}_interval": measured.next_interval,
@@ -145,7 +145,7 @@ def write_folder(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def config_of(experiment: Experiment, trial: Trial, epochs: float) -> dict[str, Any]:
-    """What `tune-app train` needs to train a trial again, up to `epochs`."""
+    """The settings with which `tune-app train` trains a trial again, up to `epochs`."""
     spec = experiment.history.spec
     return {
         "config": trial.config,
@@ -160,12 +160,12 @@ def config_of(experiment: Experiment, trial: Trial, epochs: float) -> dict[str, 
 
 
 def path_in_bundle(task: Task) -> str:
-    """Where a bundle holds a task of one's own: the file, or the folder with several."""
+    """The path of a task of one's own in a bundle: its file, or the folder with several."""
     return f"{TASK}/{task.name}.py" if f"{task.name}.py" in task.files else TASK
 
 
 def conditions(experiment: Experiment, trial: Trial, epochs: float) -> dict[str, Any]:
-    """What came out of a trial up to `epochs`, and where: by it another training is compared."""
+    """The results of a trial up to `epochs`, the data and the machine: another training is compared with them."""
     spec = experiment.history.spec
     results = [r for r in trial.results if r.epoch <= epochs]
     worker = trial.attempts[results[-1].attempt if results else -1]

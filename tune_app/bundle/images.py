@@ -15,16 +15,16 @@ from tune_app.task.images.mnist import IMAGE, MOST_IMAGES
 
 SIDE = 28
 BRIGHT = 128
-"""The mean of a border of which one thinks that the image is dark on bright."""
+"""An image with a mean border of this or more is taken for dark on bright."""
 UNREADABLE = (
     *(UnidentifiedImageError, OSError, SyntaxError, ValueError),
     *(Image.DecompressionBombError, Image.DecompressionBombWarning),
 )
-"""What Pillow raises for a file that is damaged, or larger than anyone means."""
+"""The exceptions of Pillow for a file that is damaged or far too large."""
 
 
 def read_images(path: Path) -> NDArray[np.uint8]:
-    """The images of a file, (n, 784) uint8, bright on dark as in MNIST. What it holds is told by its first bytes.
+    """The images of a file, (n, 784) uint8, bright on dark as in MNIST. Its first bytes tell its format.
 
     Raises `TuneAppError` that names the file, what it holds and what is allowed.
     """
@@ -52,7 +52,7 @@ def read_images(path: Path) -> NDArray[np.uint8]:
 
 
 def read_png(path: Path) -> NDArray[np.uint8]:
-    """(1, 28, 28). Colours become the grey of their brightness; what shows through a hole nobody knows."""
+    """(1, 28, 28). Colours become grey by brightness. Transparent pixels are refused: their colour is unknown."""
     try:
         with (
             warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
@@ -121,7 +121,7 @@ def check_size(path: Path, height: int, width: int) -> None:
 
 
 def dark_on_bright(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which of the images (n, 784) have a bright border: MNIST's is dark, the digit bright."""
+    """True for each of the images (n, 784) with a bright border; in MNIST the border is dark, the digit bright."""
     border = np.ones((SIDE, SIDE), bool)
     border[1:-1, 1:-1] = False
     outside: NDArray[np.bool_] = images[:, border.ravel()].mean(axis=1) >= BRIGHT

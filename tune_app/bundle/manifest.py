@@ -1,7 +1,7 @@
-"""The folder that `tune-app export` writes: which files it has, and the manifest that says what they must be.
+"""The folder that `tune-app export` writes: its files, and the manifest with their digests.
 
-Whatever reads a bundle calls `read_bundle` first. The digests find damage and mix-ups; they prove nothing about
-who wrote the files.
+Every reader of a bundle calls `read_bundle` first. The digests find damage and mix-ups; they do not prove who
+wrote the files.
 """
 
 import json
@@ -33,7 +33,7 @@ Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
 class Recorded(BaseModel):
-    """What came out of a training, with what, and on what: another training is compared with it."""
+    """The results of a training, its settings, data and machine: another training is compared with them."""
 
     model_config = ConfigDict(strict=True)
 
@@ -61,7 +61,7 @@ class Recorded(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def of_version_2(cls, content: Any) -> Any:
-        """Up to version 0.2.0, the metrics at each result stood beside the others."""
+        """Read a manifest up to version 0.2.0, whose results stand beside the other fields."""
         if isinstance(content, dict) and "valid_accuracies" in content:
             names = {"valid_accuracy": "valid_accuracies", "valid_loss": "valid_losses"}
             return {**content, "results": {name: content[many] for name, many in names.items() if many in content}}
@@ -75,7 +75,7 @@ class Manifest(Recorded):
     trial: int
     data: str | None
     metrics: dict[str, float | Interval]
-    """By name how good the exported weights are, such as valid_accuracy, valid_loss, train_loss.
+    """The values of the exported weights by name, such as valid_accuracy, valid_loss, train_loss.
 
     Where the winner was confirmed also, of the metric M that the search optimized: M_interval, [low, high], in
     which another seed's lies, mean_M over fresh seeds and mean_M_interval; test_accuracy, test_loss and theirs.
@@ -122,7 +122,7 @@ def read_bundle(folder: Path) -> Manifest:
 
 
 def manifest_beside(path: Path) -> Manifest | None:
-    """What is recorded of a config file: that of the bundle that it lies in, None where it lies in none."""
+    """The manifest of the bundle that a config file lies in; None if it lies in none."""
     return read_bundle(path.parent) if (path.parent / MANIFEST).exists() else None
 
 

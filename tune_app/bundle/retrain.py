@@ -1,4 +1,4 @@
-"""An exported config: read it, train it again outside Tune, and say whether it comes out the same."""
+"""An exported config: read it, train it again without Tune, and compare the results."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class ExportedConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Exported:
-    """A config to train, and what is recorded of it, if anything is."""
+    """A config to train, and the recorded results, if there are any."""
 
     path: Path
     task: Task
@@ -109,7 +109,7 @@ def from_task(path: Path, words: Sequence[str], epochs: int, seed: int) -> Expor
 
 
 def as_exported(path: Path, task: Task, content: dict[str, Any], recorded: dict[str, Any] | None) -> Exported:
-    """The same of a trial whose experiment is not exported; `path` names it in messages."""
+    """The config of a trial whose experiment is not exported; `path` names it in messages."""
     settings = ExportedConfig.model_validate(content)
     found = Recorded.model_validate(recorded) if recorded else None
     return Exported(path, task, settings, task.complete(settings.config), found)
@@ -135,7 +135,7 @@ def train_exported(exported: Exported, data: Any) -> Iterator[Result]:
 
 
 def differences(exported: Exported, data_digest: str) -> list[str]:
-    """What is not as it was in the search, in words; empty: the numbers must come out the same."""
+    """The differences from the search, in words; if there are none, the results must be equal."""
     then = exported.recorded
     if then is None:
         return ["there is no manifest to compare with"]
@@ -152,7 +152,7 @@ def differences(exported: Exported, data_digest: str) -> list[str]:
 
 
 def verdict(exported: Exported, data_digest: str, values: list[float]) -> dict[str, Any]:
-    """Whether the values of the metric equal the search's as full floats, and what differs."""
+    """The comparison of the metric's values with the search's, as full floats, and the differences."""
     recorded = exported.recorded.values if exported.recorded else []
     return {
         "same": bool(recorded) and values == recorded,

@@ -1,4 +1,4 @@
-"""Run a bundle's train.py in a process of its own, and say whether the recorded numbers come back.
+"""Run a bundle's train.py in a process of its own, and compare its results with the recorded ones.
 
 Nothing in a bundle is trusted: its code runs only if it is, byte for byte, what this version of tune_app writes for
 its config.yaml, and what runs is that text. The files of a task of one's own are whatever the bundle holds.
@@ -29,8 +29,8 @@ from tune_app.task.recorded import require_run_here
 from tune_app.task.task import Metric
 
 LEAST_OFF = 0.02
-"""How far the last value may be off, as such and for each 1 of it, where the numbers cannot be the same and no
-interval is known. On two threads instead of one, the accuracy of the tutorial's CNN was up to 0.005 off in four
+"""The tolerance of the last value, absolute and relative, where the numbers cannot be the same and no interval is
+known. On two threads instead of one, the accuracy of the tutorial's CNN was up to 0.005 off in four
 epochs of three seeds, and its loss by 0.008 after two.
 """
 
@@ -47,30 +47,30 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was recorded, what came back, and what differs from the search; if nothing does, all must be equal."""
+    """The recorded and the new values, and the differences from the search; without any, all must be equal."""
 
     metric: Metric
     recorded: list[float]
     found: list[float]
     differences: list[str]
     allowed: tuple[float, float]
-    """Where the last value may lie if something differs."""
+    """The interval of the last value if something differs."""
 
     @property
     def exactly(self) -> bool:
-        """Whether every value is the same float."""
+        """True if every value is the same float."""
         return bool(self.recorded) and self.found == self.recorded
 
     @property
     def comes_back(self) -> bool:
-        """Whether the numbers are those of the bundle, as exactly as can be expected."""
+        """True if the values are those of the bundle, as exactly as can be expected."""
         low, high = self.allowed
         near = len(self.found) == len(self.recorded) > 0 and low <= self.found[-1] <= high
         return self.exactly or (bool(self.differences) and near)
 
     @property
     def failure(self) -> str:
-        """Why they are not."""
+        """The reason why they are not."""
         if len(self.found) != len(self.recorded) or not self.recorded:
             return f"{len(self.found)} results came out, the manifest has {len(self.recorded)}"
         low, high = self.allowed
@@ -110,7 +110,7 @@ def runnable(folder: Path, run_its_code: bool = False) -> Bundle:
 
 @contextmanager
 def data_for(bundle: Bundle, source: str | None) -> Iterator[str | None]:
-    """What the script's --data is to say: `source`, or where the search had its data.
+    """The value of the script's --data: `source`, or the source of the search.
 
     A script of the tutorial gets a file with exactly the images that are to be trained on. A bundle from elsewhere
     opens no connection: a URL is asked for only if a person names it.
@@ -179,7 +179,7 @@ def printed(bundle: Bundle, folder: Path, options: list[str]) -> Iterator[str]:
 
 
 def search_path() -> list[str]:
-    """Where this process finds packages, however they were installed, without the current directory."""
+    """The folders where this process finds packages, without the current directory."""
     return [entry for entry in map(os.path.abspath, sys.path) if entry != str(Path.cwd())]
 
 
@@ -202,7 +202,7 @@ def write_parquet(images: mnist.Mnist, path: Path) -> None:
 
 
 def verification(bundle: Bundle, found: list[float]) -> Verification:
-    """Compare with what is recorded."""
+    """Compare values with the recorded ones."""
     recorded, metric = bundle.manifest.values, bundle.exported.metric
     interval = bundle.manifest.metrics.get(f"{metric.name}_interval")
     last = recorded[-1] if recorded else 0.0

@@ -46,7 +46,7 @@ def check(ctx: click.Context, /, file: str, level: str | None, data: str | None,
 
 
 def show(source: "SpaceSource", one: "Checked") -> None:
-    """Print what was found of a level, and what is or could be searched of it."""
+    """Print the findings about a level, and each hyperparameter as it is or could be searched."""
     if one.mistake:
         click.echo(f"Error: level '{one.level}': {one.mistake}", err=True)
         return
@@ -61,5 +61,5 @@ def show(source: "SpaceSource", one: "Checked") -> None:
 
 
 def searched(source: "SpaceSource", level: str) -> dict[str, str]:
-    """What the space searches of a level, in words."""
+    """The dimensions of a level that the space searches, in words."""
     return {d.name: str(d) for d in source.space.dimensions_of(level) if d.name != "level"}

@@ -1,4 +1,4 @@
-"""What a command's exit code says; 0: all went well, 1 also: a mistake, which one line tells."""
+"""The exit codes of commands, besides 0 for success. 1 is also that of a mistake, which one line tells."""
 
 NOTHING_SUCCEEDED = 1
 SOME_FAILED = 3

@@ -41,7 +41,7 @@ def levels(file: str, as_json: bool) -> None:
 
 
 def as_data(task: "Task") -> dict[str, Any]:
-    """The same for programs."""
+    """The levels of a task as data for programs."""
     return {
         "task": {"name": task.name, "digest": task.digest},
         "baseline": task.baseline,

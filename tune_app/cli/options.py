@@ -21,7 +21,7 @@ class TypedPath(click.Path):
     """A path, see `typed_path`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path that is meant."""
+        """The path that a person means."""
         return super().convert(typed_path(value), param, ctx)
 
 
@@ -29,7 +29,7 @@ PATH = TypedPath(path_type=Path)
 
 
 def directory(given: str) -> "Path | Bucket":
-    """A folder, or one in a bucket, whether it exists or not; `TuneAppError` for an s3:// URL that is none."""
+    """A folder, here or in a bucket, that need not exist; `TuneAppError` for a wrong s3:// URL."""
     from tune_app.storage.location import folder_or_bucket
 
     found = folder_or_bucket(given)
@@ -55,12 +55,12 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for p
 
 
 def print_json(content: object) -> None:
-    """Print what a program may read."""
+    """Print JSON for programs."""
     click.echo(json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def confirm_options(command: Callable[..., None]) -> Callable[..., None]:
-    """How large a confirmation is; the command receives `top` and `seeds`."""
+    """The options for the size of a confirmation; the command receives `top` and `seeds`."""
     top = click.option(
         "--top", type=click.IntRange(1, 50), default=5, show_default=True, help="How many of the best configs race."
     )

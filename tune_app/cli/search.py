@@ -63,12 +63,8 @@ def search(
         raise click.UsageError("--resume needs a --name; tune-app resume goes on with the newest")
     experiment = api.search(space, name, settings, experiments_dir, where, quiet, resume, enqueue)
     end = experiment.history.end
-    if (
-        confirm
-        and experiment.history.best
-        and end
-        and end["reason"] not in ("interrupted", "error", "changed data")
-    ):
+    broken_off = end is None or end["reason"] in ("interrupted", "error", "changed data")
+    if confirm and experiment.history.best and not broken_off:
         # The outcome tells of the confirmation, as it does whenever there is one.
         api.confirm(experiment.name, experiments_dir=experiments_dir, where=where, quiet=quiet)
     finish(ctx, experiment, as_json)

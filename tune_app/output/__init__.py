@@ -1,1 +1,1 @@
-"""WHAT a person gets: status, tables, exports. Reads the record only."""
+"""Status, tables and reports for people and programs. They read the record only."""

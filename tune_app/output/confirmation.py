@@ -1,4 +1,4 @@
-"""What a confirmation found, for people."""
+"""The findings of a confirmation, for people."""
 
 from collections.abc import Iterator
 
@@ -27,7 +27,7 @@ def print_confirmation(confirmation: Confirmation) -> None:
 
 
 def confirmation_view(confirmation: Confirmation) -> RenderableType:
-    """The answer first, then how each config came through."""
+    """The answer, then a row for each config."""
     return Group(Text("\n".join(answer(confirmation))), candidates_table(confirmation))
 
 
@@ -78,7 +78,7 @@ def about_the_test_data(confirmation: Confirmation) -> Iterator[str]:
 
 
 def about_the_search(confirmation: Confirmation) -> Iterator[str]:
-    """How much too good the best value of the search was, and whether the search has a new best since."""
+    """The difference of the search's best value from the mean of its config, and whether there is a new best."""
     history, optimism = confirmation.of.history, confirmation.optimism
     best = history.best
     if best and optimism is not None:

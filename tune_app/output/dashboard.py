@@ -30,7 +30,7 @@ from tune_app.experiment.spec import Paths
 
 HOST = "127.0.0.1"
 READING = ("GET", "HEAD")
-"""No other method of the dashboard only reads, but for questions to a language model, which there is none of."""
+"""The methods that only read, except questions to a language model, and there is none here."""
 REFUSAL = "read-only: the study is made from the experiment's record, and nothing here changes that"
 STATES = {
     PENDING: TrialState.WAITING,
@@ -88,7 +88,7 @@ class Dashboard:
         self.paths = paths
         self.lock = Lock()
         self.seen: object = None
-        """What was to be seen of the record when the study was made."""
+        """The state of the record when the study was made."""
         self.next_look = 0.0
         self.follow()
 
@@ -143,7 +143,7 @@ def dashboard_of(study: optuna.Study) -> WSGIApplication:
 
 
 def study_of(experiment: Experiment) -> optuna.Study:
-    """A study in memory with everything that Optuna has a place for, named like the experiment."""
+    """A study in memory, named like the experiment, with everything that Optuna has a place for."""
     history = experiment.history
     metric = history.metric
     study = optuna.create_study(

@@ -1,4 +1,4 @@
-"""What a search found, as text for a pull request."""
+"""The findings of a search, as text for a pull request."""
 
 from tune_app.experiment.history import Experiment
 from tune_app.output.confirmation import answer

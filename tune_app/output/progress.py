@@ -1,4 +1,4 @@
-"""What a person sees while a search runs: a live table on a terminal, a line for each ended trial elsewhere."""
+"""The progress of a search: a live table on a terminal, elsewhere a line for each trial that has ended."""
 
 import time
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ class Progress:
             self.tell_ended(history)
 
     def tell_ended(self, history: History) -> None:
-        """A line for each trial that has ended since the last time."""
+        """Print a line for each trial that has ended since the last time."""
         for trial in history.trials:
             if trial.ended and trial.number not in self.told:
                 self.told.add(trial.number)
@@ -74,12 +74,12 @@ class Progress:
 
 
 def all_ended(history: History, num_trials: int) -> bool:
-    """Whether this is the last state that there will be."""
+    """True if no trial will change any more."""
     return len(history.trials) == num_trials and all(trial.ended for trial in history.trials)
 
 
 def words(trial: Trial, metric: Metric) -> str:
-    """How a trial ended."""
+    """The end of a trial in words."""
     if trial.state == COMPLETED:
         return f"{metric.words} {metric.value(trial.results[-1]):.4f} at epoch {trial.epoch:g}"
     return str(trial.reason)
@@ -97,7 +97,7 @@ class Silence:
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Progress | Silence]:
-    """What fits where the output goes: stderr, so that stdout holds the outcome alone."""
+    """The display that fits stderr; stdout holds the outcome alone."""
     if quiet:
         yield Silence()
         return

@@ -1,4 +1,4 @@
-"""How to run a search once more: the command, and the files that it needs."""
+"""The command that runs a search once more, and the files that it needs."""
 
 import shlex
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Repetition:
 
 
 def repetition(spec: Spec) -> Repetition:
-    """The command that runs the same search: with a shipped space where it is one, else with a file of its own."""
+    """The command that runs the same search, with a shipped space if it is one, else with a file of its own."""
     files: dict[str, str] = {}
     command = ["tune-app", "search", *(from_shipped(spec) or [f"{spec.name}.yaml"])]
     if command[2] == f"{spec.name}.yaml":
@@ -34,7 +34,7 @@ def repetition(spec: Spec) -> Repetition:
 
 
 def from_shipped(spec: Spec) -> list[str] | None:
-    """A shipped space's name and the options that make it this search, if there are such."""
+    """The name of a shipped space and the options that make it this search; None if there is none."""
     for name in shipped():
         source = load_space(name)
         if source.content == spec.space:

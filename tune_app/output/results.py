@@ -23,21 +23,21 @@ def write_results(experiment: Experiment, path: Path) -> int:
 
 
 def write_parquet(experiment: Experiment, path: Path) -> None:
-    """Types, units and meanings are in its schema."""
+    """Write Parquet, with types, units and meanings in the schema."""
     import pyarrow.parquet as pq
 
     pq.write_table(results_table(experiment), path)
 
 
 def write_csv(experiment: Experiment, path: Path) -> None:
-    """A line of names, then a line for each result; what is null is empty."""
+    """Write a line of names, then a line for each result; null is an empty field."""
     import pyarrow.csv
 
     pyarrow.csv.write_csv(results_table(experiment), path)
 
 
 def write_json_lines(experiment: Experiment, path: Path) -> None:
-    """An object for each result."""
+    """Write a line with an object for each result."""
     with path.open("w", encoding="utf-8") as file:
         for row in result_rows(experiment):
             file.write(json.dumps(row, ensure_ascii=False) + "\n")

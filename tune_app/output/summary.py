@@ -1,4 +1,4 @@
-"""What a search found, as data for programs: read from its record alone."""
+"""The findings of a search as data for programs, read from its record alone."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from tune_app.task.result import Result
 from tune_app.task.task import Task
 
 FEWEST_TO_JUDGE_BY = 3
-"""Trials that have ended, before what is left is estimated."""
+"""The trials that must have ended before the time left is estimated."""
 
 
 def summary(experiment: Experiment) -> dict[str, Any]:
@@ -45,12 +45,12 @@ def summary(experiment: Experiment) -> dict[str, Any]:
 
 
 def task_summary(task: Task) -> dict[str, Any]:
-    """A task by its name, and what tells it from another of that name."""
+    """The name of a task, and the digest that tells it from others of that name."""
     return {"name": task.name, "digest": task.digest}
 
 
 def confirmation_summary(confirmation: Confirmation) -> dict[str, Any]:
-    """Everything that was found, by the search's metric; seconds are those of training one run."""
+    """All findings, by the search's metric; `seconds` is the time to train one run."""
     findings = confirmation.findings
     measured, winner = findings.measured, confirmation.winner
     metric = confirmation.of.history.metric
@@ -115,12 +115,12 @@ def baseline(experiment: Experiment) -> Result | None:
 
 
 def seconds_searched(experiment: Experiment) -> float:
-    """How long it was searched for, without the time between an interruption and its resumption."""
+    """The seconds of searching, without those between an interruption and its resumption."""
     return sum(max(0.0, end - begin) for begin, end in experiment.history.spans)
 
 
 def seconds_left(history: History, num_trials: int) -> float | None:
-    """How long the trials that have not ended may take, if they take as those that have; None before three have."""
+    """The estimated seconds until all trials have ended, by those that have; None before three have."""
     ended = sum(trial.ended for trial in history.trials)
     if ended < FEWEST_TO_JUDGE_BY:
         return None

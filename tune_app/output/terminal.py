@@ -17,7 +17,7 @@ def console(stderr: bool = False) -> Console:
 
 
 def is_terminal(stream: IO[str] | None) -> bool:
-    """Whether a stream leads to a terminal: FORCE_COLOR and TTY_COMPATIBLE say that of a file, too."""
+    """True if a stream leads to a terminal. Rich trusts FORCE_COLOR and TTY_COMPATIBLE, even for a file."""
     try:
         return stream is not None and stream.isatty()
     except (AttributeError, ValueError):  # a program's own stream, or one that was closed
@@ -25,7 +25,7 @@ def is_terminal(stream: IO[str] | None) -> bool:
 
 
 def can_draw(out: Console) -> bool:
-    """Whether what is shown can be drawn over, which TERM=dumb and TTY_INTERACTIVE=0 deny."""
+    """True if a live table can be drawn; TERM=dumb and TTY_INTERACTIVE=0 forbid it."""
     moves = out.is_terminal and out.is_interactive and not out.is_dumb_terminal
     return moves and is_terminal(out.file)
 

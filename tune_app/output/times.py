@@ -1,4 +1,4 @@
-"""Where the time of a search went, told by the seconds that its record holds."""
+"""The time of a search by what it was spent on, from the seconds in its record."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -51,7 +51,7 @@ class Account:
 
     @property
     def unexplained(self) -> float:
-        """What is left; slightly less than nothing where parts overlap."""
+        """The seconds that no part explains; a little below 0 where parts overlap."""
         return self.end - self.begin - sum(self.parts.values())
 
 
@@ -108,7 +108,7 @@ def close(driver: Account, workers: Iterable[Account]) -> None:
 
 
 def unexplained_share(found: Iterable[Account]) -> float:
-    """The part of the time of all processes while they were there that is not explained, from 0 to 1."""
+    """The share of all processes' time that is not explained, from 0 to 1."""
     found = list(found)
     there = sum(a.end - a.begin - a.parts.get(ABSENT, 0.0) for a in found)
     return sum(abs(a.unexplained) for a in found) / there if there > 0 else 0.0

@@ -1,4 +1,4 @@
-"""What a search found, for people."""
+"""The findings of a search, for people."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,11 +14,11 @@ from tune_app.task.result import Result
 from tune_app.task.task import config_words
 
 MOST_SHOWN = 200
-"""Trials in a table: ten thousand take seconds to print and nobody reads them."""
+"""The most trials in a table: ten thousand take seconds to print, and nobody reads them."""
 
 
 def duration(value: float) -> str:
-    """Seconds as people say them: 7 s, 2 min 5 s, 1 h 12 min."""
+    """Seconds in words: 7 s, 2 min 5 s, 1 h 12 min."""
     whole = round(value)
     if whole < 60:
         return f"{whole} s"
@@ -28,7 +28,7 @@ def duration(value: float) -> str:
 
 
 def counts(experiment: Experiment) -> str:
-    """How many trials, and what became of them."""
+    """The number of trials, in all and by state."""
     history = experiment.history
     words = [
         f"{history.count(state)} {word}"
@@ -79,7 +79,7 @@ def outcome(experiment: Experiment) -> str:
 
 
 def came_out_otherwise(trial: Trial) -> str:
-    """How a result of a trial differs where it was computed again."""
+    """The difference between a result of a trial and the same one computed again."""
     assert trial.otherwise is not None
     name, was, now = trial.otherwise["value"]
     return (
@@ -96,7 +96,7 @@ def value_words(experiment: Experiment, result: Result) -> str:
 
 
 def comparison(experiment: Experiment) -> str:
-    """How much better the best is than the baseline; nothing where that was not tried."""
+    """The gain of the best over the baseline; empty if the baseline was not tried."""
     best, first = experiment.history.best, baseline(experiment)
     if best is None or first is None:
         return ""
@@ -111,27 +111,24 @@ def comparison(experiment: Experiment) -> str:
 
 
 def status_view(experiment: Experiment) -> RenderableType:
-    """What ran and how it went: a line for each trial."""
-    metric = experiment.history.metric
+    """The state of a search, and a line for each trial."""
+    history, metric = experiment.history, experiment.history.metric
     table = plain_table("trial", "epoch", metric.words, "state", "config", text=("state", "config"))
     table.columns[-2].no_wrap = True
-    best, trials = experiment.history.best, experiment.history.trials
+    best, trials, end = history.best, history.trials, history.end
     for trial in shown(experiment):
         value = f"{metric.value(trial.results[-1]):.4f}" if trial.results else ""
         state = experiment.trial_state(trial)
         mark = " *" if best and best.trial == trial.number else ""
         table.add_row(str(trial.number), f"{trial.epoch:g}", value, state, config_words(trial.config) + mark)
     head = f"{experiment.name}: {experiment.state}"
-    end = experiment.history.end
     if end and experiment.state != RUNNING and end["reason"] != "completed":
         head += f" ({end['reason']})"
     lines = [head, f"{counts(experiment)}; {duration(seconds_searched(experiment))}"]
-    if (task := experiment.history.spec.task).files:
+    if (task := history.spec.task).files:
         lines.insert(1, f"task: {task.name} {task.digest}")
-    if (
-        experiment.held
-        and (left := seconds_left(experiment.history, experiment.history.spec.num_trials)) is not None
-    ):
+    left = seconds_left(history, history.spec.num_trials) if experiment.held else None
+    if left is not None:
         lines[-1] += f", about {duration(left)} left"
     if best:
         lines.append(f"* best: {value_words(experiment, best)} of trial {best.trial}")
@@ -142,13 +139,13 @@ def status_view(experiment: Experiment) -> RenderableType:
 
 
 def files_view(files: Mapping[str, str]) -> str:
-    """The text of files, where everything can be seen: what would move a terminal's cursor is an escape."""
+    """The text of files, with an escape in the place of whatever would move a terminal's cursor."""
     text = "\n".join(f"# ---- {name}\n{content}" for name, content in files.items())
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def shown(experiment: Experiment) -> list[Trial]:
-    """All trials; of very many those that have not ended, and the best."""
+    """All trials; of more than `MOST_SHOWN`, those that have not ended, and the best."""
     trials = experiment.history.trials
     if len(trials) <= MOST_SHOWN:
         return trials
@@ -187,7 +184,7 @@ def trial_view(experiment: Experiment, trial: Trial) -> RenderableType:
 
 
 def decision_words(result: Result) -> str:
-    """What was decided at a result, and why."""
+    """The decision at a result and its reason."""
     if result.rung is None:
         return "" if result.decision == "continue" else "end"
     if result.cutoff is None:

@@ -1,4 +1,4 @@
-"""Files that appear as a whole or not at all, and streams that stay what they are."""
+"""Files that appear as a whole or not at all; streams are written to."""
 
 import errno
 import os
@@ -13,16 +13,16 @@ from tune_app.machine import umask
 
 
 def is_stream(path: Path) -> bool:
-    """Whether `path` is a pipe, a device, or what this process has open: it is written to, not replaced."""
+    """True if `path` is a pipe, a device or a file descriptor: it is written to, not replaced."""
     opened = os.path.realpath(path.parent).startswith("/proc/") or path.parent == Path("/dev")
     return path.exists() and not path.is_dir() and (opened or not path.is_file())
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A file to write, which replaces `path` when all went well; `TuneAppError` where it cannot be written.
+    """A file to write, which replaces `path` if all goes well; `TuneAppError` if it cannot be written.
 
-    A link stays, and what it leads to is replaced. A stream gets the content.
+    A link stays, and its target is replaced. A stream gets the content.
     """
     try:
         target = Path(os.path.realpath(path))

@@ -1,4 +1,4 @@
-"""WHAT is trained. Knows of no search.
+"""The tasks: the code that is trained. It knows nothing of searches.
 
 A task of one's own imports from here:
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Lesson", "Maximize", "Minimize", "fit", "get_data"]
 HOMES = {"get_data": "batches", "fit": "fit"}
-"""The modules of the loop in which these stand; all else is in `lesson`."""
+"""The modules of the loop that hold these names; all others are in `lesson`."""
 
 
 def __getattr__(name: str) -> object:

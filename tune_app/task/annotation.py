@@ -1,5 +1,5 @@
-"""What an annotation in a task's file says: a kind of value, its interval or options, or that a function is a level
-or a metric. Names are followed to where they come from, through aliases and other files of the task.
+"""The meaning of an annotation in a task's file: a kind of value, its interval or options, a level or a metric.
+Names are followed to where they come from, through aliases and other files of the task.
 """
 
 import ast
@@ -35,11 +35,11 @@ WORDS: dict[str, Any] = {
     **{f"annotated_types.{name}": vars(annotated_types)[name] for name in ("Interval", "Gt", "Ge", "Lt", "Le")},
     **{f"{module}.{form}": form for module in ("typing", "typing_extensions") for form in ("Annotated", "Literal")},
 }
-"""What annotations are made of, by its whole name."""
+"""The parts of annotations, by their whole names."""
 
 
 def read_annotation(node: ast.expr | None, source: Source) -> Annotation | None:
-    """What an annotation says; None if it is none that counts.
+    """The meaning of an annotation; None if it does not matter here.
 
     Raises `TuneAppError` for an `Annotated` in which something else stands beside one that counts.
     """
@@ -50,7 +50,7 @@ def read_annotation(node: ast.expr | None, source: Source) -> Annotation | None:
 
 
 def meant(node: ast.expr, source: Source) -> Any:
-    """What an expression in an annotation means, None if nothing that counts. May raise one of `UNREADABLE`."""
+    """The meaning of an expression in an annotation, None if it does not matter. May raise one of `UNREADABLE`."""
     match node:
         case ast.Constant(value=value):
             return value
@@ -67,7 +67,7 @@ def meant(node: ast.expr, source: Source) -> Any:
 
 
 def named(name: str, source: Source) -> Any:
-    """What a name in a file means: one of `WORDS`, or what an expression does, here or in another file."""
+    """The meaning of a name in a file: one of `WORDS`, or that of an expression, here or in another file."""
     first, dot, rest = name.partition(".")
     target = source.names.get(first, first)
     if not isinstance(target, str):
@@ -79,7 +79,7 @@ def named(name: str, source: Source) -> Any:
 
 
 def in_brackets(form: object, items: list[ast.expr], source: Source) -> Annotation | None:
-    """What a `Literal` or an `Annotated` means that has this in its brackets."""
+    """The meaning of a `Literal` or an `Annotated` with these contents."""
     first, *more = items
     if form == "Literal":
         options = [option for option in map(literal, items) if isinstance(option, str)]
@@ -103,7 +103,7 @@ def in_brackets(form: object, items: list[ast.expr], source: Source) -> Annotati
 
 
 def unquoted(node: ast.expr) -> ast.expr:
-    """The annotation that a text in quotes stands for."""
+    """The annotation in a quoted text."""
     if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
         return node
     return ast.increment_lineno(ast.parse(node.value.strip(), mode="eval").body, node.lineno - 1)

@@ -20,7 +20,7 @@ from tune_app.task.task import COLUMNS, FACTS, KINDS, LOSS, Hyperparameter, Inte
 
 LOADS = ("load", "load_test")
 USUAL = {"lr": Annotation("float", Interval(gt=0)), "bs": Annotation("int", Interval(ge=1))}
-"""What is known of a hyperparameter by its name."""
+"""The usual annotations of hyperparameters with these names."""
 ANY_VALUE = (
     'allowed: a value written out, of bool, int, float, str, Literal["a"], Annotated[float, Ge(0), "meaning"]'
 )
@@ -35,7 +35,7 @@ class Function:
     says: Annotation
 
     def wrong(self, problem: str, argument: ast.arg | None = None) -> TuneAppError:
-        """The error that says what is wrong with it."""
+        """The error for a mistake in this function."""
         kind = "level" if self.says.kind == LESSON else "metric" if self.says.kind else "function"
         return TuneAppError(f"{self.source.at(argument or self.node)}: {kind} '{self.node.name}'{problem}")
 
@@ -71,7 +71,7 @@ def read_task(path: Path, name_in_errors: str | None = None) -> Task:
 
 
 def functions(source: Source) -> Iterator[Function]:
-    """What declares something at the top of a file."""
+    """The functions at the top of a file that declare something."""
     for node in source.tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             says = Annotation("") if node.name in LOADS else read_annotation(node.returns, source)
@@ -100,7 +100,7 @@ def check_form(f: Function) -> None:
 
 
 def in_order(own: list[Source], found: list[Function]) -> list[Function]:
-    """What was found, no name twice, in the order of the files: FAMILIES in `__init__.py`, else that of names."""
+    """The given items, no name twice, in the order of the files: FAMILIES in `__init__.py`, else by name."""
     known: dict[str, Function] = {}
     for f in found:
         if (other := known.setdefault(f.node.name, f)) is not f:
@@ -160,7 +160,7 @@ def check_argument(f: Function, argument: ast.arg, default: ast.expr | None, tak
 
 
 def read_hyperparameter(f: Function, argument: ast.arg, default: ast.expr) -> tuple[Hyperparameter, Value]:
-    """The hyperparameter that an argument is by its annotation, its name or its default, and that default."""
+    """The hyperparameter that an argument declares (by its annotation, name or default), and its default."""
     name, value = argument.arg, literal(default)
     says = usual = USUAL.get(name, Annotation(type(value).__name__))
     if argument.annotation:

@@ -31,7 +31,7 @@ class Functions:
     metrics: Mapping[str, Callable[[Any, Any], Any]]
     loads: Mapping[str, Callable[..., Any]]
     own: bool
-    """Whether they are not the tutorial's."""
+    """True if they are not the tutorial's."""
 
 
 @contextmanager

@@ -1,11 +1,11 @@
-"""Where in a task's own files something failed, as one line for people."""
+"""The place in a task's own files where something failed, as one line for people."""
 
 import re
 
 from tune_app.errors import TuneAppError
 
 FOLDER = "tune-task-"
-"""How the name of the folder begins in which the files of a task are executed."""
+"""The beginning of the name of the folder in which the files of a task are executed."""
 LINE = re.compile(rf'File "[^"\n]*/{FOLDER}[^/"\n]*/([^"\n]+)", line (\d+)')
 OURS = re.compile(r"^tune_app\.\S+: ")
 
@@ -24,7 +24,7 @@ def line_of_task(traceback: str) -> str:
 
 
 def in_one_line(traceback: str) -> str:
-    """What a traceback says: "digits.py, line 31: ValueError: no such optimizer"."""
+    """A traceback in one line: "digits.py, line 31: ValueError: no such optimizer"."""
     lines = [line.strip() for line in traceback.strip().splitlines() if line.strip()]
     said = OURS.sub("", lines[-1]) if lines else "unknown"
     return ": ".join(filter(None, (line_of_task(traceback), said)))

@@ -36,7 +36,7 @@ class Source:
 
     @cached_property
     def names(self) -> dict[str, str | ast.AST]:
-        """What its top binds names to: to something imported, by its whole name, or to a piece of the file."""
+        """The values of the names at its top: something imported, by its whole name, or a piece of the file."""
         names: dict[str, str | ast.AST] = {}
         for node in self.tree.body:
             match node:
@@ -58,7 +58,7 @@ class Source:
         return self.task.get(f"{path}.py") or self.task.get(f"{path}/__init__.py")
 
     def at(self, node: ast.stmt | ast.expr | ast.arg) -> str:
-        """Where a piece of it stands, for errors."""
+        """The place of a piece of it, for errors."""
         return f"{self.shown}, line {node.lineno}"
 
 
@@ -141,7 +141,7 @@ def check_names(names: set[str], folder: Path, shown: str) -> None:
 
 
 def is_installed(name: str, folder: Path) -> bool:
-    """Whether Python has a module of this name elsewhere than near the task and in the current directory."""
+    """True if Python has a module of this name outside the task's surroundings and the current directory."""
     near, here = (folder.resolve(), folder.resolve().parent), Path()
     having = (Path(entry) for entry in sys.path if PathFinder.find_spec(name, [entry]))
     elsewhere = any(not entry.samefile(here) and entry.resolve() not in near for entry in having)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a task's `load` returned.
+    """The data that a task's `load` returned.
 
     content: itself, or where it is in Ray's object store. sizes: of the tutorial, how many images train and valid
     hold. told: the warnings of `load`, for people.
@@ -36,7 +36,7 @@ class Loaded:
 
 
 def load(task: Task, source: str | None, home: Path | None = None) -> Loaded:
-    """Load what a task trains on and selects by. source: what `--data` says. home: where the task's files lie.
+    """Load the data that a task trains on and selects by. source: as `--data`. home: the folder of its files.
 
     Raises what its `load` raises, and `TuneAppError` for what it must not return.
     """
@@ -110,7 +110,7 @@ def tested(
 
 
 def test_data(its: "Functions", task: Task, source: str | None) -> Any:
-    """The same data as `load` gives, with the test part as the valid part; None where there is none."""
+    """The data of `load` with the test part as the valid part; None where there is no test part."""
     if not task.files:
         from tune_app.task.images import sources
         from tune_app.task.images.mnist import Mnist

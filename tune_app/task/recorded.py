@@ -21,7 +21,7 @@ def mark_as_run(task: Task) -> None:
 
 
 def was_run_here(task: Task) -> bool:
-    """Whether this user ran a task here before; the tutorial came with this package."""
+    """True if this user ran a task here before; always for the tutorial, which came with this package."""
     with suppress(TuneAppError):  # who has no home has no cache
         return not task.files or mark(task).is_file()
     return False
@@ -41,12 +41,12 @@ def require_run_here(task: Task, name: str, to_read: str, run_its_code: bool) ->
 
 
 def mark(task: Task) -> Path:
-    """The file that is there or not."""
+    """The file that exists if this user ran the task."""
     return cache_folder() / "tasks" / task.sha256
 
 
 def how_changed(task: Task, home: Path | None) -> str | None:
-    """How a task's files differ now from those that are recorded, in one line; None where they do not.
+    """The difference of a task's files from those recorded, in one line; None if there is none.
 
     home: where the file or the folder of the task lies, None where it is gone.
     """

@@ -1,4 +1,4 @@
-"""What a trial reports: one value from the worker to the report."""
+"""The result of a trial: one value from the worker to the report."""
 
 import math
 from collections.abc import Mapping
@@ -6,12 +6,12 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
 
 METRICS_BEFORE = ("valid_accuracy", "valid_loss")
-"""Those that there were up to format 2 of the record."""
+"""The metrics up to format 2 of the record."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """One result of a trial, and what became of it. The record has it field by field.
+    """One result of a trial, and the decision on it. The record has it field by field.
 
     Durations are in seconds. The training fills in what has no default and `start_seconds`, the worker
     `wait_seconds`, the driver all else.
@@ -20,7 +20,7 @@ class Result:
     k: int
     """The number of the result within its trial, from 1."""
     epoch: float
-    """How far the trial was trained."""
+    """The epochs trained so far."""
     valid: Mapping[str, float]
     """Each metric on the valid items, by its name."""
     train_loss: float
@@ -29,11 +29,11 @@ class Result:
     train_seconds: float
     valid_seconds: float
     parameters: int
-    """How many numbers the training changes."""
+    """The number of numbers that the training changes."""
     start_seconds: float = 0.0
     """Getting data and model ready, at the first result of an attempt."""
     wait_seconds: float = 0.0
-    """How long the worker waited since its last result."""
+    """The wait of the worker since its last result."""
     trial: int = 0
     attempt: int = 0
     state: str = ""
@@ -42,9 +42,9 @@ class Result:
     rung: float | None = None
     """The rung in epochs that was reached, if one was."""
     cutoff: float | None = None
-    """What the rung asked for; None for the first that reached it."""
+    """The value that the rung asked for; None for the first that reached it."""
     compared: int = 0
-    """How many trials of the family had reached the rung before."""
+    """The number of trials of the family that had reached the rung before."""
     decide_seconds: float = 0.0
     write_seconds: float = 0.0
     tune_seconds: float = 0.0

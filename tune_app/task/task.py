@@ -1,4 +1,4 @@
-"""What a task declares: its levels, their hyperparameters and its metrics, as names and numbers.
+"""The declaration of a task: its levels, their hyperparameters and its metrics, as names and numbers.
 
 Nothing here needs torch, and nothing executes a task: `declaration.py` reads all of it from the text of the task's
 files. The declaration stands in the record, so that an experiment can be read without its task.
@@ -32,7 +32,7 @@ COLUMNS = (
     *("train_loss", "items", "parameters", "train_seconds", "valid_seconds", "start_seconds", "wait_seconds"),
     *("decide_seconds", "write_seconds", "tune_seconds", "decision", "rung", "cutoff", "compared"),
 )
-"""The columns that every results table has, which no hyperparameter is called."""
+"""The columns of every results table; no hyperparameter may have such a name."""
 
 
 class Interval(BaseModel):
@@ -90,7 +90,7 @@ class Hyperparameter(BaseModel):
 
     @property
     def is_number(self) -> bool:
-        """Whether a range of it can be searched."""
+        """True if a range of it can be searched."""
         return self.kind in ("int", "float")
 
     @property
@@ -144,7 +144,7 @@ class Level(BaseModel):
 
 
 FACTS = ("epochs", "device", "seed")
-"""The arguments without a default that a level may have: the epochs of a whole training, the device, the seed."""
+"""The facts of a run that a level may ask for, as arguments without a default; epochs: of a whole training."""
 
 
 class Metric(BaseModel):
@@ -188,7 +188,7 @@ class Metric(BaseModel):
         return result.valid[self.name]
 
     def gain(self, value: float, other: float) -> float:
-        """How much better `value` is than `other`; below 0 where it is worse."""
+        """The gain of `value` over `other`, below 0 if it is worse."""
         return value - other if self.mode == "max" else other - value
 
     def bounded(self, interval: tuple[float, float]) -> tuple[float, float]:
@@ -212,7 +212,7 @@ class Task(BaseModel):
     modules: tuple[str, ...]
     """The names of the files to import: those with levels, metrics or what loads data."""
     loads: tuple[str, ...] = ()
-    """Which of `load` and `load_test` it has."""
+    """The functions `load` and `load_test`, as far as it has them."""
     files: dict[str, str] = {}
 
     @model_validator(mode="after")

@@ -25,12 +25,12 @@ def metric_of(experiment: Experiment) -> tuple[str, str]:
 
 
 def with_results(experiment: Experiment) -> list[Trial]:
-    """The trials that charts can show."""
+    """The trials with a result: charts show no others."""
     return [trial for trial in experiment.history.trials if trial.results]
 
 
 def optimisation_history(experiment: Experiment) -> Section | None:
-    """How the best was found."""
+    """The best value as the search went on."""
     metric, name = metric_of(experiment)
     trials = with_results(experiment)
     if not trials:
@@ -60,7 +60,7 @@ def learning_curves(experiment: Experiment) -> Section | None:
 
 
 def rungs(experiment: Experiment) -> Section | None:
-    """Who passed each rung and who did not, family by family."""
+    """The trials that passed each rung and those that did not, by family."""
     metric, name = metric_of(experiment)
     settings = experiment.history.spec.settings
     if not settings.early_stopping:
@@ -88,7 +88,7 @@ def rungs(experiment: Experiment) -> Section | None:
 
 
 def ladders_of(experiment: Experiment) -> dict[str, dict[float, list[Result]]]:
-    """By family and rung, lowest first, the results that reached it, in the record's order."""
+    """The results that reached each rung, in the record's order, by family and rung (the lowest first)."""
     found: dict[str, dict[float, list[Result]]] = defaultdict(lambda: defaultdict(list))
     for trial in experiment.history.trials:
         for result in trial.results:
@@ -101,12 +101,12 @@ def ladders_of(experiment: Experiment) -> dict[str, dict[float, list[Result]]]:
 
 
 def passed(result: Result) -> str:
-    """What became of a trial at a rung."""
+    """The outcome of a trial at a rung."""
     return "stopped" if result.decision == "stop" else "passed"
 
 
 def dimensions(study: optuna.Study) -> list[str]:
-    """What varies, in the space's order, `epochs` last."""
+    """The dimensions that vary, in the space's order, `epochs` last."""
     found = dict.fromkeys(name for trial in study.get_trials(deepcopy=False) for name in trial.params)
     return [*(name for name in found if name != EPOCHS), *([EPOCHS] if found else [])]
 
@@ -141,7 +141,7 @@ def value_of(experiment: Experiment, trial: Trial, dimension: str) -> Cell:
 
 
 def importance(experiment: Experiment) -> Section | None:
-    """What mattered."""
+    """The importance of each dimension."""
     n = len(with_results(experiment))
     if not n:
         return None
@@ -194,7 +194,7 @@ def best_against_time(experiment: Experiment) -> Section | None:
 
 
 def where_the_time_went(experiment: Experiment) -> Section | None:
-    """What driver and workers did all the time."""
+    """The time of the driver and the workers, by what they did."""
     found = times.accounts(read_entries(experiment.paths.record))
     if not found:
         return None
@@ -215,5 +215,5 @@ def where_the_time_went(experiment: Experiment) -> Section | None:
 
 
 def meaning(part: str) -> str:
-    """What time is spent on, in words."""
+    """A use of time in words."""
     return f"{part}: {times.MEANINGS[part]}" if times.MEANINGS[part] else part

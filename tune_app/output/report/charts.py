@@ -87,7 +87,7 @@ def styled(figure: go.Figure, height: int, x: str, y: str) -> go.Figure:
 
 @contextmanager
 def no_warnings() -> Iterator[None]:
-    """Optuna warns of what may change in its next version, which is none of a reader's business."""
+    """Silence Optuna's warnings of changes in its next version: they are not for a reader."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -148,7 +148,7 @@ def curves(trials: Sequence[Trial], metric: str, name: str, line: dict[str, obje
 
 
 def rungs(at_rungs: dict[float, list[Result]], metric: str, name: str) -> go.Figure:
-    """For each rung the results that reached it, in their order, beside the cutoff that each met.
+    """The results that reached each rung, in their order, and the cutoff that each met.
 
     at_rungs: the results by rung in epochs, in the record's order.
     """
@@ -210,7 +210,7 @@ def parallel_coordinates(experiment: Experiment, name: str) -> go.Figure:
 
 
 def importance(study: optuna.Study) -> go.Figure:
-    """How much each dimension tells the best tenth of the trials from the others, by PED-ANOVA."""
+    """The importance of each dimension by PED-ANOVA: how differently the best tenth of the trials is spread."""
     with no_warnings():
         figure = optuna.visualization.plot_param_importances(study)
     figure.update_traces(marker_color=BLUE)
@@ -231,7 +231,7 @@ def slice_of(study: optuna.Study, dimension: str, name: str) -> go.Figure:
 
 
 def cost(experiment: Experiment, name: str) -> go.Figure:
-    """The best value of each trial against the training that led to it, and those that nothing beats in both."""
+    """The best value of each trial against the seconds of training that led to it, and the Pareto front."""
     with no_warnings():
         figure = optuna.visualization.plot_pareto_front(
             study_of_cost(experiment),
@@ -251,7 +251,7 @@ def cost(experiment: Experiment, name: str) -> go.Figure:
 
 
 def times(found: Sequence[Account]) -> go.Figure:
-    """What each process spent its time on while it was there."""
+    """The time of each process, by what it did."""
     who = [escape(account.who) for account in found]
     figure = go.Figure()
     for part, color in OF_PARTS.items():

@@ -1,4 +1,4 @@
-"""What the winner is worth: the confirmation, if there is one."""
+"""The section about the confirmation, if there is one."""
 
 import plotly.graph_objects as go
 
@@ -13,7 +13,7 @@ CANDIDATE_COLUMNS = ("trial", "search", "rounds", "mean", "epochs", "parameters"
 
 
 def confirmation(experiment: Experiment) -> Section | None:
-    """Every run of the race and of the measurement, and what came of each config."""
+    """The findings, every run of the race and of the measurement, and the outcome of each config."""
     found = load_confirmation(experiment)
     if found is None:
         return None
@@ -28,7 +28,7 @@ def confirmation(experiment: Experiment) -> Section | None:
 
 
 def run_rows(found: Confirmation) -> list[tuple[Cell, ...]]:
-    """The runs that have ended: of which config, with which seed, what for, and how good."""
+    """The runs that have ended: trial, run, seed, purpose and value."""
     findings = found.findings
     trial_of = {str(candidate.config): candidate.trial for candidate in findings.candidates}
     measuring = {run.number for run in findings.measured.runs}

@@ -1,4 +1,4 @@
-"""What the report is made of: sections of text, tables and charts. Everything is escaped here."""
+"""The elements of the report: sections of text, tables and charts. Everything is escaped here."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ SIGNIFICANT_DIGITS = 6
 
 
 class Html(str):
-    """Text that is HTML already: what it was made from was escaped."""
+    """HTML, made from text that was escaped."""
 
     __slots__ = ()
 
@@ -48,7 +48,7 @@ class Section:
 
     @property
     def anchor(self) -> str:
-        """Where links to it lead."""
+        """The name that links to it use."""
         return re.sub(r"[^a-z]+", "-", self.title.lower()).strip("-")
 
 
@@ -63,18 +63,18 @@ def preformatted(text: str) -> Html:
 
 
 def folded(summary: str, inside: Html) -> Html:
-    """Something closed that a click opens."""
+    """HTML that a click unfolds."""
     return Html(f"<details><summary>{escape(summary)}</summary>{inside}</details>")
 
 
 def definitions(pairs: Sequence[tuple[str, str]]) -> Html:
-    """Names and what they are."""
+    """Names and their values."""
     inside = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in pairs)
     return Html(f"<dl>{inside}</dl>")
 
 
 def legend(items: Sequence[tuple[str, str]]) -> Html:
-    """Colors and what they stand for."""
+    """Colors and their meanings."""
     inside = "".join(f'<li><i style="background:{color}"></i>{escape(text)}</li>' for color, text in items)
     return Html(f'<ul class="legend">{inside}</ul>')
 
@@ -106,7 +106,7 @@ def table_cell(cell: Cell) -> str:
 
 
 def chart(content: Chart) -> Html:
-    """Where page.js draws the chart, its caption, and its numbers."""
+    """The place where page.js draws a chart, its caption and its numbers."""
     height = content.figure.layout.height
     style = f"height:{height:g}px;min-width:{content.min_width}px"
     numbers = folded(f"{len(content.numbers.rows)} rows of numbers", table(content.numbers))

@@ -45,7 +45,7 @@ def report_html(experiment: Experiment) -> str:
 
 
 def policy(*scripts: str) -> str:
-    """What a browser may do with the page: run these scripts, none that came from a record, and load nothing."""
+    """The page's content security policy: a browser runs these scripts, none from a record, and loads nothing."""
     digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
     return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:"
@@ -58,7 +58,7 @@ def section_html(section: Section) -> str:
 
 
 def figures_json(sections: list[Section]) -> str:
-    """The figures by the name of their place, as JSON that cannot end the script element that it is in."""
+    """The figures by name, as JSON that cannot end the script element around it."""
     charts = [content for section in sections for content in section.parts if isinstance(content, Chart)]
     figures = ",".join(f'"chart-{chart.name}":{chart.figure.to_json(validate=False)}' for chart in charts)
     return f"{{{figures}}}".replace("<", "\\u003c")

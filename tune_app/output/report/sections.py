@@ -37,7 +37,7 @@ from tune_app.task.result import Result
 from tune_app.task.task import config_words
 
 SHOWN_OPEN = 10
-"""Trials that are shown without a click."""
+"""The number of trials that are shown without a click."""
 
 
 def answer(experiment: Experiment) -> Section:
@@ -121,7 +121,7 @@ def trial_row(experiment: Experiment, trial: Trial) -> tuple[str | int | float |
 
 
 def failures(experiment: Experiment) -> Section | None:
-    """What went wrong, the most frequent cause first."""
+    """The causes of failures, the most frequent first."""
     causes: dict[str, list[Trial]] = defaultdict(list)
     for trial in experiment.history.trials:
         if trial.state == FAILED:
@@ -135,15 +135,9 @@ def failures(experiment: Experiment) -> Section | None:
     rows = sorted(causes.items(), key=lambda item: -len(item[1]))
     if rows:
         columns = ("cause", "trials", "numbers", "the first of them")
-        parts.append(
-            Table(
-                columns,
-                [
-                    (name, len(trials), ", ".join(str(t.number) for t in trials), trials[0].reason or "")
-                    for name, trials in rows
-                ],
-            )
-        )
+        numbers = {name: ", ".join(str(trial.number) for trial in trials) for name, trials in rows}
+        cells = [(name, len(trials), numbers[name], trials[0].reason or "") for name, trials in rows]
+        parts.append(Table(columns, cells))
     for _, (first, *_rest) in rows:
         if first.traceback:
             parts.append(folded(f"Traceback of trial {first.number}", preformatted(first.traceback.strip())))

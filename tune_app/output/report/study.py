@@ -19,19 +19,19 @@ EPOCHS = "epochs"
 
 
 def study_of_last(experiment: Experiment) -> optuna.Study:
-    """The value of a trial is its last: what its config and `epochs` led to."""
+    """A study of the last value of each trial, which its config and `epochs` led to."""
     metric = experiment.history.metric
     return study(experiment, lambda trial: [metric.value(trial.results[-1])], [metric.mode])
 
 
 def study_of_best(experiment: Experiment) -> optuna.Study:
-    """The value of a trial is its best."""
+    """A study of the best value of each trial."""
     metric = experiment.history.metric
     return study(experiment, lambda trial: [metric.value(best_of(trial))], [metric.mode])
 
 
 def study_of_cost(experiment: Experiment) -> optuna.Study:
-    """The values of a trial are its best one and the seconds of training that led to it."""
+    """A study of two values of each trial: the best, and the seconds of training that led to it."""
     metric = experiment.history.metric
     return study(
         experiment, lambda trial: [metric.value(best_of(trial)), seconds_to_best(trial)], [metric.mode, "min"]

@@ -222,7 +222,7 @@ class ArraysOnly(pickle.Unpickler):
     )
 
     def find_class(self, module: str, name: str) -> Any:
-        """What a pickle may name."""
+        """The NumPy objects that a pickle may name."""
         if (module, name) not in self.ALLOWED:
             raise pickle.UnpicklingError(f"it names {module}.{name}, allowed: NumPy arrays")
         return super().find_class(module, name)

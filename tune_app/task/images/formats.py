@@ -1,4 +1,4 @@
-"""Files that hold images like MNIST's, and those that people have besides."""
+"""The files that hold images like MNIST's, and the files of other kinds that people try."""
 
 import re
 
@@ -20,9 +20,9 @@ OTHERS = (
     (r"\.(zip|7z|tar|tgz|tar\.gz)$", "an archive that is not unpacked"),
     (r"\.(pkl|pickle|pt|pth)$", "a pickle, which may run code of its own"),
 )
-"""What else people have, by its name."""
+"""The other kinds, by the file's name."""
 
 
 def other_kind(name: str) -> str | None:
-    """Data of another kind that a file's name tells of."""
+    """The other kind of data that a file's name suggests."""
     return next((kind for pattern, kind in OTHERS if re.search(pattern, name.lower())), None)

@@ -1,4 +1,4 @@
-"""MNIST as uint8 NumPy arrays, and what can be said of them.
+"""MNIST as uint8 NumPy arrays, with its digests and checks.
 
 The images for training and validation are the first 50,000 and the next 10,000 of the original training
 file. The 10,000 test images are read by `sources.load_test` alone, for a winner: no search ever sees them.
@@ -14,10 +14,10 @@ from tune_app.errors import TuneAppError
 
 IMAGE = 28 * 28
 MOST_IMAGES = 1_000_000
-"""More than that is not MNIST-like; a bound on what a foreign file can make us allocate (784 MB)."""
+"""The most images of a file, so that a foreign one cannot make us allocate more than 784 MB."""
 
 LEAST_SHARE = 10
-"""So many images of a class do not all land in the other split by chance: once in 20,000 times."""
+"""The fewest images of a class to judge by: all land in the other split by chance once in 20,000 times."""
 
 SPLIT_DIGESTS = {
     "train": (
@@ -50,7 +50,7 @@ class Split(NamedTuple):
 
 
 class Mnist(NamedTuple):
-    """What a search trains on and selects by."""
+    """The data that a search trains on and selects by."""
 
     train: Split
     valid: Split

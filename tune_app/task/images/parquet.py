@@ -12,7 +12,7 @@ from tune_app.task.images.formats import FORMATS
 from tune_app.task.images.mnist import IMAGE, MOST_IMAGES, Mnist, Split, checked, require_original
 
 NAMES_OF = {"train": ["train"], "valid": ["valid", "validation", "val"], "test": ["test"]}
-"""How a file may call a split."""
+"""The names that a file may give to a split."""
 
 
 def load(source: str | None) -> Mnist:
@@ -65,7 +65,7 @@ def read_splits(path: Path, names: Sequence[str]) -> dict[str, Split]:
 
 
 def may_hold(group: pq.RowGroupMetaData, names: Sequence[str]) -> bool:
-    """Whether a row group may hold one of these splits, by its statistics: the others are not even read."""
+    """True if a row group may hold one of these splits, by its statistics; other groups are not read."""
     for i in range(group.num_columns):
         column = group.column(i)
         if column.path_in_schema == "split" and column.is_stats_set:

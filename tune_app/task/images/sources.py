@@ -1,4 +1,4 @@
-"""Where the images of a search come from: the copy in this package, or data of the same kind from elsewhere."""
+"""The sources of images: the copy in this package, or data of the same kind from elsewhere."""
 
 from collections.abc import Callable
 from functools import partial
@@ -32,7 +32,7 @@ Readers = tuple[Callable[[], Mnist], Callable[[], Split | None]]
 
 
 def readers(given: str | Path | None) -> Readers:
-    """How the images of a source are read."""
+    """The functions that read the images of a source."""
     if given is None:
         return partial(load_parquet, SHIPPED, original=True), original_test
     from tune_app.task.images import download, idx
@@ -56,7 +56,7 @@ def readers(given: str | Path | None) -> Readers:
 
 
 def file_readers(path: Path) -> Readers:
-    """How the images of a file are read; what is of a known other kind is refused by its name."""
+    """The functions that read the images of a file; a known other kind is refused by its name."""
     with path.open("rb") as file:
         start = file.read(4)
     name = path.name.lower()

@@ -1,4 +1,4 @@
-"""Train an exported config again: what the train.py of a bundle calls."""
+"""Train an exported config again, for the train.py of a bundle."""
 
 import argparse
 import inspect
@@ -62,7 +62,7 @@ def train_again(
 
 
 def load_from(load: Callable[..., Any], source: str | None) -> Any:
-    """What a task's `load` returns for a source, with arrays for tensors; where none is given, for its own default.
+    """The data that a task's `load` returns for a source, or without one; tensors become arrays.
 
     A file or folder is given by its whole path, since what trains on it may run in another folder. Raises
     `TypeError` for a source where `load` takes none.

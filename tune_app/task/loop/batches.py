@@ -1,4 +1,4 @@
-"""Batches: where they come from, and what they are: pairs (xb, yb), each a tensor or a nest of them.
+"""Batches and their loaders. A batch is a pair (xb, yb), each a tensor or a nest of them.
 
 A nest is a tuple, a list or a dictionary of tensors, of anything else, and of nests.
 """
@@ -16,7 +16,7 @@ class Loader(Protocol):
     """Batches that can be read again and again."""
 
     def __len__(self) -> int:
-        """How many batches one reading gives."""
+        """The number of batches of one reading."""
 
     def __iter__(self) -> Iterator[Any]:
         """One reading."""
@@ -75,7 +75,7 @@ def described(thing: object) -> str:
 
 
 def mapped(func: Callable[..., Any], first: Any, *others: Any) -> Any:
-    """The nest of what `func` makes of the parts in each place of several nests of one form."""
+    """A nest of the values of `func`, called with the parts in the same place of several nests."""
     if isinstance(first, dict):
         return {key: mapped(func, part, *(other[key] for other in others)) for key, part in first.items()}
     if isinstance(first, tuple | list) and not hasattr(first, "to"):  # a packed sequence is a tuple that has

@@ -15,7 +15,7 @@ Level = Callable[..., Lesson]
 
 
 def named(modules: Sequence[ModuleType]) -> dict[str, Any]:
-    """What the modules of a task hold, by name; of one name that in the first of them."""
+    """The contents of a task's modules by name; the first module with a name wins."""
     found: dict[str, Any] = {}
     for module in reversed(modules):
         found |= vars(module)
@@ -25,7 +25,7 @@ def named(modules: Sequence[ModuleType]) -> dict[str, Any]:
 def build(
     level: Level, data: Any, config: Mapping[str, Any], *, epochs: int, seed: int, device: str = "cpu"
 ) -> Lesson:
-    """Build what a level trains with, on the device. `seed` is that of its initialisation.
+    """Build the lesson of a level on the device. `seed` is that of its initialisation.
 
     data: what the task's `load` returned; the level gets tensors in the place of arrays. epochs: of the whole
     training, for schedules. Raises what the level raises, and `TypeError` where it returns no lesson.

@@ -81,7 +81,7 @@ SWITCHES: tuple[tuple[Callable[[], Any], Callable[[Any], object]], ...] = (
     (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
     (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
 )
-"""How torch's global switches are read and set."""
+"""The functions that read and set torch's global switches."""
 FLAGS = {
     torch.backends.cudnn: ("enabled", "benchmark", "deterministic", "allow_tf32"),
     torch.backends.cuda.matmul: ("allow_tf32", "allow_fp16_reduced_precision_reduction"),

@@ -1,4 +1,4 @@
-"""What a task trains on: any nest of arrays, numbers and text that its `load` returns."""
+"""The data of a task: any nest of arrays, numbers and text that its `load` returns."""
 
 import hashlib
 import sys
@@ -49,7 +49,7 @@ def checksum(data: Any) -> int:
 
 
 def as_arrays(data: Any) -> Any:
-    """The same nest with arrays in the place of tensors, on their memory where they are on the CPU."""
+    """A nest with arrays in the place of tensors, which share the memory of those on the CPU."""
     torch = sys.modules.get("torch")  # where it is not, there are no tensors
     return data if torch is None else changed(lambda part: array(part, torch), data)
 
@@ -60,7 +60,7 @@ def array(part: Any, torch: Any) -> Any:
 
 
 def as_tensors(data: Any) -> Any:
-    """The same nest with tensors in the place of arrays of numbers, on their memory: nothing must write to it."""
+    """A nest with tensors in the place of arrays of numbers, which share their memory: nothing may write to it."""
     import torch
 
     def made(part: Any) -> Any:

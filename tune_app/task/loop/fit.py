@@ -31,7 +31,7 @@ class Measured:
     k: int
     """Its number, from 1."""
     epoch: float
-    """How far the training was."""
+    """The epochs trained so far."""
     valid: Mapping[str, float]
     """Each metric on the valid data by its name; valid_loss is the last."""
     train_loss: float
@@ -40,7 +40,7 @@ class Measured:
     train_seconds: float
     valid_seconds: float
     parameters: int
-    """How many numbers the training changes."""
+    """The number of numbers that the training changes."""
 
 
 def train(
@@ -103,7 +103,7 @@ def trained(
 
 
 def batches_due(per_epoch: int, results_per_epoch: int) -> list[int]:
-    """How many batches of an epoch have been trained on at its j-th result, for j from 0.
+    """The number of batches of an epoch before its j-th result, for j from 0.
 
     Raises `ValueError` where an epoch has fewer batches than results.
     """

@@ -1,4 +1,4 @@
-"""What a level gives: the parts to train with, in the words of the tutorial."""
+"""The lesson that a level returns: the parts to train with, in the words of the tutorial."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
@@ -13,13 +13,13 @@ from .batches import Loader
 from .chance import GENERATORS, Generator, reachable
 
 Maximize = Annotated[Tensor | float, "max"]
-"""What a metric returns of which more is better: (n,), a value for each item, or one number for all of them."""
+"""The type of a metric's value if more is better: (n,), a value for each item, or one number for all."""
 Minimize = Annotated[Tensor | float, "min"]
-"""What a metric returns of which less is better."""
+"""The type of a metric's value if less is better."""
 
 
 class Optimizer(Protocol):
-    """What the loop asks of an optimizer: those of torch have it, and a class of one's own may."""
+    """The methods that the loop needs of an optimizer, torch's or one of one's own."""
 
     def step(self) -> object:
         """Update the parameters from their gradients."""
@@ -30,7 +30,7 @@ class Optimizer(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """What one level trains with.
+    """The parts that one level trains with.
 
     model: a module, or any function of xb. loss_func(out, yb): the mean over the items of a batch. each_batch,
     each_epoch: a schedule, stepped after each batch or each epoch; `ReduceLROnPlateau` is told the valid loss.
@@ -78,12 +78,12 @@ def must(fits: bool, name: str, part: object, allowed: str) -> None:
 
 
 def has(part: object, *methods: str) -> bool:
-    """Whether a part has all these methods; a class has none, only its objects have."""
+    """True if a part has all these methods; a class does not, only its objects do."""
     return not isinstance(part, type) and all(callable(getattr(part, method, None)) for method in methods)
 
 
 def has_length(loader: Loader) -> bool:
-    """Whether a loader can tell how many batches it gives; that of a stream has `__len__`, but raises."""
+    """True if a loader knows its number of batches; that of a stream has a `__len__` that raises."""
     try:
         return len(loader) >= 0
     except TypeError:
@@ -108,7 +108,7 @@ def train_mode(lesson: Lesson, mode: bool) -> None:
 
 
 def count_parameters(lesson: Lesson) -> int:
-    """How many numbers training changes: parameters of model and loss and kept tensors that require a gradient.
+    """The number of trained numbers: parameters of model and loss, and kept tensors that require a gradient.
 
     Raises `ValueError` where a lazy layer has not seen a batch yet.
     """

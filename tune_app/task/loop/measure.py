@@ -1,4 +1,4 @@
-"""How good a lesson is: its loss and its metrics on its valid data."""
+"""Evaluate a lesson: its loss and its metrics on its valid data."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from .lesson import Lesson, end_workers, own_generators, train_mode
 Metric = Callable[[Any, Any], Any]
 """A function of (out, yb) that gives a value for each item, (n,), or one number for all of them."""
 SEED = 0
-"""What every validation draws from: a variational autoencoder draws there."""
+"""The seed of every validation: a variational autoencoder draws random numbers there."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def evaluate(
 
 
 def outputs(lesson: Lesson, device: torch.device | str) -> Iterator[tuple[Any, Any, int, float]]:
-    """For each batch of valid_dl what the model gives, yb, the number of items and the loss."""
+    """The output of the model, yb, the number of items and the loss, for each batch of valid_dl."""
     end_workers(lesson)
     train_mode(lesson, False)
     with seeded(SEED, own_generators(lesson)):
@@ -89,7 +89,7 @@ def outputs(lesson: Lesson, device: torch.device | str) -> Iterator[tuple[Any, A
 
 
 def is_by_item(metric: Metric, out: Any, yb: Any) -> bool:
-    """Whether a metric gives more than one number for a batch.
+    """True if a metric gives more than one number for a batch.
 
     One that fails there may need everything, since a batch can lack a class; a mistake fails there, too.
     """
@@ -100,7 +100,7 @@ def is_by_item(metric: Metric, out: Any, yb: Any) -> bool:
 
 
 def values(metric: Metric, out: Any, yb: Any, *shapes: tuple[int, ...]) -> Tensor:
-    """What a metric gives, on the CPU, numbers with a fraction as float64; `ValueError` for a shape not allowed.
+    """The value of a metric on the CPU, fractions as float64; `ValueError` for a shape that is not allowed.
 
     (n, 1) against (n,) broadcasts to (n, n), the mean of which looks like a metric.
     """

@@ -21,7 +21,7 @@ from .lesson import Lesson, has
 DOCUMENT = "state"
 """The one key of the file's metadata: several would be written in changing order."""
 WEIGHTS = ("model", "keeps.")
-"""How the names of parts begin whose tensors are what a training is for."""
+"""The beginnings of the names of parts that hold weights."""
 Tensors = dict[str, Tensor]
 TYPES: dict[str, Callable[[Any], object]] = {
     "dict": dict,
@@ -29,11 +29,11 @@ TYPES: dict[str, Callable[[Any], object]] = {
     "tuple": tuple,
     "set": set,
 }
-"""What a JSON object with such a key is; JSON itself has no integers as keys, and no tuples."""
+"""The types that JSON objects with these keys stand for; JSON has no tuples, and no integers as keys."""
 
 
 def parts(lesson: Lesson) -> dict[str, Any]:
-    """What of a lesson has a state: plain tensors, and what can give its state and take it back."""
+    """The parts of a lesson with a state: plain tensors, and parts with `state_dict` and `load_state_dict`."""
     named = {
         "model": lesson.model,
         "loss_func": lesson.loss_func,
