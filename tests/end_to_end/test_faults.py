@@ -76,7 +76,8 @@ def assert_nothing_is_left(folder: Path, processes: set[int], seconds: float) ->
 def test_a_stopped_driver_takes_no_trial_for_hung_and_a_hung_one_goes_on_in_a_new_worker_from_its_last_result(
     tmp_path: Path, start: Start, small_data: Path
 ) -> None:
-    (tmp_path / "space.yaml").write_text(SLOW)
+    # A result takes a small part of the timeout, on a busy machine too.
+    (tmp_path / "space.yaml").write_text(SLOW.replace("bs: 2", "bs: 4").replace("epoch: 4", "epoch: 16"))
     running = start(*SEARCH, small_data, "--num-samples", 1, "--trial-timeout", 3)
     running.wait_for_results("x", 2)
     running.process.send_signal(signal.SIGSTOP)
@@ -232,7 +233,7 @@ def said_once(err: str) -> str:
 def test_a_disk_that_is_full_and_then_read_only_stops_the_search_with_the_path_and_it_goes_on_afterwards(
     tmp_path: Path, start: Start, small_data: Path, disk: Disk
 ) -> None:
-    (tmp_path / "space.yaml").write_text(SLOW)
+    (tmp_path / "space.yaml").write_text(SLOW.replace("bs: 2", "bs: 4").replace("epoch: 4", "epoch: 8"))
     go_on = ("resume", "x", "--in-process")
     running = start(*SEARCH, small_data, command=disk.command)
     disk.wait_for_results(running, 3)
