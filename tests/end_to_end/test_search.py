@@ -115,7 +115,7 @@ def test_the_exported_config_trains_again_to_the_same_floats(folder: Path, monke
     monkeypatch.chdir(folder)
     done = run("export", "x", "-o", "best")
     assert done.exit_code == 0, done.stderr
-    assert {p.name for p in (folder / "best").iterdir()} == {*FILES, MANIFEST}
+    assert {p.name for p in (folder / "best").iterdir()} == {*FILES, MANIFEST, "tune_app"}
     experiment = load_experiment("x", folder / "experiments")
     best = experiment.history.best
     assert best is not None
