@@ -1,6 +1,7 @@
 """Public scripts written anew as tasks: killed after each result, every one goes on exactly."""
 
 import inspect
+import re
 import runpy
 from functools import partial
 from importlib import import_module
@@ -65,3 +66,13 @@ def test_a_port_is_short():
     lines = {name: len(Path(__file__).with_name(f"{name}.py").read_text().splitlines()) for name in PORTS}
     assert len(lines) == 10
     assert max(lines.values()) < 60
+
+
+def test_the_docs_say_how_many_lines_of_code_each_has():
+    rows = re.findall(
+        r"^\| (\w+): [^|]+\| (\d+) \|", (Path(__file__).parents[2] / "docs/tasks.md").read_text(), re.M
+    )
+    texts = {name: Path(__file__).with_name(f"{name}.py").read_text() for name in PORTS}
+    no_code = re.compile(r'\s*($|#|"""[^"]*"""$)')
+    lines = {name: sum(not no_code.match(line) for line in text.splitlines()) for name, text in texts.items()}
+    assert {name: int(n) for name, n in rows} == lines

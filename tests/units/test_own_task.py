@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from tests.own_task import write
 from tune_app.cli import main
+from tune_app.task.loop.data import whole_path
 
 EXECUTED = ('"""Points', 'raise SystemExit("executed")\n"""Points')
 
@@ -136,3 +137,9 @@ def test_what_lies_beside_a_file_and_what_data_names_is_found_by_whatever_loads(
     monkeypatch.chdir(tmp_path / "elsewhere")
     done = run("train", "x", "--trial", 0, "--data", "../data", "--experiments-dir", "../experiments")
     assert f"{tmp_path}/data/what\n" in done.output
+
+
+def test_what_is_no_file_or_folder_is_what_load_gets(tmp_path):
+    assert whole_path("small") == "small"
+    url = f"https://localhost/{'x' * 300}"  # too long for a file name
+    assert whole_path(url) == url

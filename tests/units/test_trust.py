@@ -24,14 +24,6 @@ REFUSED = (
     "x: runs the code of a task that you have not run here before: first read mine.py"
     " (tune-app status x --task); allowed: then --run-its-code"
 )
-READING = (
-    ("list",),
-    ("status", "x"),
-    ("status", "x", "--json"),
-    ("status", "x", "--task"),
-    ("report", "x", "--format", "md"),
-    ("results", "x"),
-)
 
 
 @pytest.fixture
@@ -94,14 +86,6 @@ def test_a_changed_record_is_no_longer_what_the_user_has_run(searched):
     changed = task.model_copy(update={"files": {"mine.py": task.files["mine.py"] + "\n"}})
     assert was_run_here(task)
     assert not was_run_here(changed)
-
-
-def test_reading_executes_nothing(run, searched, tmp_path):
-    forget(tmp_path)
-    for command in READING:
-        assert run(*command).exit_code == 0, command
-    assert not (tmp_path / "executed").exists()
-    assert not list((tmp_path / "cache" / "tune_app" / "tasks").iterdir())
 
 
 def test_status_shows_the_files_with_all_that_a_terminal_would_hide(run, searched, tmp_path):

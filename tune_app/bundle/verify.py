@@ -24,7 +24,7 @@ from tune_app.bundle.retrain import Exported, differences, exported_from
 from tune_app.errors import TuneAppError
 from tune_app.machine import versions
 from tune_app.task.images import mnist, sources
-from tune_app.task.loop.data import digest
+from tune_app.task.loop.data import digest, whole_path
 from tune_app.task.recorded import require_run_here
 from tune_app.task.task import Metric
 
@@ -118,7 +118,7 @@ def data_for(bundle: Bundle, source: str | None) -> Iterator[str | None]:
     named = bundle.exported.settings.data
     if bundle.exported.task.files:
         given = source or named
-        yield str(Path(given).absolute()) if given and Path(given).exists() else given
+        yield given and whole_path(given)
         return
     with tempfile.TemporaryDirectory(prefix="tune_app-") as folder:
         path = Path(folder, "mnist.parquet")

@@ -44,19 +44,22 @@ def train(
     from tune_app.task.recorded import require_run_here
 
     own, home = config.is_dir() or config.suffix == ".py", None
+    to_read = ""
     if own:
         chosen, home = retrain.from_task(config, values, epochs, seed), config.absolute()
     elif values:
         raise click.UsageError(f"{values[0]}: goes with the file or folder of a task alone")
     elif trial is None:
         chosen = retrain.read_exported(config)
+        to_read = str(config.parent / (chosen.settings.task or ""))
     else:
         from tune_app.bundle.export import trial_again
         from tune_app.storage.load import load_experiment
 
         experiment = load_experiment(str(config), experiments_dir)
         chosen, home = retrain.as_exported(config, *trial_again(experiment, trial)), experiment.history.spec.home
-    require_run_here(chosen.task, str(config), ", ".join(chosen.task.files), run_its_code or own)
+        to_read = f"{', '.join(chosen.task.files)} (tune-app status {config} --task)"
+    require_run_here(chosen.task, str(config), to_read, run_its_code or own)
     loaded = load(chosen.task, data or chosen.settings.data, home)
     metric, found = chosen.metric, list[float]()
     for result in retrain.train_exported(chosen, loaded.content):

@@ -164,7 +164,7 @@ def load_space_or_task(path_or_name: str) -> SpaceSource:
     is_folder = path_or_name not in shipped() and os.path.isdir(path_or_name)  # noqa: PTH112 (as in space_file)
     if not is_folder and not path_or_name.endswith(".py"):
         return load_space(path_or_name)
-    path = current_directory() / typed_path(path_or_name)
+    path = whole(typed_path(path_or_name))
     task = read_task(path, path_or_name)
     space = SearchSpace(task, (Dimension("level", "choice", tuple(task.levels)),))
     return SpaceSource(task.name, str(path), {}, space, Settings.model_validate({}))
@@ -177,7 +177,12 @@ def path_of_task(given: object, file: str) -> Path | None:
     if not isinstance(given, str) or not given:
         raise TuneAppError(f"{file}: task is {given!r:.60}, allowed: the path of a Python file or a folder")
     beside = Path() if file == "dict" else Path(file).parent
-    return current_directory() / beside / typed_path(given, "the path of a Python file or a folder")
+    return whole(beside / typed_path(given, "the path of a Python file or a folder"))
+
+
+def whole(path: Path) -> Path:
+    """A path from the root, without `..`, since the folder before it may go."""
+    return Path(os.path.normpath(current_directory() / path))
 
 
 def shipped() -> dict[str, Path]:

@@ -3,7 +3,6 @@
 import argparse
 import inspect
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -14,7 +13,7 @@ import safetensors.torch
 import torch
 
 from .build import build, named
-from .data import as_arrays, digest
+from .data import as_arrays, digest, whole_path
 from .fit import train
 from .state import save, weights
 
@@ -72,4 +71,4 @@ def load_from(load: Callable[..., Any], source: str | None) -> Any:
         return as_arrays(load(*(None for parameter in parameters if parameter.default is parameter.empty)))
     if not parameters:
         raise TypeError(f"{load.__name__}() takes no source, allowed: without --data")
-    return as_arrays(load(os.path.abspath(source) if Path(source).exists() else source))  # noqa: PTH100
+    return as_arrays(load(whole_path(source)))

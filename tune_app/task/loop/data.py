@@ -1,6 +1,7 @@
 """The data of a task: any nest of arrays, numbers and text that its `load` returns."""
 
 import hashlib
+import os
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,11 @@ def parts(data: Any, where: str = "data") -> Iterator[Any]:
             f"{where} is of type {type(data).__name__}, allowed: arrays of NumPy, numbers, text, None, and"
             " dictionaries, lists and tuples of these; or a path, from which levels read"
         )
+
+
+def whole_path(source: str) -> str:
+    """The whole path of a file or folder; what is none, such as a URL, stays as it is."""
+    return os.path.abspath(source) if os.path.exists(source) else source  # noqa: PTH100, PTH110 (also a long one)
 
 
 def digest(data: Any) -> str:

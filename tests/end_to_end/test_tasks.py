@@ -1,0 +1,137 @@
+"""Tasks of one's own as whole processes: from a search that is killed to a bundle that gives the same numbers."""
+
+import shutil
+import signal
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import Running, Start, descendants, tune_app, wait_for
+from tests.end_to_end.invariants import outcome
+from tests.end_to_end.test_resume import none_lives
+from tests.tasks.test_ports import PORTS
+from tune_app.experiment.record import read_entries
+from tune_app.storage.load import load_experiment
+
+ALWAYS = ("files", "resnet", "vae")
+"""Draws in workers that load batches; steps a schedule after each batch; draws while it validates."""
+PER_EPOCH = 3
+SPACE = """
+task: {name}.py
+space: {{lr: {{loguniform: [0.001, 0.01]}}, bs: {bs}}}
+search: {{num_samples: 2, max_epochs: 4, results_per_epoch: {per_epoch}, max_concurrent_trials: 1, sampler: random}}
+"""
+
+
+def stop_in_mid_epoch(running: Running, record: Path) -> bytes:
+    """Stop a driver where its last result is not at the end of an epoch, kill it, and return what it recorded."""
+
+    def stopped() -> bool:
+        assert running.process.poll() is None, running.process.communicate()
+        running.process.send_signal(signal.SIGSTOP)
+        stat = Path(f"/proc/{running.process.pid}/stat")
+        wait_for(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "the driver has stopped")
+        results = [entry for entry in read_entries(record) if entry["kind"] == "result"]
+        if results[-1]["k"] % PER_EPOCH:
+            return True
+        running.process.send_signal(signal.SIGCONT)
+        return False
+
+    wait_for(stopped, "the last result is in mid-epoch")
+    processes = {running.process.pid} | descendants(running.process.pid)
+    running.process.kill()
+    wait_for(partial(none_lives, processes), "no process is left", 30)
+    return record.read_bytes()
+
+
+def told(arguments: tuple[object, ...], folder: Path) -> str:
+    """The last line that a command prints which succeeds."""
+    done = tune_app(folder, *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in ALWAYS else pytest.mark.soak) for name in PORTS]
+)
+def test_a_port_is_killed_in_mid_epoch_resumed_to_the_same_floats_confirmed_exported_and_verified(
+    tmp_path: Path, start: Start, name: str
+) -> None:
+    shutil.copy(Path(__file__).parents[1] / "tasks" / f"{name}.py", tmp_path)
+    (tmp_path / "space.yaml").write_text(
+        SPACE.format(name=name, bs=8 if name == "resnet" else 2, per_epoch=PER_EPOCH)  # it is slow
+    )
+    (tmp_path / "data").mkdir()
+    search = ("search", "space.yaml", "--data", "data", "--name")
+    told((*search, "whole", "--in-process"), tmp_path)
+    running = start(*search, "killed", "--no-dashboard")
+    running.wait_for_results("killed", 2)
+    record = tmp_path / "experiments" / "killed" / "record.jsonl"
+    acknowledged = stop_in_mid_epoch(running, record)
+    told(("resume", "killed", "--no-dashboard"), tmp_path)
+    assert record.read_bytes().startswith(acknowledged[: acknowledged.rfind(b"\n") + 1])
+    assert outcome(tmp_path, "killed") == outcome(tmp_path, "whole")
+    told(("confirm", "killed", "--top", 1, "--seeds", 2, "--in-process"), tmp_path)
+    told(("export", "killed", "-o", "best"), tmp_path)
+    for again in (("verify", "best"), ("train", "killed", "--trial", 1)):
+        assert told(again, tmp_path).startswith("The same valid ")
+
+
+LEVEL = """
+from torch import nn, optim
+from torch.nn.functional import mse_loss
+from torch.utils.data import TensorDataset
+
+from parts import layers
+from tune_app.task import Lesson, get_data
+
+
+def {name}(data, *, lr: float = 0.01, bs: int = 8) -> Lesson:
+    train_dl, valid_dl = get_data(TensorDataset(*data["train"]), TensorDataset(*data["valid"]), bs)
+    model = layers({sizes})
+    return Lesson(model, mse_loss, optim.SGD(model.parameters(), lr), train_dl, valid_dl)
+"""
+LOAD = """
+
+def load(source):
+    import numpy as np
+
+    with open(f"{source}/loaded-by", "x") as file:
+        file.write(__file__)
+    x = np.random.default_rng(0).normal(size=(60, 4)).astype("float32")
+    return {"train": (x[:40], x[:40, :1]), "valid": (x[40:], x[40:, :1])}
+"""
+PARTS = """
+from torch import nn
+
+
+def layers(*sizes):
+    return nn.Sequential(*(nn.Linear(n, m) for n, m in zip(sizes, sizes[1:])))
+"""
+
+
+def test_a_folder_of_two_families_is_searched_from_another_folder_on_data_that_is_named_from_there(
+    tmp_path: Path,
+) -> None:
+    for folder in ("tasks/points", "data", "elsewhere"):
+        (tmp_path / folder).mkdir(parents=True)
+    files = {
+        "deep.py": LEVEL.format(name="deep", sizes="4, 8, 1"),
+        "parts.py": PARTS,
+        "straight.py": LEVEL.format(name="straight", sizes="4, 1") + LOAD,
+    }
+    for name, text in files.items():
+        (tmp_path / "tasks" / "points" / name).write_text(text)
+    space = "task: points\nspace: {level: {grid: [straight, deep]}}\nsearch: {max_epochs: 2, early_stopping: false}"
+    (tmp_path / "tasks" / "space.yaml").write_text(space)
+    where = ("--name", "x", "--data", "../data", "--no-dashboard")
+    told(("search", "../tasks/space.yaml", *where), tmp_path / "elsewhere")
+    assert (tmp_path / "data" / "loaded-by").read_text() == f"{tmp_path}/tasks/points/straight.py"
+    history = load_experiment("x", tmp_path / "elsewhere" / "experiments").history
+    assert {trial.config["level"]: trial.state for trial in history.trials} == dict.fromkeys(
+        ("straight", "deep"), "completed"
+    )
+    task = history.spec.task
+    assert {level.name: level.family for level in task.levels.values()} == {"straight": "straight", "deep": "deep"}
+    assert task.files == files

@@ -1,0 +1,128 @@
+"""A task that leaves a trace wherever it is executed: what reads it leaves none, and what trains it asks first."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from tests.own_task import TASK, write
+from tune_app.cli import main
+from tune_app.experiment.record import encode, read_entries
+from tune_app.task.declaration import read_task
+from tune_app.task.recorded import was_run_here
+
+FILES = ("mine.py", "beside.py", "package/__init__.py", "package/inner.py")
+IMPORTS = "import beside\nfrom package import inner\n"
+READING = (
+    ("list",),
+    ("list", "--json"),
+    ("status", "x"),
+    ("status", "x", "--json"),
+    ("status", "x", "--task"),
+    ("status", "x", "--trial", 0),
+    ("report", "x"),
+    ("report", "x", "--format", "md"),
+    ("results", "x"),
+    ("export", "x", "-o", "other"),
+    ("levels", "mine.py"),
+    ("levels", "space.yaml"),
+    ("levels", "best/task/mine.py"),
+    ("validate", "space.yaml"),
+    ("validate", "space.yaml", "--schema"),
+    (
+        "search",
+        "own/space.yaml",
+        "--name",
+        "y",
+        "--enqueue",
+        "x:2",
+        "--enqueue",
+        "best/config.yaml",
+        "--in-process",
+    ),
+    ("remove", "x"),
+)
+TRAINING = (
+    (("resume", "x", "--in-process"), "x", "(tune-app status x --task)"),
+    (("extend", "x", "--num-samples", 3, "--in-process"), "x", "(tune-app status x --task)"),
+    (("confirm", "x", "--in-process"), "x", "(tune-app status x --task)"),
+    (("train", "x", "--trial", 0), "x", "(tune-app status x --task)"),
+    (("train", "best/config.yaml"), "best/config.yaml", "best/task/mine.py"),
+    (("verify", "best"), "best", "best/task"),
+)
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+def traces(folder: Path) -> list[str]:
+    """The files that were executed since this was asked last."""
+    found = sorted((folder / "traces").iterdir())
+    for trace in found:
+        trace.unlink()
+    return [trace.name.replace("-", "/") for trace in found]
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the task, an experiment x of it and its bundle, best."""
+    folder, threads = tmp_path_factory.mktemp("planted"), torch.get_num_threads()
+    write(folder)
+    for name in ("package", "traces", "own"):
+        (folder / name).mkdir()
+    for name in FILES:
+        plant = f"open({str(folder / 'traces' / name.replace('/', '-'))!r}, 'w').close()\n"
+        (folder / name).write_text(plant + (IMPORTS + TASK if name == "mine.py" else ""))
+    write(folder / "own")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache-of-its-owner"))
+        assert run("search", "space.yaml", "--name", "x", "--in-process").exit_code == 0
+        assert traces(folder) == sorted(FILES)
+        assert run("export", "x", "-o", "best").exit_code == 0
+    yield folder
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def copied(planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy for another user, who has run nothing yet; the working directory."""
+    shutil.copytree(planted, tmp_path / "copied")
+    monkeypatch.chdir(tmp_path / "copied")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "copied"
+
+
+def test_reading_executes_nothing(planted: Path, copied: Path) -> None:
+    for command in READING:
+        done = run(*command)
+        assert done.exit_code == 0, (command, done.output)
+        assert traces(planted) == [], command
+    assert run("predict", "best", "best/README.md").exit_code == 1
+    assert traces(planted) == []
+    assert not was_run_here(read_task(Path("mine.py")))
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "to_read"), TRAINING, ids=[" ".join(map(str, one[0])) for one in TRAINING]
+)
+def test_training_asks_first(
+    planted: Path, copied: Path, command: tuple[object, ...], name: str, to_read: str
+) -> None:
+    if command[0] == "resume":
+        record = copied / "experiments" / "x" / "record.jsonl"
+        record.write_bytes(b"".join(map(encode, list(read_entries(record))[:-1])))
+    done = run(*command)
+    assert (done.exit_code, done.stdout, traces(planted)) == (1, "", [])
+    start, end = done.stderr.split(" that you have not run here before: first read ")
+    assert start == f"Error: {name}: runs the code of a task"
+    assert end.endswith(f"{to_read}; allowed: then --run-its-code\n")
+    assert end.count("\n") == 1
+    if command[0] in ("train", "verify"):  # of the others: test_trust.py
+        assert run(*command, "--run-its-code").exit_code == 0
+        assert traces(planted) == sorted(FILES)
+        assert was_run_here(read_task(Path("mine.py")))
