@@ -175,6 +175,15 @@ def test_a_bundle_of_another_version_is_refused_with_both_versions(bundle: Path)
     assert "and the bundle says it is by 'tune_app 0.0.9'; allowed: that version, or" in refusal("verify", bundle)
 
 
+def test_a_name_cannot_bring_code_into_the_script(bundle: Path) -> None:
+    name = 'x"""\nopen("owned", "w")\n"""'
+    script = bundle / SCRIPT
+    script.write_text(script.read_text().replace('"""Train', f'"""{name}Train', 1))
+    reseal(bundle, experiment=name)
+    assert refusal("verify", bundle).startswith(f"best/{SCRIPT}: not run: ")
+    assert not Path("owned").exists()
+
+
 def test_a_config_cannot_bring_code_into_the_script(bundle: Path) -> None:
     config = yaml.safe_load((bundle / CONFIG).read_text())
     for key, value in (("level", "fit\nimport os"), ("lr", "__import__('os')"), ("bs\nimport os", 1)):

@@ -27,7 +27,7 @@ CONSTANTS = ("seed", "epochs", "max_epochs", "results_per_epoch", "threads")
 """The constants of the script, besides the config."""
 PART = '"""A part of tune_app: what this bundle needs to train."""\n'
 SCRIPT_TEXT = '''\
-"""Train the best config of experiment {experiment} again: level {level} of the task {task}.
+"""Train the exported config again: level {level}.
 
     python train.py [--data SOURCE] [-o weights.safetensors]
 
@@ -53,7 +53,7 @@ if __name__ == "__main__":
 '''
 
 
-def code_files(task: Task, config: Config, settings: dict[str, object], experiment: str) -> dict[str, str]:
+def code_files(task: Task, config: Config, settings: dict[str, object]) -> dict[str, str]:
     """The text of each code file of a bundle, by its path.
 
     settings: with a value for each of `CONSTANTS`.
@@ -68,8 +68,6 @@ def code_files(task: Task, config: Config, settings: dict[str, object], experime
         modules = [f"tune_app.task.tutorial.{name}" for name in task.modules] + ["tune_app.task.images.parquet"]
     numbers = {name: value for name, value in config.items() if name != "level"}
     script = SCRIPT_TEXT.format(
-        experiment=experiment,
-        task=task.name,
         level=config["level"],
         modules=modules,
         metrics=[name for name in task.metrics if name != LOSS],

@@ -113,7 +113,7 @@ def export_best(experiment: Experiment, folder: Path) -> dict[str, Any]:
         f"# The best config of {experiment.name}: {metric.words} {found.metrics[metric.name]:.4f}"
         f" at epoch {settings['epochs']:g} (trial {found.trial}).\n# Train it again: tune-app train {CONFIG}\n"
     )
-    code = code_files(experiment.history.spec.task, settings["config"], settings, experiment.name)
+    code = code_files(experiment.history.spec.task, settings["config"], settings)
     files = {
         CONFIG: (comment + as_yaml(settings)).encode(),
         CONFIG_JSON: (json.dumps(settings, indent=2) + "\n").encode(),

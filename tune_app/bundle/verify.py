@@ -96,7 +96,7 @@ def runnable(folder: Path, run_its_code: bool = False) -> Bundle:
             raise TuneAppError(
                 f"{folder}: {MANIFEST} and {CONFIG} disagree: {name} is {said!s:.60} and {ours!s:.60}"
             )
-    code = code_files(exported.task, exported.config, settings.model_dump(), manifest.experiment)
+    code = code_files(exported.task, exported.config, settings.model_dump())
     for name, text in code.items():
         if name not in manifest.files or read(folder / name) != text.encode():
             raise TuneAppError(
