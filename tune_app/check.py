@@ -82,12 +82,11 @@ def begun(source: SpaceSource, config: Config, loaded: Loaded, results_per_epoch
     import torch
 
     from tune_app.task.execution import functions
-    from tune_app.task.loop.chance import switches_put_back
     from tune_app.task.training import Training
 
     settings = source.settings
     epochs = max(2, settings.max_epochs)  # two batches may be two epochs
-    with switches_put_back(), functions(source.task, source.home) as its:
+    with functions(source.task) as its:
         torch.set_num_threads(settings.threads)
         yield Training(its, config, loaded.content, SEED, epochs, results_per_epoch, device_of(settings))
 

@@ -146,7 +146,7 @@ def go_on(
         return Search.resume(at, extension)
 
     with terminable():
-        checked = partial(same_data, experiment)
+        checked = partial(same_data, experiment, where)
         return carry_out(checked, make, on_data(experiment, where), at, where, announce, show)
 
 
@@ -178,9 +178,9 @@ def on_data(experiment: Experiment, where: Where) -> Spec:
     return spec.model_copy(update={"data": spec.data.model_copy(update={"source": source})})
 
 
-def same_data(experiment: Experiment, loaded: Loaded) -> Spec:
+def same_data(experiment: Experiment, where: Where, loaded: Loaded) -> Spec:
     """The spec of an experiment; `TuneAppError` unless these are the data that it began with."""
-    spec = experiment.history.spec
+    spec = on_data(experiment, where)
     if loaded.digest != spec.data.digest:
         raise TuneAppError(
             f"{experiment.name}: the data are not those it began with: digest {loaded.digest}, not"

@@ -28,7 +28,7 @@ from tune_app.experiment.history import COMPLETED, History
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SpaceSource
 from tune_app.experiment.spec import DataSource, Paths, Spec
-from tune_app.task.loading import Loaded
+from tune_app.task.loading import Loaded, one_line
 from tune_app.task.result import Result
 from tune_app.task.task import Config, Task
 
@@ -89,7 +89,7 @@ def plan(source: SpaceSource, loaded: Loaded, at_once: int) -> Plan:
     searches = [made_up_search(source, loaded, i) for i in range(number)]
     began = time.monotonic()
     drawn = [trial.config for history in searches for trial in history.trials]
-    with functions(source.task, source.home) as its:
+    with one_line("a level"), functions(source.task) as its:
         costs = [measured(its, config, loaded, settings) for config in corners(drawn, source.task)]
     measured_seconds = time.monotonic() - began
     workers = min(at_once, source.num_trials)
@@ -184,8 +184,8 @@ def measured(its: "Functions", config: Config, loaded: Loaded, settings: Setting
 
     torch.set_num_threads(settings.threads)
     training = Training(its, config, loaded.content, 0, settings.max_epochs, RESULTS_PER_EPOCH)
-    parts = max(2, min(RESULTS_PER_EPOCH, len(training.lesson().train_dl)))
-    (_, _), (result, _) = islice(replace(training, results_per_epoch=parts).results(1), 2)
+    parts = min(RESULTS_PER_EPOCH, len(training.lesson().train_dl))
+    *_, (result, _) = islice(replace(training, results_per_epoch=parts).results(2), 2)
     return Cost(config, result.train_seconds * parts, result.valid_seconds)
 
 

@@ -107,7 +107,9 @@ def test_a_task_in_one_file(tmp_path: Path) -> None:
         ("valid_loss", "min", ""),
     ]
     assert (task.name, task.baseline, task.loads) == ("texts", "letters", ("load", "load_test"))
-    assert (task.modules, task.files) == (("texts",), {"texts.py": TEXTS})
+    modules = dict.fromkeys(task.modules, "texts")
+    assert {"letters", "error", "f1", "load"} < set(modules)
+    assert (task.modules, task.files) == (modules, {"texts.py": TEXTS})
 
 
 def test_nothing_of_a_task_is_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

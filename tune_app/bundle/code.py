@@ -61,16 +61,19 @@ def code_files(task: Task, config: Config, settings: dict[str, object]) -> dict[
     package = {name: (ROOT / name).read_text(encoding="utf-8") for name in ALWAYS}
     if task.files:
         package |= {f"{TASK}/{name}": text for name, text in task.files.items()}
-        modules = list(task.modules)
+        modules = task.modules
     else:
         package |= {name: (ROOT / name).read_text(encoding="utf-8") for name in OF_THE_TUTORIAL}
         package["tune_app/task/tutorial/__init__.py"] = PART
-        modules = [f"tune_app.task.tutorial.{name}" for name in task.modules] + ["tune_app.task.images.parquet"]
+        modules = {name: f"tune_app.task.tutorial.{module}" for name, module in task.modules.items()}
+        modules["load"] = "tune_app.task.images.parquet"
+    metrics = [name for name in task.metrics if name != LOSS]
+    needed = [str(config["level"]), *(name.removeprefix("valid_") for name in metrics), "load"]
     numbers = {name: value for name, value in config.items() if name != "level"}
     script = SCRIPT_TEXT.format(
         level=config["level"],
-        modules=modules,
-        metrics=[name for name in task.metrics if name != LOSS],
+        modules={name: modules[name] for name in needed if name in modules},
+        metrics=metrics,
         config=indent(pformat(numbers, sort_dicts=False, width=100), " " * 15).strip(),
         **{name: settings[name] for name in CONSTANTS},
     )

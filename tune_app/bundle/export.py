@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
 from tune_app.bundle.card import model_card
 from tune_app.bundle.code import TASK, code_files
@@ -23,9 +22,6 @@ from tune_app.storage.load import load_confirmation
 from tune_app.storage.mirror import kept_state
 from tune_app.task.task import Task
 from tune_app.yaml_file import as_yaml
-
-WEIGHTS_IN_STATE = ("model.", "keeps.")
-"""The beginnings of the names of weights in a state (see `loop.state`)."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ def winner(experiment: Experiment) -> Winner:
             raise TuneAppError(f"experiment {experiment.name} has no result yet")
         kept, result, number, found = experiment, best, best.trial, {}
     try:
-        state = load(kept_state(kept.paths, result))
+        weights = weights_in(kept_state(kept.paths, result))
     except SafetensorError as error:
         raise TuneAppError(
             f"experiment {experiment.name}: the kept state is no safetensors file: {error}"
@@ -66,10 +62,23 @@ def winner(experiment: Experiment) -> Winner:
     return Winner(
         trial=number,
         settings=config_of(kept, trial, result.epoch),
-        weights=save({name.partition(".")[2]: w for name, w in state.items() if name.startswith(WEIGHTS_IN_STATE)}),
+        weights=weights,
         metrics={**result.valid, "train_loss": result.train_loss, **found},
         conditions=conditions(kept, trial, result.epoch),
     )
+
+
+def weights_in(state: bytes) -> bytes:
+    """The weights of a kept state as a safetensors file; up to version 0.2.0, states had no document."""
+    from safetensors.torch import load, save
+
+    from tune_app.task.loop.state import exported
+
+    before = {name: w for name, w in load(state).items() if name.startswith("model.")}
+    try:
+        return save(exported(state))
+    except KeyError:
+        return save({name.removeprefix("model."): w for name, w in before.items()})
 
 
 def confirmed_metrics(confirmation: Confirmation) -> dict[str, Any]:
@@ -161,7 +170,8 @@ def config_of(experiment: Experiment, trial: Trial, epochs: float) -> dict[str, 
 
 def path_in_bundle(task: Task) -> str:
     """The path of a task of one's own in a bundle: its file, or the folder with several."""
-    return f"{TASK}/{task.name}.py" if f"{task.name}.py" in task.files else TASK
+    alone = set(task.modules.values()) == {task.name}
+    return f"{TASK}/{task.name}.py" if alone else TASK
 
 
 def conditions(experiment: Experiment, trial: Trial, epochs: float) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,7 +25,7 @@ from tune_app.bundle.retrain import Exported, differences, exported_from
 from tune_app.errors import TuneAppError
 from tune_app.machine import versions
 from tune_app.task.images import mnist, sources
-from tune_app.task.loop.data import digest, whole_path
+from tune_app.task.loop.data import whole_path
 from tune_app.task.recorded import require_run_here
 from tune_app.task.task import Metric
 
@@ -133,7 +134,7 @@ def load_images(bundle: Bundle, source: str | None) -> mnist.Mnist:
     if source is None and named is not None and (named == "tutorial" or "://" in named):
         raise TuneAppError(f"{bundle.folder}: trained on {named:.200}; allowed: --data {named:.200} to download it")
     images = sources.load(source or named)
-    require_same_data(bundle, digest(images), source or named or str(sources.SHIPPED))
+    require_same_data(bundle, images.digest(), source or named or str(sources.SHIPPED))
     return images
 
 
@@ -154,11 +155,20 @@ def run_script(bundle: Bundle, source: str | None) -> Iterator[tuple[float, dict
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8", newline="")
         for line in printed(bundle, Path(folder), [] if data is None else ["--data", data]):
-            values = json.loads(line)
+            values = result_in(line)
             if "epoch" in values:
                 yield values.pop("epoch"), values
-            else:
-                require_same_data(bundle, values["data"], str(data))
+            elif "data" in values and bundle.exported.task.files:
+                require_same_data(bundle, values["data"], data or "load()")
+
+
+def result_in(line: str) -> dict[str, Any]:
+    """What the script says in a line; nothing where the task itself has printed it."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def printed(bundle: Bundle, folder: Path, options: list[str]) -> Iterator[str]:
@@ -170,7 +180,7 @@ def printed(bundle: Bundle, folder: Path, options: list[str]) -> Iterator[str]:
     run = partial(subprocess.Popen, command, cwd=folder, env=env, stdin=subprocess.DEVNULL, text=True)
     with errors.open("w") as stderr, run(stdout=subprocess.PIPE, stderr=stderr) as process:
         try:
-            yield from (line for line in process.stdout or () if line.startswith("{"))
+            yield from process.stdout or ()
             if process.wait():
                 said = errors.read_text(errors="replace").strip().splitlines() or ["without a word"]
                 raise TuneAppError(f"{bundle.folder / SCRIPT}: exit code {process.returncode}: {said[-1]:.200}")

@@ -1,5 +1,7 @@
 """tune-app train."""
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,12 +62,13 @@ def train(
         chosen, home = retrain.as_exported(config, *trial_again(experiment, trial)), experiment.history.spec.home
         to_read = f"{', '.join(chosen.task.files)} (tune-app status {config} --task)"
     require_run_here(chosen.task, str(config), to_read, run_its_code or own)
-    loaded = load(chosen.task, data or chosen.settings.data, home)
-    metric, found = chosen.metric, list[float]()
-    for result in retrain.train_exported(chosen, loaded.content):
-        found.append(metric.value(result))
-        if not as_json:
-            click.echo(f"epoch {result.epoch:<6g} {metric.words} {found[-1]}")
+    metric, found, stdout = chosen.metric, list[float](), sys.stdout
+    with redirect_stdout(sys.stderr):  # where what the task prints goes
+        loaded = load(chosen.task, data or chosen.settings.data, home)
+        for result in retrain.train_exported(chosen, loaded.content):
+            found.append(metric.value(result))
+            if not as_json:
+                click.echo(f"epoch {result.epoch:<6g} {metric.words} {found[-1]}", stdout)
     verdict = retrain.verdict(chosen, loaded.digest, found)
     if as_json:
         print_json({metric.plural: found, **verdict})

@@ -64,14 +64,13 @@ def train_here(
     import torch
 
     from tune_app.task.execution import functions
-    from tune_app.task.loop.chance import switches_put_back
     from tune_app.task.training import Training
 
     spec, settings = search.spec, search.spec.settings
 
     def train(attempt: Attempt) -> Iterator[tuple[Result, bytes]]:
         trial = attempt.trial
-        with switches_put_back(), functions(spec.task, spec.home) as its:
+        with functions(spec.task) as its:
             torch.set_num_threads(settings.threads)
             training = Training(
                 its, trial.config, data, trial.seed, spec.whole_epochs, settings.results_per_epoch, device

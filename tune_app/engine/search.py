@@ -312,9 +312,9 @@ def require_format(history: History) -> None:
     """Raise `TuneAppError` for the record of an earlier version, whose training states are of another form."""
     if history.format < FORMAT:
         name, version = history.spec.name, history.spec.versions["tune_app"]
+        other = "tune-app confirm --again" if history.spec.confirming else f"a new search with --enqueue {name}:5"
         raise TuneAppError(
-            f"{name}: was begun by tune_app {version}, which goes on with it; allowed: that version, or a new"
-            f" search with --enqueue {name}:5"
+            f"{name}: was begun by tune_app {version}, which goes on with it; allowed: that version, or {other}"
         )
 
 

@@ -142,6 +142,8 @@ def load_space(
             raise TuneAppError("dict: nested too deeply") from None
     else:
         path = space_file(str(space))
+        if path.is_dir() or path.suffix == ".py":
+            raise TuneAppError(f"{space}: is a task, allowed: a space file that says task: {path.name}")
         name, file, content = path.stem, str(path), read_yaml(path)
     options = options or {}
     if not isinstance(content, dict):

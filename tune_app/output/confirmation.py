@@ -66,7 +66,8 @@ def about_the_winner(confirmation: Confirmation, winner: Candidate) -> Iterator[
 def about_the_test_data(confirmation: Confirmation) -> Iterator[str]:
     """The value on the test data, or why there is none."""
     if confirmation.tested and not confirmation.test_values:
-        yield "On the test data no value was finite."
+        assert confirmation.tested is not None
+        yield f"Nothing is known of the test data: {confirmation.tested.get('error', 'no value was finite')}"
     elif confirmation.tested:
         times = "once" if confirmation.tests_read == 1 else f"{confirmation.tests_read} times for this search"
         of, (value, interval) = next(iter(confirmation.test_values.items()))

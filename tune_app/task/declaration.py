@@ -64,7 +64,7 @@ def read_task(path: Path, name_in_errors: str | None = None) -> Task:
         hyperparameters=hyperparameters,
         metrics={metric.name: metric for metric in metrics},
         baseline=read_baseline(own, levels),
-        modules=tuple(dict.fromkeys(f.source.stem for f in found)),
+        modules={f.node.name: f.source.stem for f in found},
         loads=read_loads(own, found),
         files={key: source.text for key, source in own[0].task.items()},
     )

@@ -13,7 +13,8 @@ from typing import Any
 
 from tune_app.machine import temporary_folder
 from tune_app.task.failure import FOLDER
-from tune_app.task.loop.build import Level, named
+from tune_app.task.loop.build import Level
+from tune_app.task.loop.chance import switches_put_back
 from tune_app.task.task import LOSS, Task
 
 TUTORIAL = "tune_app.task.tutorial"
@@ -40,18 +41,20 @@ def functions(task: Task, home: Path | None = None) -> Iterator[Functions]:
 
     They are written into a folder of their own and executed anew each time, so that no trial finds what another
     left in a global, and nothing else that lies beside them is imported. Processes that load batches find them,
-    too. home: where the file or the folder lies, for `__file__`. Raises what the files raise.
+    too. What they change of torch's global switches is put back. home: where the file or the folder lies, for
+    `__file__`. Raises what the files raise.
     """
+    names = dict.fromkeys(task.modules.values())
     if not task.files:
-        yield found(task, [importlib.import_module(f"{TUTORIAL}.{name}") for name in task.modules])
+        yield found(task, {name: importlib.import_module(f"{TUTORIAL}.{name}") for name in names})
         return
-    with TemporaryDirectory(prefix=FOLDER, dir=temporary_folder()) as folder:
+    with switches_put_back(), TemporaryDirectory(prefix=FOLDER, dir=temporary_folder()) as folder:
         for name, text in task.files.items():
             path = Path(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8", newline="")
         with importing_from(folder, {Path(name).parts[0].removesuffix(".py") for name in task.files}):
-            yield found(task, [executed(name, Path(folder), home) for name in task.modules])
+            yield found(task, {name: executed(name, Path(folder), home) for name in names})
 
 
 @contextmanager
@@ -89,10 +92,9 @@ def executed(name: str, folder: Path, home: Path | None) -> ModuleType:
     return module
 
 
-def found(task: Task, modules: list[ModuleType]) -> Functions:
-    """The functions of a task among its modules."""
-
-    its = named(modules)
+def found(task: Task, modules: Mapping[str, ModuleType]) -> Functions:
+    """The functions of a task in its modules."""
+    its = {name: vars(modules[module])[name] for name, module in task.modules.items()}
     return Functions(
         levels={name: its[name] for name in task.levels},
         metrics={name: its[name.removeprefix("valid_")] for name in task.metrics if name != LOSS},

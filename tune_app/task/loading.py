@@ -53,7 +53,7 @@ def load_tutorial(source: str | None) -> Loaded:
 
     images = sources.load(source)
     check_classes(images, source)
-    return Loaded(images, digest(images), (len(images.train.x), len(images.valid.x)))
+    return Loaded(images, images.digest(), (len(images.train.x), len(images.valid.x)))
 
 
 def check_classes(images: "Mnist", source: str | None) -> None:

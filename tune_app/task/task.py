@@ -103,7 +103,7 @@ class Hyperparameter(BaseModel):
     def typed(self, text: str) -> Value:
         """A value as it was typed, to be checked."""
         if self.kind == "bool":
-            return {"true": True, "false": False}.get(text, text)
+            return {"true": True, "false": False}.get(text.lower(), text)
         if self.is_number:
             with suppress(ValueError):
                 return float(text) if set(text) & set(".eEn") else int(text)
@@ -209,8 +209,8 @@ class Task(BaseModel):
     metrics: dict[str, Metric]
     baseline: str
     """The level of trial 0."""
-    modules: tuple[str, ...]
-    """The names of the files to import: those with levels, metrics or what loads data."""
+    modules: dict[str, str]
+    """The module of each function that declares something: a level, a metric, what loads data."""
     loads: tuple[str, ...] = ()
     """The functions `load` and `load_test`, as far as it has them."""
     files: dict[str, str] = {}
@@ -221,7 +221,7 @@ class Task(BaseModel):
         paths = map(PurePosixPath, self.files)
         if any(path.is_absolute() or ".." in path.parts for path in paths):
             raise ValueError("a file of the task lies outside its folder")
-        if self.files and not {f"{name}.py" for name in self.modules} <= self.files.keys():
+        if self.files and not {f"{name}.py" for name in self.modules.values()} <= self.files.keys():
             raise ValueError("a module of the task is none of its files")
         return self
 

@@ -73,7 +73,9 @@ class Training:
 
     def evaluated(self, saved: bytes) -> measure.Evaluation:
         """Evaluate a state on the valid part of the data."""
-        return measure.evaluate(self.lesson(saved), self.functions.metrics, self.device, each_loss=True)
+        lesson = self.lesson()
+        state.load(lesson, saved)  # no round trip: what is for a GPU alone has another state here
+        return measure.evaluate(lesson, self.functions.metrics, self.device, each_loss=True)
 
 
 class Watched:

@@ -107,7 +107,6 @@ class TrialWorker(Trainable):
         import torch
 
         from tune_app.task.execution import functions
-        from tune_app.task.loop.chance import switches_put_back
         from tune_app.task.training import Training
 
         torch.set_num_threads(work.threads)
@@ -120,7 +119,7 @@ class TrialWorker(Trainable):
         task, data = self.data
         saved = None if work.state is None else ray.get(work.state)
         words, wait_seconds = config_words(work.config), time.perf_counter() - self.waiting_since
-        with switches_put_back(), functions(task) as its:
+        with functions(task) as its:
             training = Training(its, work.config, data, work.seed, work.epochs, work.results_per_epoch, device)
             for result, state in training.results(work.until, work.after, saved):
                 said = f"trial {work.trial}, epoch {result.epoch:g}: {result.valid[work.metric]:.4f}; {words}"

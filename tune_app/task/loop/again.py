@@ -12,15 +12,15 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from .build import build, named
+from .build import build
 from .data import as_arrays, digest, whole_path
 from .fit import train
-from .state import save, weights
+from .state import exported, save
 
 
 def train_again(
     *,
-    modules: Sequence[str],
+    modules: Mapping[str, str],
     level: str,
     metrics: Sequence[str],
     config: Mapping[str, Any],
@@ -32,7 +32,7 @@ def train_again(
 ) -> None:
     """Train as the command line says, and print a line for each result.
 
-    modules: those that hold the functions of the task; its own files lie in the folder `task` beside the script.
+    modules: of each function of the task; its own files lie in the folder `task` beside the script.
     metrics: their names, such as valid_accuracy of the function accuracy. epochs: of the whole training, of which
     this is the part `until` an epoch. With --json, the first line is the digest of the data.
     """
@@ -43,7 +43,7 @@ def train_again(
     arguments = parser.parse_args()
     torch.set_num_threads(threads)  # another number of threads sums in another order, and rounds differently
     sys.path.insert(0, str(Path(sys.argv[0]).absolute().with_name("task")))
-    its = named([import_module(name) for name in modules])
+    its = {name: getattr(import_module(module), name) for name, module in modules.items()}
     data = load_from(its["load"], arguments.data) if "load" in its else None
     if arguments.json:
         print(json.dumps({"data": digest(data)}), flush=True)
@@ -56,8 +56,7 @@ def train_again(
             words = "  ".join(f"{name.replace('_', ' ')} {value}" for name, value in result.valid.items())
             print(f"epoch {result.epoch:<6g} {words}", flush=True)
     if arguments.output:
-        found = {name.partition(".")[2]: tensor for name, tensor in weights(save(lesson)).items()}
-        safetensors.torch.save_file(found, arguments.output)
+        safetensors.torch.save_file(exported(save(lesson)), arguments.output)
 
 
 def load_from(load: Callable[..., Any], source: str | None) -> Any:

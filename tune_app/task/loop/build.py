@@ -1,8 +1,7 @@
 """Build a lesson: call a level with data, a config and the facts of the run that it asks for."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from types import ModuleType
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -12,14 +11,6 @@ from .data import as_tensors
 from .lesson import Lesson, place
 
 Level = Callable[..., Lesson]
-
-
-def named(modules: Sequence[ModuleType]) -> dict[str, Any]:
-    """The contents of a task's modules by name; the first module with a name wins."""
-    found: dict[str, Any] = {}
-    for module in reversed(modules):
-        found |= vars(module)
-    return found
 
 
 def build(

@@ -10,22 +10,22 @@ from typing import Any
 import numpy as np
 
 
-def parts(data: Any, where: str = "data") -> Iterator[Any]:
-    """The arrays, numbers and texts of a nest, in its order; `TypeError` for anything else."""
+def parts(data: Any, where: str = "data") -> Iterator[tuple[str, Any]]:
+    """The arrays, numbers and texts of a nest with their places, in its order; `TypeError` for anything else."""
     if isinstance(data, Mapping):
         for key, part in data.items():
             yield from parts(part, f"{where}[{key!r}]")
     elif isinstance(data, list | tuple):
         for i, part in enumerate(data):
             yield from parts(part, f"{where}[{i}]")
-    elif isinstance(data, np.ndarray) and data.dtype.hasobject:
-        raise TypeError(f"{where} is an array of objects, allowed: of numbers, or of text of the dtype U")
+    elif isinstance(data, np.ndarray) and (data.dtype.hasobject or data.dtype.char in "gG"):
+        raise TypeError(f"{where} is an array of {data.dtype}, allowed: of numbers up to 64 bits, or of text")
     elif data is None or isinstance(data, np.ndarray | np.generic | str | bytes | int | float):
-        yield data
+        yield where, data
     else:
         raise TypeError(
-            f"{where} is of type {type(data).__name__}, allowed: arrays of NumPy, numbers, text, None, and"
-            " dictionaries, lists and tuples of these; or a path, from which levels read"
+            f"{where} is of type {type(data).__name__}, allowed: tensors, arrays of NumPy, numbers, text, None, and"
+            " dictionaries, lists and tuples of these; or str(path), from which levels read"
         )
 
 
@@ -35,34 +35,37 @@ def whole_path(source: str) -> str:
 
 
 def digest(data: Any) -> str:
-    """A SHA-256 that names data: that of the SHA-256 of each part. Raises `TypeError` as `parts` does."""
-    return hashlib.sha256("".join(map(digest_of_part, parts(data))).encode()).hexdigest()
-
-
-def digest_of_part(part: Any) -> str:
-    """The SHA-256 of an array's bytes, or of a number or text in words."""
-    content = np.ascontiguousarray(part).tobytes() if isinstance(part, np.ndarray) else repr(part).encode()
-    return hashlib.sha256(content).hexdigest()
+    """A SHA-256 that names data by the place, kind, shape and content of each part. Raises what `parts` raises."""
+    named = hashlib.sha256()
+    for where, part in parts(data):
+        array = isinstance(part, np.ndarray)
+        kind = f"{part.dtype.str} {part.shape}" if array else type(part).__name__
+        content = np.ascontiguousarray(part).tobytes() if array else repr(part).encode()
+        named.update(f"{where} {kind} {hashlib.sha256(content).hexdigest()}\n".encode())
+    return named.hexdigest()
 
 
 def checksum(data: Any) -> int:
     """A CRC-32 of all arrays of a nest, which changes where one of them is written to."""
     crc = 0
-    for part in parts(data):
+    for _, part in parts(data):
         if isinstance(part, np.ndarray) and part.dtype.kind in "biufc" and part.size:
             crc = zlib.crc32(np.ascontiguousarray(part).view(np.uint8).data, crc)
     return crc
 
 
 def as_arrays(data: Any) -> Any:
-    """A nest with arrays in the place of tensors, which share the memory of those on the CPU."""
+    """A nest with arrays in the place of tensors, all as torch takes them: in one piece, in native byte order."""
     torch = sys.modules.get("torch")  # where it is not, there are no tensors
-    return data if torch is None else changed(lambda part: array(part, torch), data)
 
+    def made(part: Any) -> Any:
+        if torch is not None and isinstance(part, torch.Tensor):
+            part = part.detach().cpu().numpy()
+        if isinstance(part, np.ndarray) and part.dtype.kind in "biufc":
+            return np.asarray(part, part.dtype.newbyteorder("="), order="C")
+        return part
 
-def array(part: Any, torch: Any) -> Any:
-    """A tensor as an array; anything else as it is."""
-    return part.detach().cpu().numpy() if isinstance(part, torch.Tensor) else part
+    return changed(made, data)
 
 
 def as_tensors(data: Any) -> Any:

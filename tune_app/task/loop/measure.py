@@ -104,7 +104,13 @@ def values(metric: Metric, out: Any, yb: Any, *shapes: tuple[int, ...]) -> Tenso
 
     (n, 1) against (n,) broadcasts to (n, n), the mean of which looks like a metric.
     """
-    found = torch.as_tensor(metric(out, yb)).detach().cpu()
+    value = metric(out, yb)
+    try:
+        found = torch.as_tensor(value).detach().cpu()
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(
+            f"the metric {name_of(metric)} gave a {type(value).__name__}, allowed: a tensor or a number"
+        ) from None
     if found.shape not in shapes:
         n = shapes[0][0]
         raise ValueError(

@@ -178,6 +178,18 @@ def weights(saved: bytes) -> Tensors:
     return found
 
 
+def exported(saved: bytes) -> Tensors:
+    """The weights by the names that `load_state_dict` of the model takes, tied ones each for itself.
+
+    What is kept has its own name, with `keeps.` before one that the model has, too.
+    """
+    found = weights(saved)
+    of_model = {name.removeprefix("model."): t for name, t in found.items() if name.startswith("model.")}
+    kept = {name.removeprefix("keeps."): t for name, t in found.items() if name.startswith("keeps.")}
+    named = of_model | {f"keeps.{name}" if name in of_model else name: tensor for name, tensor in kept.items()}
+    return {name: tensor.contiguous().clone() for name, tensor in named.items()}
+
+
 def check_round_trip(lesson: Lesson, saved: bytes) -> None:
     """Put a state into a lesson that was built anew, and hold that it is the same there.
 
