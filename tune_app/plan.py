@@ -183,7 +183,7 @@ def measured(its: "Functions", config: Config, loaded: Loaded, settings: Setting
     from tune_app.task.training import Training
 
     torch.set_num_threads(settings.threads)
-    training = Training(its, config, loaded.content, 0, settings.max_epochs, RESULTS_PER_EPOCH)
+    training = Training(its, config, loaded.content, 0, max(2, settings.max_epochs), RESULTS_PER_EPOCH)
     parts = min(RESULTS_PER_EPOCH, len(training.lesson().train_dl))
     *_, (result, _) = islice(replace(training, results_per_epoch=parts).results(2), 2)
     return Cost(config, result.train_seconds * parts, result.valid_seconds)
