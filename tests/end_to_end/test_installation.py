@@ -22,19 +22,19 @@ def test_the_wheel_holds_mnist_its_licence_and_the_spaces_and_runs_anywhere(tmp_
         names = set(content.namelist())
         content.extractall(tmp_path / "site")
     assert {"tune_app/task/images/mnist.parquet", "tune_app/task/images/MNIST-LICENSE"} <= names
-    assert {"tune_app/task/tutorial/plain/cnn.py", "tune_app/task/tutorial/plain/pieces/found.py"} <= names
+    assert {"tune_app/task/loop/again.py", "tune_app/search_spaces/digits.py"} <= names
     assert {"tune_app/search_spaces/tutorial.yaml", "tune_app/search_spaces/space.schema.json"} <= names
     shutil.rmtree(source)
     program = (
         "import tune_app, sys; from tune_app.task.images import sources; from tune_app import load_space;"
         "assert tune_app.__file__.startswith(sys.argv[1]), tune_app.__file__;"
-        "print(sources.load().train.x.shape, load_space('tutorial').name)"
+        "print(sources.load().train.x.shape, load_space('digits').task.name)"
     )
     env = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)], cwd="/", env=env, capture_output=True, text=True, check=True
     )
-    assert done.stdout == "(50000, 784) tutorial\n"
+    assert done.stdout == "(50000, 784) digits\n"
 
 
 @needs_mounts
