@@ -49,3 +49,19 @@ def test_gpus_that_are_asked_for_by_number_and_cannot_be_had_are_refused(monkeyp
     with pytest.raises(TuneAppError) as refused:
         with_usable_gpus(NODES, Settings(gpus_per_trial=1), 0, print)
     assert str(refused.value) == line
+
+
+@pytest.mark.parametrize(
+    ("wanted", "nodes", "gpus", "at_once"),
+    [
+        ("auto", (Node(8, 1, 80e9), Node(8, 2, 80e9)), 1, 3),
+        (0.25, (Node(8, 1, 80e9),), 0.25, 4),
+        (0, (Node(8, 1, 80e9),), 0, 8),
+        ("auto", (Node(8, 0),), 0, 8),
+    ],
+)
+def test_a_trial_of_which_nobody_knows_what_it_needs_has_a_whole_gpu_unless_told_otherwise(
+    wanted: object, nodes: tuple[Node, ...], gpus: float, at_once: int
+) -> None:
+    each = share(nodes, Settings.model_validate({"gpus_per_trial": wanted}), whole_gpu=True)
+    assert (each.gpus, each.at_once) == (gpus, at_once)
