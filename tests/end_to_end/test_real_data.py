@@ -85,4 +85,5 @@ def test_a_worker_has_next_to_no_memory_of_its_own_for_the_data(tmp_path: Path, 
             assert all(40_000_000 < used < 60_000_000 for _, used in stores), stores
         running.process.send_signal(signal.SIGINT)
         assert running.end()[0] == 130
-    assert max(measured["all"]) - min(measured["few"]) < 10_000_000, measured
+    # A copy of the data would be 47 MB; the heaps of two workers differ by up to 15 MB, whatever they train on.
+    assert max(measured["all"]) - min(measured["few"]) < 30_000_000, measured
