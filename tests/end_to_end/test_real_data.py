@@ -85,6 +85,4 @@ def test_a_worker_has_next_to_no_memory_of_its_own_for_the_data(tmp_path: Path, 
             assert all(40_000_000 < used < 60_000_000 for _, used in stores), stores
         running.process.send_signal(signal.SIGINT)
         assert running.end()[0] == 130
-    # What all workers have of their own is in the least of them. One was seen with 15 MB more; a copy is 47 MB.
-    assert min(measured["all"]) - min(measured["few"]) < 10_000_000, measured
-    assert max(measured["all"]) - min(measured["few"]) < 30_000_000, measured
+    assert max(measured["all"]) - min(measured["few"]) < 10_000_000, measured

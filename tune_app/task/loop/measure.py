@@ -48,7 +48,7 @@ def evaluate(
     on the CPU. each_loss: find the loss of each item, too. Raises `ValueError` for a metric of another shape.
     """
     losses, sizes, each = list[float](), list[int](), list[float]()
-    by_item: dict[str, list[Tensor]] = {}
+    by_item: dict[str, list[Any]] = {}
     everything: list[tuple[Any, Any]] = []
     for out, yb, n, loss in outputs(lesson, device):
         if not sizes:
@@ -56,7 +56,7 @@ def evaluate(
         losses.append(loss)
         sizes.append(n)
         for name, found in by_item.items():
-            found.append(values(metrics[name], out, yb, (n,)))
+            found += values(metrics[name], out, yb, (n,)).tolist()  # small tensors would leave holes in the heap
         if len(by_item) < len(metrics):
             everything.append(mapped(on_cpu, (out, yb)))
         if each_loss:
@@ -65,15 +65,13 @@ def evaluate(
         raise ValueError("valid_dl gave no batch, allowed: as many batches as its length says")
     n = sum(sizes)
     whole = mapped(joined, *everything) if everything else ()
-    found_by = {
-        name: torch.cat(by_item[name]) if name in by_item else values(metric, *whole, (n,), ())
-        for name, metric in metrics.items()
-    }
+    of_all = {name: values(metric, *whole, (n,), ()) for name, metric in metrics.items() if name not in by_item}
+    found_by = {name: found.numpy() if found.dim() else found.item() for name, found in of_all.items()}
     return Evaluation(
         n=n,
         loss=weighted_mean(losses, sizes),
         losses=np.array(each) if len(each) == n else None,
-        values={name: found.numpy() if found.dim() else found.item() for name, found in found_by.items()},
+        values={name: np.array(by_item[name]) if name in by_item else found_by[name] for name in metrics},
     )
 
 
