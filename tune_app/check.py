@@ -72,6 +72,7 @@ def checked(source: SpaceSource, config: Config, loaded: Loaded) -> Checked:
             raise ValueError(f"{result.diverged} is not finite after batch {result.k}, allowed: finite numbers")
     with begun(source, config, loaded, batches) as training:
         ((again, end_again),) = training.results(until, first.k, state)
+    assert end is not None and end_again is not None  # the last state is always given
     require_equal((second, end), (again, end_again), training.device)
     return Checked(str(config["level"]), second.parameters, batches, second.train_seconds, second.valid_seconds)
 

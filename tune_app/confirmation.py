@@ -58,7 +58,7 @@ def try_on_test_data(search: Search, test: Test) -> None:
         state=sha256(state),
     )
     for run in measured.runs:
-        search.states.keep_only(run.number, (search.kept(run.number),))
+        search.remove_states(run.number)
 
 
 def values_with_intervals(found: Tested) -> dict[str, tuple[float, tuple[float, float] | None]]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice, product
-from math import ceil, prod
+from math import prod
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tune_app.driver import check_batches
-from tune_app.engine.asha import rungs
+from tune_app.engine.asha import judged, rungs
 from tune_app.engine.in_process import Train, run_in_process
 from tune_app.engine.search import Attempt, Search
 from tune_app.experiment.history import COMPLETED, History
@@ -128,14 +128,12 @@ def made_up_search(source: SpaceSource, loaded: Loaded, number: int) -> History:
 def made_up(source: SpaceSource, number: int) -> Train:
     """Train nothing: a trial has results only where it is judged, and each is as good as its random quality."""
     settings = source.settings
-    per_epoch, last = settings.results_per_epoch, settings.max_epochs * settings.results_per_epoch
-    judged = sorted({min(last, ceil(rung * per_epoch - 1e-9)) for rung in rungs(settings)} | {last})
 
     def train(attempt: Attempt) -> Iterator[tuple[Result, bytes]]:
         quality = random.Random(f"{settings.seed}/{number}/{attempt.trial.number}").random()
         values = dict.fromkeys(source.task.metrics, quality)
-        for k, at in enumerate(judged, 1):
-            yield Result(k, at / per_epoch, values, quality, 0, 0.0, 0.0, parameters=1), b""
+        for k, at in enumerate(judged(settings), 1):
+            yield Result(k, at / settings.results_per_epoch, values, quality, 0, 0.0, 0.0, parameters=1), b""
 
     return train
 

@@ -163,13 +163,19 @@ class Histories(RuleBasedStateMachine):
         ),
         at_once=st.integers(1, 3),
         values=st.sampled_from([2, 5, 1000]),
+        every=st.sampled_from([1, 1, 2, 3]),
     )
-    def create(self, space: dict[str, Any], settings: dict[str, Any], at_once: int, values: int) -> None:
-        """Begin a search. values: how many there are, so that some trials are equally good."""
+    def create(
+        self, space: dict[str, Any], settings: dict[str, Any], at_once: int, values: int, every: int
+    ) -> None:
+        """Begin a search.
+
+        values: how many there are, so that some trials are equally good. every: results per state that is kept.
+        """
         fate.__init__()  # type: ignore[misc]
         self.folder = Path(tempfile.mkdtemp(prefix="histories-", dir=MEMORY))
         self.paths = Paths(Disk(self.folder / "x"))
-        self.at_once, self.values = at_once, values
+        self.at_once, self.values, self.every = at_once, values, every
         self.live: dict[int, Run] = {}
         self.entries: list[Entry] = []
         self.read = 0
@@ -239,11 +245,13 @@ class Histories(RuleBasedStateMachine):
             return
         result = self.train(number, run.k + 1)
         decision = search.judge(number, result)
-        search.add_result(number, result, state_of(search.history.trials[number].seed, result.k), decision)
+        trial = search.history.trials[number]
+        state = None if (result.k - 1) % self.every else state_of(trial.seed, result.k)
+        search.add_result(number, result, state, decision)
         run.k += 1
         self.leftover -= {(number, k) for k in range(run.k)}
-        results, led = len(search.history.trials[number].results), search.history.led.get(number)
-        assert decision.stop or run.k not in (led, results, results - 1) or self.is_whole(number, run.k)
+        needed = {one.k for one in trial.resumable}
+        assert decision.stop or run.k not in needed or self.is_whole(number, run.k)
         if decision.stop:
             del self.live[number]
 
@@ -364,11 +372,11 @@ class Histories(RuleBasedStateMachine):
         self.check_trials()
         self.check_states()
         seen = self.seen
-        best = min(self.results(), key=self.rank, default=None)
+        best = min((r for r in self.results() if r["state"]), key=self.rank, default=None)
         assert seen.best == (Result.read(best) if best else None)
         if self.search is not None:
             live = self.search.history
-            assert (seen.trials, seen.best, seen.led) == (live.trials, live.best, live.led)
+            assert (seen.trials, seen.best) == (live.trials, live.best)
             assert dict(seen.rungs) == {family: rungs for family, rungs in live.rungs.items() if rungs}
             assert seen.spec == live.spec
             assert set(self.live) <= {trial.number for trial in live.trials if not trial.ended}
@@ -456,16 +464,12 @@ class Histories(RuleBasedStateMachine):
 
     def check_states(self) -> None:
         """The states that are kept are those that are needed, and the best result's is as it was kept."""
-        best: Entry | None = None
-        led: dict[int, int] = {}
-        for result in self.results():
-            if best is None or self.rank(result) < self.rank(best):
-                best = result
-                led[result["trial"]] = result["k"]
-        for trial, k in self.kept() - self.leftover:
-            results = len(self.seen.trials[trial].results)
-            needed = {led.get(trial)} | (set() if self.seen.trials[trial].ended else {results - 1, results})
-            assert k in needed, f"state {k} of trial {trial} is still there, needed: {needed}"
+        best = min((r for r in self.results() if r["state"]), key=self.rank, default=None)
+        needed = {(best["trial"], best["k"])} if best else set()
+        for number, trial in enumerate(self.seen.trials):
+            if not trial.ended:
+                needed |= {(number, k) for k in self.with_states(number)[-2:]}
+        assert self.kept() - self.leftover <= needed
         if best is not None and self.is_whole(best["trial"], best["k"]):
             state = self.paths.state(best["trial"], best["k"]).read_bytes()
             assert hashlib.sha256(state).hexdigest() == best["state"]
@@ -497,10 +501,13 @@ class Histories(RuleBasedStateMachine):
         return {(int(trial), int(k)) for trial, k in names}
 
     def last_kept(self, number: int) -> int:
-        """The later of a trial's last two results whose state is as it was kept, or 0."""
-        assert self.search is not None
-        results = len(self.search.history.trials[number].results)
-        return next((k for k in (results, results - 1) if k > 0 and self.is_whole(number, k)), 0)
+        """The later of a trial's last two kept states that is as it was kept, or 0."""
+        return next((k for k in reversed(self.with_states(number)[-2:]) if self.is_whole(number, k)), 0)
+
+    def with_states(self, number: int) -> list[int]:
+        """The results of a trial whose states were kept."""
+        history = self.search.history if self.search else self.seen
+        return [result.k for result in history.trials[number].results if result.state]
 
     def is_whole(self, trial: int, k: int) -> bool:
         """Whether nothing has befallen a state since it was kept."""

@@ -101,7 +101,7 @@ def test_the_thirteen_levels_find_what_they_found_before(at: Paths, small: Mnist
         at, space=LEVELS_SPACE, num_samples=29, max_epochs=2, results_per_epoch=2, seed=5, early_stopping=False
     )
 
-    def train(attempt: Attempt) -> Iterator[tuple[Result, bytes]]:
+    def train(attempt: Attempt) -> Iterator[tuple[Result, bytes | None]]:
         trial = attempt.trial
         if str(trial.number) in before["trials"]:
             yield from training(trial.config, small, trial.seed, 2).results(attempt.epochs)

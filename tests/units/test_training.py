@@ -20,6 +20,7 @@ from torch import Tensor
 
 from tests.made_up import result_of
 from tests.trainings import LEVELS, parameters, timeless, training
+from tune_app.task import training as trainings
 from tune_app.task.images.mnist import Mnist, Split
 from tune_app.task.loop import measure, state
 from tune_app.task.loop.batches import leaves
@@ -416,6 +417,28 @@ def test_a_training_that_goes_on_from_any_kept_state_gives_exactly_the_same_resu
         assert [(timeless(r), s) for r, s in its.results(2, after=k, saved=saved)] == full[k:]
 
 
+class Clock:
+    """A clock that only the test moves."""
+
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+def test_a_large_state_is_kept_where_it_is_judged_and_otherwise_for_a_tenth_of_the_time(tiny, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(trainings, "time", clock)
+    monkeypatch.setattr(trainings, "SMALL_STATE", 0)
+    its = replace(training({"level": "linear", "bs": 50}, tiny, results_per_epoch=5), judged=[3])
+    kept = []
+    for result, saved in its.results(2):
+        kept.append(result.k if saved else None)
+        clock.now += 10 if saved else 60  # so long it takes to keep one, and to train
+    # The first costs 10 s, and the next is due 100 s later; the third is judged; the last is the last.
+    assert kept == [1, None, 3, None, None, 6, None, None, 9, 10]
+
+
 def header(saved: bytes) -> dict[str, dict[str, Any]]:
     """The tensors of a safetensors file, read by its specification; all bytes must be accounted for."""
     size = int.from_bytes(saved[:8], "little")
@@ -432,10 +455,12 @@ def test_a_state_holds_the_weights_and_where_there_is_momentum_as_many_momenta(t
     whose = "keeps" if name in ("scratch", "functional") else "model"
     shapes = {f"{whose}.{key}": list(p.shape) for key, p in parameters(plain.lesson()).items()}
     ((_, saved),) = plain.results(1)
+    assert saved is not None
     assert {key: entry["shape"] for key, entry in header(saved).items()} == shapes
     assert {key: list(weight.shape) for key, weight in state.weights(saved).items()} == shapes
     if name in BY_SGD:
         ((_, saved),) = training({**config, "momentum": 0.9}, tiny).results(1)
+        assert saved is not None
         both = header(saved)
         momenta = [entry["shape"] for key, entry in both.items() if key not in shapes]
         assert sorted(momenta) == sorted(shapes.values())

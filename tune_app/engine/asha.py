@@ -10,6 +10,7 @@ Everything here is a function of its arguments, so a decision can be repeated fr
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Literal
 
 import numpy as np
@@ -47,6 +48,13 @@ def reached(settings: Settings, epoch: float) -> float | None:
     before = epoch - 1 / settings.results_per_epoch
     new = [rung for rung in rungs(settings) if before < rung - 1e-9 and rung - 1e-9 <= epoch]
     return new[-1] if new else None
+
+
+def judged(settings: Settings) -> list[int]:
+    """The numbers k of the results at which a trial may end: at each rung, and at max_epochs."""
+    per_epoch = settings.results_per_epoch
+    last = settings.max_epochs * per_epoch
+    return sorted({min(last, ceil(rung * per_epoch - 1e-9)) for rung in rungs(settings)} | {last})
 
 
 def decide(

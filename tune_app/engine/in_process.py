@@ -4,6 +4,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tune_app.engine.asha import judged
 from tune_app.engine.search import Attempt, Search
 from tune_app.errors import TuneAppError
 from tune_app.experiment.settings import Settings
@@ -11,8 +12,8 @@ from tune_app.machine import process, seconds_running
 from tune_app.task.failure import DataChanged
 from tune_app.task.result import Result
 
-Train = Callable[[Attempt], Iterator[tuple[Result, bytes]]]
-"""Trains an attempt at a trial, and gives one result after the other with the training state."""
+Train = Callable[[Attempt], Iterator[tuple[Result, bytes | None]]]
+"""Trains an attempt at a trial, and gives one result after the other, with the state if that is to be kept."""
 Run = Callable[[Search, Any, Callable[[], str | None], Callable[[], None]], str | None]
 """Runs the trials of a search until all have ended or there is a reason to end, which it returns.
 
@@ -68,12 +69,19 @@ def train_here(
 
     spec, settings = search.spec, search.spec.settings
 
-    def train(attempt: Attempt) -> Iterator[tuple[Result, bytes]]:
+    def train(attempt: Attempt) -> Iterator[tuple[Result, bytes | None]]:
         trial = attempt.trial
         with functions(spec.task) as its:
             torch.set_num_threads(settings.threads)
             training = Training(
-                its, trial.config, data, trial.seed, spec.whole_epochs, settings.results_per_epoch, device
+                its,
+                trial.config,
+                data,
+                trial.seed,
+                spec.whole_epochs,
+                settings.results_per_epoch,
+                device,
+                judged(settings),
             )
             yield from training.results(attempt.epochs, attempt.after, attempt.state)
 

@@ -133,9 +133,8 @@ class Search:
             results = self.history.trials[number].results
             if (results and self.end_if_decided(results[-1])) or self.end_if_lost_too_often(number):
                 self.waiting.remove(number)
-        for trial in self.history.trials:
-            if trial.ended:  # a process that was killed may not have come to it
-                self.states.keep_only(trial.number, (self.kept(trial.number),))
+        for number in range(len(self.history.trials)):  # a process that was killed may not have come to it
+            self.remove_states(number)
 
     def end(self, reason: str) -> None:
         """Write why the search ended: completed, target, time budget, interrupted or error."""
@@ -150,10 +149,13 @@ class Search:
         """How many trials there will be, at most."""
         return self.strategy.num_trials
 
-    def kept(self, number: int) -> int | None:
-        """The number of the result of a trial whose state is kept after its end."""
-        result = self.history.kept(number)
-        return result.k if result else None
+    def remove_states(self, number: int) -> None:
+        """Remove the states of a trial that nobody needs any more."""
+        needed = {result.k for result in self.history.trials[number].resumable}
+        if kept := self.history.kept(number):
+            needed.add(kept.k)
+        with self.writing():
+            self.states.keep_only(number, needed)
 
     @property
     def ready(self) -> bool:
@@ -173,7 +175,7 @@ class Search:
 
     def last_state(self, trial: Trial) -> tuple[int, bytes | None]:
         """The last result whose state is still there as it was kept; 0 where there is none."""
-        for result in reversed(trial.results[-2:]):
+        for result in reversed(trial.resumable):
             try:
                 state = read_state(self.paths, result)
                 safetensors.numpy.load(state)
@@ -203,8 +205,8 @@ class Search:
             return Decision(stop=False)
         return self.strategy.decide(trial, result)
 
-    def add_result(self, number: int, result: Result, state: bytes, decision: Decision) -> None:
-        """Keep the state and write the result with what was decided; write the end if it is one."""
+    def add_result(self, number: int, result: Result, state: bytes | None, decision: Decision) -> None:
+        """Keep the state if there is one, write the result with what was decided, and the end if it is one."""
         if result.diverged:
             self.ended(number, FAILED, f"diverged: {result.diverged} was not finite at epoch {result.epoch:g}")
             return
@@ -213,21 +215,24 @@ class Search:
             self.compare(trial.results[result.k - 1], result)
             self.keep_again(trial.results[result.k - 1], state)
             return
-        with self.writing():
-            self.states.put(number, result.k, state)
+        if state is not None:
+            with self.writing():
+                self.states.put(number, result.k, state)
         judged = replace(
             result,
             trial=number,
             attempt=len(trial.attempts) - 1,
-            state=sha256(state),
+            state="" if state is None else sha256(state),
             decision="stop" if decision.stop else "continue",
             rung=decision.rung,
             cutoff=decision.cutoff,
             compared=decision.compared,
         )
+        led = self.history.best
         self.write("result", **{**judged.content, **self.stopwatch.take(*DRIVERS_TASKS)})
-        with self.writing():
-            self.states.keep_only(number, (result.k, result.k - 1, self.kept(number)))
+        self.remove_states(number)
+        if led and led is not self.history.best and led.trial != number:
+            self.remove_states(led.trial)
         self.end_if_decided(trial.results[-1])
 
     def compare(self, recorded: Result, again: Result) -> None:
@@ -239,15 +244,12 @@ class Search:
         if other and self.history.trials[number].otherwise is None:
             self.write("otherwise", trial=number, k=recorded.k, epoch=recorded.epoch, value=other)
 
-    def keep_again(self, recorded: Result, state: bytes) -> None:
-        """Replace a lost state that is needed by the same one, computed again."""
-        number, k = recorded.trial, recorded.k
-        last = len(self.history.trials[number].results)
-        needed = (last, last - 1, self.kept(number))
-        with self.writing():
-            if k in needed and sha256(state) == recorded.state:
-                self.states.put(number, k, state)
-            self.states.keep_only(number, needed)  # a process that was killed may not have come to it
+    def keep_again(self, recorded: Result, state: bytes | None) -> None:
+        """Replace a lost state by the same one, computed again, if it is needed."""
+        if state is not None and sha256(state) == recorded.state:
+            with self.writing():
+                self.states.put(recorded.trial, recorded.k, state)
+        self.remove_states(recorded.trial)
 
     def end_if_decided(self, result: Result) -> bool:
         """Write the end of a trial whose last result decided it."""
@@ -304,8 +306,7 @@ class Search:
         """Write the end of a trial."""
         self.write("ended", trial=number, state=state, reason=reason, traceback=traceback)
         self.strategy.ended(self.history.trials[number])
-        with self.writing():
-            self.states.keep_only(number, (self.kept(number),))
+        self.remove_states(number)
 
 
 def require_format(history: History) -> None:

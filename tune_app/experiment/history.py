@@ -43,7 +43,7 @@ class Trial:
     attempts: list[Entry] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     best: Result | None = None
-    """The best of its results."""
+    """The best of its results whose states were kept."""
     otherwise: Entry | None = None
     """The entry of its first result that was computed again and came out otherwise."""
 
@@ -56,6 +56,11 @@ class Trial:
     def ended(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.state in (STOPPED, COMPLETED, FAILED)
+
+    @property
+    def resumable(self) -> list[Result]:
+        """The results that it may go on from: the last two whose states were kept, unless it has ended."""
+        return [] if self.ended else [result for result in self.results if result.state][-2:]
 
 
 @dataclass
@@ -74,9 +79,7 @@ class History:
     items: int = 0
     """How many were trained on."""
     best: Result | None = None
-    """The best result; among equals the cheapest."""
-    led: dict[int, int] = field(default_factory=dict)
-    """By trial that was ever best: the number k of its result that was so last."""
+    """The best result whose state was kept; among equals the cheapest."""
     searches: list[Entry] = field(default_factory=list)
     """Starts, ends and extensions of searching."""
     tested: Entry | None = None
@@ -143,13 +146,14 @@ class History:
         trial.results.append(result)
         self.results += 1
         self.items += result.items
-        if trial.best is None or self.rank(result) < self.rank(trial.best):
-            trial.best = result
         if result.rung is not None:
             self.rungs[trial.family].setdefault(result.rung, []).append(self.metric.value(result))
+        if not result.state:  # nobody could use it
+            return
+        if trial.best is None or self.rank(result) < self.rank(trial.best):
+            trial.best = result
         if self.best is None or self.rank(result) < self.rank(self.best):
             self.best = result
-            self.led[result.trial] = result.k
 
     def rank(self, result: Result) -> tuple[float, float, int, int]:
         """Orders results, best first: by the metric, then the cheaper: epochs, parameters, number."""
@@ -159,12 +163,12 @@ class History:
     def kept(self, number: int) -> Result | None:
         """The result of a trial whose state is kept after its end.
 
-        In a search the last with which it led; in a confirmation that of a run that measures the winner, until one
-        of these was tested: then of that one.
+        In a search the best of all; in a confirmation that of a run that measures the winner, until one of these
+        was tested: then of that one.
         """
         trial = self.trials[number]
         if self.spec.confirming is None:
-            return trial.results[self.led[number] - 1] if number in self.led else None
+            return self.best if self.best and self.best.trial == number else None
         needed = number == self.tested["trial"] if self.tested else trial.seed in self.spec.measuring_seeds
         return trial.results[-1] if needed and trial.results else None
 

@@ -141,7 +141,7 @@ def set_aside(root: Path, superseded: bool, announce: Callable[[str], None]) -> 
 
 def needed(history: History) -> dict[str, Result]:
     """The results whose states are needed to go on and to export, by the states' names in the bucket."""
-    results = [r for trial in history.trials if not trial.ended for r in trial.results[-2:]]
+    results = [result for trial in history.trials for result in trial.resumable]
     results += [kept for trial in history.trials if (kept := history.kept(trial.number))]
     return {state_name(result): result for result in results}
 

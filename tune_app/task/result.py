@@ -37,7 +37,7 @@ class Result:
     trial: int = 0
     attempt: int = 0
     state: str = ""
-    """The SHA-256 of the training state."""
+    """The SHA-256 of the training state; empty where that was not kept."""
     decision: Literal["continue", "stop"] = "continue"
     rung: float | None = None
     """The rung in epochs that was reached, if one was."""

@@ -6,7 +6,7 @@ given.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,10 @@ from tune_app.task.loop.lesson import Lesson
 from tune_app.task.result import Result
 from tune_app.task.task import Config
 
-MOST_WATCHING = 0.05
+MOST_WATCHING, MOST_KEEPING = 0.05, 0.1
+"""Of the time of a training."""
+SMALL_STATE = 10_000_000
+"""Bytes up to which a state is kept at each result."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Training:
     """A training that decides all its results.
 
     epochs: of the whole training, for schedules; it may end before. data: what the task's `load` returned.
+    judged: the numbers of the results after which it may end.
     """
 
     functions: Functions
@@ -37,6 +41,7 @@ class Training:
     epochs: int
     results_per_epoch: int
     device: str = "cpu"
+    judged: Collection[int] = ()
 
     def lesson(self, saved: bytes | None = None) -> Lesson:
         """Build what is trained with, and put a state into it; `ValueError` where that does not come back equal."""
@@ -47,15 +52,20 @@ class Training:
             state.check_round_trip(lesson, saved)
         return lesson
 
-    def results(self, until: float, after: int = 0, saved: bytes | None = None) -> Iterator[tuple[Result, bytes]]:
+    def results(
+        self, until: float, after: int = 0, saved: bytes | None = None
+    ) -> Iterator[tuple[Result, bytes | None]]:
         """Train up to epoch `until`, from the state `saved` at result `after` on; each result with its state.
 
+        A large state costs seconds until the next result is asked for. Besides those of the first result, of
+        `judged` ones and of the last, so many are given as take a tenth of the time at most; the others are None.
         Raises what the task raises, and `ValueError` or `TypeError` where a lesson does what it must not.
         """
         begun = time.perf_counter()
         watched = Watched(self) if self.functions.own else None
         lesson = self.lesson(saved)
         start_seconds = time.perf_counter() - begun
+        size, cost, kept_at = 0, 0.0, begun
         for measured in train(
             lesson,
             until,
@@ -67,9 +77,18 @@ class Training:
         ):
             if watched:
                 watched.look()
-            result = Result(**vars(measured))
-            yield replace(result, start_seconds=start_seconds), state.save(lesson)
+            result = replace(Result(**vars(measured)), start_seconds=start_seconds)
             start_seconds = 0.0
+            now = time.perf_counter()
+            needed = result.k in self.judged or result.epoch >= until
+            if size > SMALL_STATE and not needed and (now - kept_at) * MOST_KEEPING < cost:
+                yield result, None
+                continue
+            saved = state.save(lesson)
+            size = len(saved)
+            yield result, saved
+            kept_at = time.perf_counter()
+            cost = kept_at - now
 
     def evaluated(self, saved: bytes) -> measure.Evaluation:
         """Evaluate a state on the valid part of the data."""

@@ -36,7 +36,7 @@ from tune_app.cluster.ray_private import (
 )
 from tune_app.cluster.reaper import in_use
 from tune_app.cluster.resources import Share, cluster_nodes
-from tune_app.engine.asha import Decision
+from tune_app.engine.asha import Decision, judged
 from tune_app.engine.search import OUT_OF_MEMORY, Attempt, Search
 from tune_app.experiment.spec import Spec
 from tune_app.storage.bucket import SECRETS
@@ -232,6 +232,7 @@ def work_of(attempt: Attempt, spec: Spec, share: Share, task: Any, data: Any) ->
         until=attempt.epochs,
         epochs=spec.whole_epochs,
         results_per_epoch=settings.results_per_epoch,
+        judged=judged(settings),
         threads=settings.threads,
         gpu=share.gpus > 0,
         task=task,

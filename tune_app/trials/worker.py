@@ -37,6 +37,7 @@ class Work:
     until: float
     epochs: int
     results_per_epoch: int
+    judged: list[int]
     threads: int
     gpu: bool
     task: Any
@@ -54,10 +55,10 @@ class Started:
 
 @dataclass(frozen=True, repr=False)
 class Trained:
-    """A result, and the training state to go on from. Tune writes messages out, so this one has no words."""
+    """A result, and the training state if it is to be kept. Tune writes messages out, so this one has no words."""
 
     result: Result
-    state: bytes
+    state: bytes | None
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,9 @@ class TrialWorker(Trainable):
         saved = None if work.state is None else ray.get(work.state)
         words, wait_seconds = config_words(work.config), time.perf_counter() - self.waiting_since
         with functions(task) as its:
-            training = Training(its, work.config, data, work.seed, work.epochs, work.results_per_epoch, device)
+            training = Training(
+                its, work.config, data, work.seed, work.epochs, work.results_per_epoch, device, work.judged
+            )
             for result, state in training.results(work.until, work.after, saved):
                 said = f"trial {work.trial}, epoch {result.epoch:g}: {result.valid[work.metric]:.4f}; {words}"
                 print(said, file=sys.stderr, flush=True)  # this worker's log, which its page in the dashboard shows
