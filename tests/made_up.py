@@ -26,7 +26,9 @@ def spec_of(name: str, space: dict[str, Any] | None = None, **settings: Any) -> 
     return Spec(
         name=name,
         space=space or {"level": {"choice": ["linear", "cnn"]}, "lr": {"loguniform": [0.01, 1]}},
-        settings=Settings(**{"sampler": "random", "max_epochs": 9, "results_per_epoch": 1, **settings}),
+        settings=Settings(
+            **{"sampler": "random", "scheduler": "stopping", "max_epochs": 9, "results_per_epoch": 1, **settings}
+        ),
         data=DataSource(source=None, digest="d", train=50_000, valid=10_000),
         versions=versions(),
     )

@@ -160,6 +160,7 @@ def spec_of(search: Spec, what: Confirming) -> Spec:
             "early_stopping": False,
             "sampler": "random",  # nothing is proposed
             "target": None,
+            "patience": None,
             "time_budget": None,
         }
     )

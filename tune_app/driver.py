@@ -101,7 +101,7 @@ def extend(
         raise TuneAppError(
             f"{name}: {other[0] if other else 'no budget'} is no budget, allowed: {', '.join(BUDGETS)}"
         )
-    changed = check_settings(settings.model_dump(), budget, history.spec.task, name)
+    changed = check_settings(settings.model_dump(exclude_defaults=True), budget, history.spec.task, name)
     if "num_samples" in budget:
         if history.spec.search_space().is_grid:
             raise TuneAppError(f"{name}: is a grid, which tries each of its points once; allowed: --time-budget")

@@ -57,6 +57,7 @@ class Plan:
     """The means of some made-up searches.
 
     seconds: those of all results, shared by `at_once` workers that never wait. measured_seconds: of measuring.
+    paused: the trials that pause and are not promoted. paused_bytes: their states on disk.
     """
 
     name: str
@@ -66,15 +67,18 @@ class Plan:
     epochs: float
     seconds: float
     measured_seconds: float
+    paused: float
+    paused_bytes: float
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of an epoch's training, and of a validation, at one corner of the space."""
+    """Seconds of an epoch's training and of a validation, and the bytes of a state, at one corner of the space."""
 
     config: Config
     epoch: float
     validation: float
+    state_bytes: int
 
 
 def plan(source: SpaceSource, loaded: Loaded, at_once: int) -> Plan:
@@ -108,6 +112,8 @@ def plan(source: SpaceSource, loaded: Loaded, at_once: int) -> Plan:
         epochs=mean(sum(trial.epoch for trial in history.trials) for history in searches),
         seconds=mean(map(seconds, searches)) / workers,
         measured_seconds=measured_seconds,
+        paused=(paused := mean(len(history.paused) for history in searches)),
+        paused_bytes=paused * mean(cost.state_bytes for cost in costs),
     )
 
 
@@ -133,7 +139,8 @@ def made_up(source: SpaceSource, number: int) -> Train:
         quality = random.Random(f"{settings.seed}/{number}/{attempt.trial.number}").random()
         values = dict.fromkeys(source.task.metrics, quality)
         for k, at in enumerate(judged(settings), 1):
-            yield Result(k, at / settings.results_per_epoch, values, quality, 0, 0.0, 0.0, parameters=1), b""
+            if k > attempt.after:
+                yield Result(k, at / settings.results_per_epoch, values, quality, 0, 0.0, 0.0, parameters=1), b""
 
     return train
 
@@ -183,8 +190,9 @@ def measured(its: "Functions", config: Config, loaded: Loaded, settings: Setting
     torch.set_num_threads(settings.threads)
     training = Training(its, config, loaded.content, 0, max(2, settings.max_epochs), RESULTS_PER_EPOCH)
     parts = min(RESULTS_PER_EPOCH, len(training.lesson().train_dl))
-    *_, (result, _) = islice(replace(training, results_per_epoch=parts).results(2), 2)
-    return Cost(config, result.train_seconds * parts, result.valid_seconds)
+    training = replace(training, results_per_epoch=parts, judged=[2])  # there a state is always kept
+    *_, (result, state) = islice(training.results(2), 2)
+    return Cost(config, result.train_seconds * parts, result.valid_seconds, len(state or b""))
 
 
 def seconds_of(config: Config, costs: Sequence[Cost], epochs: float, validations: float) -> float:

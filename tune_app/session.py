@@ -101,6 +101,8 @@ def search_out(
                 return "interrupted"
             if search.history.on_target:
                 return "target"
+            if search.history.out_of_patience:
+                return "patience"
             if search.spoiled:
                 return "changed data"
             if search.hopeless:

@@ -68,28 +68,55 @@ def check_decisions(entries: Sequence[Mapping[str, Any]]) -> None:
     metric = settings["metric"] or "valid_accuracy"
     factor, end = settings["reduction_factor"], settings["max_epochs"]
     sign = 1 if metric == "valid_accuracy" else -1
+    promotion = settings["scheduler"] == "promotion"
     ladder, rung = [], settings["grace_period"]
     while settings["early_stopping"] and rung < end:
         ladder.append(rung)
         rung *= factor
     is_cnn = {e["trial"]: e["config"]["level"] in CNN for e in entries if e["kind"] == "asked"}
-    there: dict[tuple[bool, float], list[float]] = {}
-    for r in entries:
-        if r["kind"] != "result":
+    there: dict[tuple[bool, float], list[tuple[float, int]]] = {}
+    paused: dict[int, float] = {}
+
+    def best(values: list[tuple[float, int]]) -> list[tuple[float, int]]:
+        """The best of the values at a rung, with their trials; of equals those that came first."""
+        return sorted(values, key=lambda pair: -pair[0])[: int(len(values) / factor + 1e-9)]
+
+    def promotable() -> set[tuple[int, float]]:
+        """The paused trials that are to go on, with their rungs: only those of the highest such rung."""
+        found = {(t, at) for (_, at), values in there.items() for _, t in best(values) if paused.get(t) == at}
+        return {(t, at) for t, at in found if at == max(rung for _, rung in found)}
+
+    for e in entries:
+        if e["kind"] == "promoted":
+            assert (e["trial"], e["rung"]) in promotable(), e
+            values = there[is_cnn[e["trial"]], e["rung"]]
+            assert (sign * e["cutoff"], e["of"]) == (best(values)[-1][0], len(values)), e
+            del paused[e["trial"]]
+        elif e["kind"] == "ended" and paused.pop(e["trial"], None):
+            assert not promotable(), "a trial was left that was to be promoted"
+        if e["kind"] != "result":
             continue
-        stop = r["epoch"] >= end
-        reached = [x for x in ladder if r["epoch"] - 1 / settings["results_per_epoch"] < x <= r["epoch"]]
-        if reached and not stop:
-            values = there.setdefault((is_cnn[r["trial"]], reached[-1]), [])
-            assert (r["rung"], r["compared"]) == (reached[-1], len(values)), r
-            if values:
-                cutoff = percentile(values, 1 - 1 / factor)
-                assert abs(sign * r["cutoff"] - cutoff) < 1e-12, r
-                stop = sign * r["valid"][metric] < sign * r["cutoff"]
-            values.append(sign * r["valid"][metric])
+        decision, value = "stop" if e["epoch"] >= end else "continue", sign * e["valid"][metric]
+        reached = [x for x in ladder if e["epoch"] - 1 / settings["results_per_epoch"] < x <= e["epoch"]]
+        if not reached or decision == "stop":
+            assert (e["rung"], e["decision"]) == (None, decision), e
+            continue
+        values = there.setdefault((is_cnn[e["trial"]], reached[-1]), [])
+        assert (e["rung"], e["compared"]) == (reached[-1], len(values)), e
+        if promotion:
+            values.append((value, e["trial"]))
+            cutoff = best(values)[-1][0] if best(values) else None
+            decision = "continue" if (value, e["trial"]) in best(values) else "pause"
+            assert e["cutoff"] == (None if cutoff is None else sign * cutoff), e
         else:
-            assert r["rung"] is None, r
-        assert r["decision"] == ("stop" if stop else "continue"), r
+            if values:
+                cutoff = percentile([other for other, _ in values], 1 - 1 / factor)
+                assert abs(sign * e["cutoff"] - cutoff) < 1e-12, e
+                decision = "stop" if value < sign * e["cutoff"] else "continue"
+            values.append((value, e["trial"]))
+        if decision == "pause":
+            paused[e["trial"]] = e["rung"]
+        assert e["decision"] == decision, e
 
 
 def outcome(folder: Path, name: str) -> list[tuple[Any, ...]]:

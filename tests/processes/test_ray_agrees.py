@@ -7,8 +7,11 @@ from typing import Any, Literal
 
 import pytest
 
+from tests.made_up import result_of
 from tune_app.engine.asha import decide
 from tune_app.experiment.settings import Settings
+from tune_app.task.result import Result
+from tune_app.task.tutorial import tutorial
 
 
 @pytest.mark.parametrize("metric", ["valid_accuracy", "valid_loss"])
@@ -25,6 +28,7 @@ def test_decisions_equal_those_of_rays_class_on_random_histories(metric: Any) ->
             reduction_factor=factor,
             results_per_epoch=1,
             metric=metric,
+            scheduler="stopping",
         )
         ray: Any = AsyncHyperBandScheduler(
             time_attr="epoch",
@@ -34,7 +38,7 @@ def test_decisions_equal_those_of_rays_class_on_random_histories(metric: Any) ->
             grace_period=grace,
             reduction_factor=factor,
         )
-        ours: dict[float, list[float]] = defaultdict(list)
+        ours: dict[float, list[Result]] = defaultdict(list)
         epochs = dict.fromkeys(range(20), 0)
         trials = {n: SimpleNamespace(trial_id=str(n)) for n in epochs}
         for trial in trials.values():
@@ -43,11 +47,12 @@ def test_decisions_equal_those_of_rays_class_on_random_histories(metric: Any) ->
             n = rng.choice(list(epochs))
             epochs[n] += 1
             value = round(rng.random(), 2)  # coarse, so that ties occur
-            decision = decide(settings, mode, epochs[n], value, ours)
+            result = result_of(epochs[n], value, valid={metric: value})
+            decision = decide(settings, tutorial().metrics[metric], result, ours)
             if decision.rung is not None:
-                ours[decision.rung].append(value)
-            result = {"epoch": epochs[n], metric: value}
-            assert ray.on_trial_result(None, trials[n], result) == ("STOP" if decision.stop else "CONTINUE")
+                ours[decision.rung].append(result)
+            told = {"epoch": epochs[n], metric: value}
+            assert ray.on_trial_result(None, trials[n], told) == ("STOP" if decision.stop else "CONTINUE")
             if decision.stop:
-                ray.on_trial_complete(None, trials[n], result)
+                ray.on_trial_complete(None, trials[n], told)
                 del epochs[n]

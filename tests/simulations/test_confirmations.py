@@ -14,11 +14,14 @@ import pytest
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from tests.made_up import result_of
 from tests.simulations.curves import PER_EPOCH, Curve, read_curves, seed_differences
 from tune_app.engine.asha import decide
 from tune_app.experiment.race import ROUNDS, race
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.statistics import mean_interval
+from tune_app.task.result import Result
+from tune_app.task.tutorial import tutorial
 
 RUNS, TOP, SEEDS, TRIALS = 2000, 5, 10, 32
 RIGHT = 0.005
@@ -99,7 +102,7 @@ def measured(curves: list[Curve]) -> tuple[Try, Draw]:
     """
     cnns = [curve for curve in curves if curve.family == "cnn"]
     changes = [difference / math.sqrt(2) for difference in seed_differences(curves)]
-    rungs: dict[float, list[float]] = {}
+    rungs: dict[float, list[Result]] = {}
 
     def try_one(rng: Generator) -> Config:
         if rng.integers(TRIALS) == 0:
@@ -108,9 +111,10 @@ def measured(curves: list[Curve]) -> tuple[Try, Draw]:
         change: NDArray[np.float64] = changes[rng.integers(len(changes))] * rng.choice([-1, 1])
         values = np.minimum(truth + change, 0.999)
         for k, value in enumerate(values, 1):
-            decision = decide(SETTINGS, "max", k / PER_EPOCH, value, rungs)
+            result = result_of(k, value, PER_EPOCH)
+            decision = decide(SETTINGS, tutorial().metric, result, rungs)
             if decision.rung is not None:
-                rungs.setdefault(decision.rung, []).append(value)
+                rungs.setdefault(decision.rung, []).append(result)
             if decision.stop:
                 break
         best = int(np.argmax(values[:k]))

@@ -156,6 +156,7 @@ class Histories(RuleBasedStateMachine):
                 "reduction_factor": st.sampled_from([2, 3]),
                 "metric": st.sampled_from(["valid_accuracy", "valid_loss"]),
                 "early_stopping": st.sampled_from([True, True, True, False]),
+                "scheduler": st.sampled_from(["promotion", "promotion", "stopping"]),
                 "max_failures": st.integers(0, 2),
                 "sampler": st.sampled_from(["random", "random", "random", "tpe"]),
                 "seed": st.integers(0, 999),
@@ -223,11 +224,11 @@ class Histories(RuleBasedStateMachine):
         """Give workers something to do: each goes on from the last state that is as it was kept."""
         search = self.search
         assert search is not None
-        while len(self.live) < self.at_once and not search.all_begun:
-            begun = {trial.number for trial in search.history.trials if not trial.ended} - set(self.live)
+        while len(self.live) < self.at_once and search.ready:
+            begun, paused = search.history.at_work - set(self.live), set(search.history.paused)
             attempt = search.next_attempt()
             trial = attempt.trial
-            assert trial.number in begun if begun else trial.number == len(search.history.trials) - 1
+            assert trial.number in (begun or {*paused, len(search.history.trials) - 1})
             assert attempt.after == self.last_kept(trial.number)
             expected = state_of(trial.seed, attempt.after) if attempt.after else None
             assert attempt.state == expected
@@ -442,9 +443,12 @@ class Histories(RuleBasedStateMachine):
             if e["kind"] == "asked":
                 told.append(defaultdict(list))
             trial = told[e["trial"]]
-            stop = bool(trial["result"]) and trial["result"][-1]["decision"] == "stop"
+            decision = trial["result"][-1]["decision"] if trial["result"] else "continue"
+            pauses = decision == "pause" and trial["result"][-1]["k"] not in {p["k"] for p in trial["promoted"]}
+            stop = decision == "stop" or pauses
             assert not trial["ended"], "something happened to a trial that had ended"
-            assert not stop or e["kind"] == "ended", "a trial goes on that was to stop"
+            allowed = {"ended", "promoted"} if pauses else {"ended"}
+            assert not stop or e["kind"] in allowed, "a trial goes on that was to stop"
             match e["kind"]:
                 case "asked":
                     assert e["trial"] == len(told) - 1

@@ -2,6 +2,7 @@
 
 import heapq
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from statistics import median
 
@@ -39,20 +40,17 @@ def simulate(folder: Path, curves: list[Curve], workers: int = 2, **settings: ob
     search = Search.create(spec, paths(folder, "x"))
     search.begin()
     steps: list[Step] = []
-    begun = 0
+    order = count()
 
     def begin(now: float) -> None:
-        nonlocal begun
-        if search.all_begun:
-            return
-        attempt = search.next_attempt()
-        search.started(attempt.trial.number, WORKER)
-        curve = nearest(curves, tutorial().level(attempt.trial.config["level"]).family, attempt.trial.config)
-        heapq.heappush(steps, Step(now + curve.seconds, begun, attempt, curve, 1))
-        begun += 1
+        """Give every worker something to do, if there is something."""
+        while len(steps) < workers and search.ready:
+            attempt = search.next_attempt()
+            search.started(attempt.trial.number, WORKER)
+            curve = nearest(curves, tutorial().level(attempt.trial.config["level"]).family, attempt.trial.config)
+            heapq.heappush(steps, Step(now + curve.seconds, next(order), attempt, curve, attempt.after + 1))
 
-    for _ in range(workers):
-        begin(0.0)
+    begin(0.0)
     while steps:
         step = heapq.heappop(steps)
         trial = step.attempt.trial
@@ -81,5 +79,6 @@ def test_a_default_search_ends_with_a_cnn_though_the_logistic_levels_lead_at_fir
     assert history.best.valid["valid_accuracy"] > 0.94
     assert history.count(STOPPED) >= len(history.trials) / 2
     # At the first rung most CNNs are behind: one ladder for both families would stop them.
-    first = {family: median(rungs[1]) for family, rungs in history.rungs.items()}
+    values = {family: map(history.metric.value, rungs[1]) for family, rungs in history.rungs.items()}
+    first = {family: median(at) for family, at in values.items()}
     assert first["cnn"] < first["logistic"]

@@ -12,7 +12,7 @@ from tune_app.engine.sampler import Sampler
 from tune_app.engine.search import Search
 from tune_app.enqueue import enqueued_configs
 from tune_app.errors import TuneAppError
-from tune_app.experiment.history import COMPLETED, Trial
+from tune_app.experiment.history import COMPLETED, History, Trial
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace, check_space
 from tune_app.storage.load import load_experiment
@@ -154,13 +154,12 @@ def test_a_grid_refuses_whatever_is_enqueued_and_takes_nothing(tmp_path: Path) -
 def asked(space: SearchSpace, settings: Settings, enqueued: list[Config], n: int) -> list[Config]:
     """Ask n times; each trial ends at once, the better the nearer its lr is to 0.1."""
     sampler = Sampler(space, settings, enqueued)
-    configs = []
+    history = History(spec_of("x").model_copy(update={"settings": settings}), 0.0)
     for number in range(n):
-        configs.append(sampler.ask(number))
-        trial = Trial(number, configs[-1], seed=0, family="cnn", state=COMPLETED)
-        trial.results = [result_of(1, 1 - abs(float(configs[-1]["lr"]) - 0.1))]
-        sampler.tell(trial)
-    return configs
+        trial = Trial(number, sampler.ask(history), seed=0, family="cnn", state=COMPLETED)
+        trial.results = [result_of(settings.max_epochs, 1 - abs(float(trial.config["lr"]) - 0.1), trial=number)]
+        history.trials.append(trial)
+    return [trial.config for trial in history.trials]
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])

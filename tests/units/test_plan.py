@@ -1,6 +1,7 @@
 """What a search would need: gone through with made-up results, and measured at the corners of its space."""
 
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def test_the_extremes_of_each_level_are_measured_and_what_lies_between_is_interp
         return 1e-3 / bs + 1e-5 * width
 
     costs = [
-        Cost(tutorial().complete({"level": "cnn", "bs": bs, "width": width}), 1000 * image(bs, width), 0.5)
+        Cost(tutorial().complete({"level": "cnn", "bs": bs, "width": width}), 1000 * image(bs, width), 0.5, 1)
         for bs in (16, 256)
         for width in (1, 4)
     ]
@@ -84,9 +85,10 @@ def test_a_plan_is_shown_and_leaves_nothing(
     arguments = ["plan", "quick", "--num-samples", "4", "--time-budget", "0.01", "--data", str(small_data)]
     told = CliRunner().invoke(main, arguments)
     assert told.exit_code == 0, told.output
-    head, *_, time, budget, following = told.stdout.splitlines()
+    head, *_, time, paused, budget, following = told.stdout.splitlines()
     assert head.startswith("quick: 4 trials of up to 4 epochs, ")
     assert " epochs in " in time and budget == "The time budget of 0 s ends it earlier."
+    assert re.fullmatch(r"\d paused trials, whose states take 0.[1-9] MB", paused)
     assert following == "Search it, with the same options: tune-app search quick"
     made = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
     assert made["trials"] == 4 and {rung["family"] for rung in made["rungs"]} == {"logistic"}

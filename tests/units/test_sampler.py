@@ -5,10 +5,11 @@ from statistics import median
 from typing import Literal
 
 import pytest
+from optuna.trial import TrialState
 
-from tests.made_up import result_of
+from tests.made_up import result_of, spec_of
 from tune_app.engine.sampler import Sampler
-from tune_app.experiment.history import COMPLETED, FAILED, STOPPED, Trial
+from tune_app.experiment.history import COMPLETED, FAILED, History, Trial
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace, load_space
 from tune_app.task.task import Config
@@ -42,14 +43,12 @@ def play(
 ) -> list[Config]:
     """Ask n times; each trial ends at once, with this value."""
     sampler = Sampler(space, settings)
-    configs = []
+    history = History(spec_of("x").model_copy(update={"settings": settings}), 0.0)
     for number in range(n):
-        config = sampler.ask(number)
-        configs.append(config)
-        trial = Trial(number, config, seed=0, family="cnn", state=COMPLETED)
-        trial.results = [result_of(1, value(config))]
-        sampler.tell(trial)
-    return configs
+        trial = Trial(number, sampler.ask(history), seed=0, family="cnn", state=COMPLETED)
+        trial.results = [result_of(settings.max_epochs, value(trial.config), trial=number)]
+        history.trials.append(trial)
+    return [trial.config for trial in history.trials]
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
@@ -102,25 +101,53 @@ def test_true_or_false_and_text_are_proposed_as_what_they_are(tmp_path: Path, sa
     assert (configs[30:].count(good) > 15) is (sampler == "tpe")
 
 
-def test_stopped_and_failed_trials_are_taken_in(space: SearchSpace) -> None:
-    sampler = Sampler(space, Settings())
-    states = {}
-    for number, (state, results) in enumerate(
-        [(STOPPED, 2), (FAILED, 0), (FAILED, 3), (COMPLETED, 4), (STOPPED, 1)]
-    ):
-        trial = Trial(number, sampler.ask(number), seed=0, family="cnn", state=state)
-        trial.results = [result_of(k, 0.5 + k / 10) for k in range(results)]
-        sampler.tell(trial)
-        states[number] = sampler.study.trials[number].state.name
-    assert list(states.values()) == ["PRUNED", "FAIL", "FAIL", "COMPLETE", "PRUNED"]
-    assert sampler.study.trials[3].value == pytest.approx(0.8)
+def test_tpe_learns_the_values_at_the_highest_rung_that_ten_trials_have_reached(space: SearchSpace) -> None:
+    history = History(spec_of("x", sampler="tpe"), 0.0)
+    sampler = Sampler(space, history.spec.settings)
+
+    def learned() -> list[float]:
+        """What the sampler knows when it has been asked; trial i has 1000 i + k at its result k."""
+        config = sampler.ask(history)
+        trials = sampler.study.get_trials(states=[TrialState.COMPLETE])
+        history.trials.append(Trial(len(history.trials), config, seed=0, family="cnn"))
+        return [float(trial.value or 0) for trial in trials]
+
+    def reach(number: int, k: int) -> None:
+        trial = history.trials[number]
+        trial.results.append(result_of(k, 1000 * number + k, trial=number))
+        if k == 9:
+            trial.state = COMPLETED
+        else:
+            history.rungs[trial.family].setdefault(float(k), []).append(trial.results[-1])
+
+    for number in range(9):
+        assert learned() == []
+        reach(number, 1)
+    learned()
+    history.trials[9].state = FAILED  # without a result, and so without a value
+    assert learned() == []
+    reach(10, 1)
+    firsts = [*range(9), 10]
+    assert learned() == [1000 * number + 1 for number in firsts]
+    for number in firsts[:9]:
+        reach(number, 3)
+    assert learned() == [1000 * number + 1 for number in firsts]
+    reach(10, 3)
+    reach(11, 1)
+    assert learned() == [1000 * number + 3 for number in firsts]
+    for number in firsts:
+        reach(number, 9)
+    assert learned() == [1000 * number + 9 for number in firsts]
 
 
 def test_a_grid_is_tried_in_order_with_the_tutorials_config_first(tmp_path: Path) -> None:
     path = tmp_path / "grid.yaml"
     path.write_text("space: {level: {grid: [linear, cnn]}, lr: {grid: [0.5, 0.1]}}")
     sampler = Sampler(load_space(str(path)).space, Settings())
-    asked = [sampler.ask(number) for number in range(4)]
+    history, asked = History(spec_of("x"), 0.0), list[Config]()
+    for number in range(4):
+        asked.append(sampler.ask(history))
+        history.trials.append(Trial(number, asked[-1], seed=0, family="cnn"))
     assert [(config["level"], config["lr"]) for config in asked] == [
         ("cnn", 0.1),
         ("linear", 0.5),

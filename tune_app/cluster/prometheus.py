@@ -4,7 +4,7 @@ import time
 
 from ray.util.metrics import Gauge
 
-from tune_app.experiment.history import COMPLETED, FAILED, PENDING, RUNNING, STOPPED, History
+from tune_app.experiment.history import COMPLETED, FAILED, PAUSED, PENDING, RUNNING, STOPPED, History
 from tune_app.task.task import Metric
 
 SECONDS_BETWEEN_UPDATES = 1.0
@@ -30,7 +30,7 @@ class Metrics:
         seconds = now - self.updated
         if seconds < SECONDS_BETWEEN_UPDATES and not last:
             return
-        for state in (PENDING, RUNNING, STOPPED, COMPLETED, FAILED):
+        for state in (PENDING, RUNNING, PAUSED, STOPPED, COMPLETED, FAILED):
             self.trials.set(history.count(state), {"state": state})
         if history.best:
             self.best.set(history.metric.value(history.best))

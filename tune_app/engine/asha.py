@@ -1,14 +1,17 @@
-"""ASHA, the asynchronous successive halving algorithm: which trials to stop early.
+"""ASHA, the asynchronous successive halving algorithm: which trials to train further.
 
-Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020 (https://arxiv.org/abs/1810.05934),
-in the stopping form that Ray Tune's AsyncHyperBandScheduler uses: a trial that reaches a rung is compared
-with those of its family that reached the rung before it, and is stopped where it is worse than the best
-1/reduction_factor of them. It waits for nobody; the first at a rung always goes on.
+Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020 (https://arxiv.org/abs/1810.05934). A
+trial that reaches a rung is compared with those of its family that have reached it. There are two forms:
+
+- Promotion, that of the paper (Algorithm 2): each trial pauses at a rung, and goes on when it is one of the best
+  1/reduction_factor there: at once, or later, when enough others have come. Those of the highest rung go on first.
+- Stopping, that of Ray Tune's AsyncHyperBandScheduler: a trial is stopped for good where it is worse than the best
+  1/reduction_factor of those that came before it. The first at a rung always goes on.
 
 Everything here is a function of its arguments, so a decision can be repeated from the record.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Literal
@@ -16,19 +19,26 @@ from typing import Literal
 import numpy as np
 
 from tune_app.experiment.settings import Settings
+from tune_app.task.result import Result
+from tune_app.task.task import Metric
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether to stop a trial, and why: its value against the cutoff of `compared` others at the rung.
+    """What is to happen to a trial, and why: its value against the cutoff of `compared` others at the rung.
 
-    `rung` (in epochs) is None where the result reached none; `cutoff` is None for the first at a rung.
+    `rung` (in epochs) is None where the result reached none; `cutoff` is None where too few have reached it.
     """
 
-    stop: bool
+    action: Literal["continue", "pause", "stop"] = "continue"
     rung: float | None = None
     cutoff: float | None = None
     compared: int = 0
+
+    @property
+    def stop(self) -> bool:
+        """Whether its worker stops training it, for good or until it is promoted."""
+        return self.action != "continue"
 
 
 def rungs(settings: Settings) -> list[float]:
@@ -58,24 +68,69 @@ def judged(settings: Settings) -> list[int]:
 
 
 def decide(
-    settings: Settings,
-    mode: Literal["max", "min"],
-    epoch: float,
-    value: float,
-    at_rungs: Mapping[float, Sequence[float]],
+    settings: Settings, metric: Metric, result: Result, at_rungs: Mapping[float, Sequence[Result]]
 ) -> Decision:
-    """Judge a result at `epoch` with a metric's `value`, of which `mode` is the better.
+    """Judge a result.
 
-    at_rungs: by rung, the values that were there before.
+    at_rungs: by rung, the results of the family that were there before, the best first.
     """
-    if epoch >= settings.max_epochs:
-        return Decision(stop=True)
-    rung = reached(settings, epoch)
+    if result.epoch >= settings.max_epochs:
+        return Decision("stop")
+    rung = reached(settings, result.epoch)
     if rung is None:
-        return Decision(stop=False)
-    others = at_rungs.get(rung, ())
+        return Decision()
+    value, others = metric.value(result), [metric.value(other) for other in at_rungs.get(rung, ())]
+    judge = goes_on if settings.scheduler == "promotion" else survives
+    passes, cutoff = judge(metric.mode, settings.reduction_factor, value, others)
+    out: Literal["pause", "stop"] = "pause" if settings.scheduler == "promotion" else "stop"
+    return Decision("continue" if passes else out, rung, cutoff, len(others))
+
+
+Judged = tuple[bool, float | None]
+"""Whether a value passes a rung, and the cutoff there if there is one."""
+
+
+def survives(mode: Literal["max", "min"], factor: float, value: float, others: Sequence[float]) -> Judged:
+    """Stopping: compare a value with the best 1/factor of the others at a rung."""
     if not others:
-        return Decision(stop=False, rung=rung)
+        return True, None
     sign = 1 if mode == "max" else -1
-    cutoff = float(np.percentile([sign * v for v in others], (1 - 1 / settings.reduction_factor) * 100))
-    return Decision(stop=sign * value < cutoff, rung=rung, cutoff=sign * cutoff, compared=len(others))
+    cutoff = float(np.percentile([sign * other for other in others], (1 - 1 / factor) * 100))
+    return sign * value >= cutoff, sign * cutoff
+
+
+def goes_on(mode: Literal["max", "min"], factor: float, value: float, others: Sequence[float]) -> Judged:
+    """Promotion: see whether a value is one of the best 1/factor of all at a rung; of equals the first is."""
+    sign = 1 if mode == "max" else -1
+    ranked = sorted([sign * value, *(sign * other for other in others)], reverse=True)
+    most = promoted_of(len(ranked), factor)
+    better = sum(sign * other >= sign * value for other in others)
+    return better < most, sign * ranked[most - 1] if most else None
+
+
+def promoted_of(number: int, factor: float) -> int:
+    """How many of so many at a rung are the best 1/factor of them."""
+    return int(number / factor + 1e-9)
+
+
+def promotable(
+    settings: Settings,
+    rungs_of_families: Iterable[Mapping[float, Sequence[Result]]],
+    paused: Mapping[int, float],
+) -> Result | None:
+    """The result of a paused trial that is to go on now: of the highest rung, and there of the longest wait.
+
+    paused: the rung at which each paused trial waits.
+    """
+    ladders = list(rungs_of_families)
+    for rung in reversed(rungs(settings)) if paused else ():
+        best = (result for at in ladders for result in best_of(at.get(rung, ()), settings.reduction_factor))
+        waiting = [result for result in best if paused.get(result.trial) == rung]
+        if waiting:
+            return min(waiting, key=lambda result: result.n)
+    return None
+
+
+def best_of(at_rung: Sequence[Result], factor: float) -> Sequence[Result]:
+    """The best 1/factor of the results at a rung, which are ordered."""
+    return at_rung[: promoted_of(len(at_rung), factor)]

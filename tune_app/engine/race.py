@@ -32,7 +32,7 @@ class Race:
         return self.next_run() is not None
 
     @property
-    def all_proposed(self) -> bool:
+    def all_begun(self) -> bool:
         """Whether the race is decided and all runs that measure the winner have begun."""
         return Findings(self.history).winner is not None and not self.ready
 
@@ -53,6 +53,10 @@ class Race:
                     return findings.candidates[i], seed
         return None
 
+    @property
+    def promotable(self) -> None:
+        """Nobody pauses."""
+
     def propose(self) -> tuple[Config, int]:
         """The next run."""
         run = self.next_run()
@@ -65,7 +69,4 @@ class Race:
 
     def decide(self, trial: Trial, result: Result) -> Decision:
         """Nothing is stopped early."""
-        return Decision(stop=result.epoch >= self.epochs(trial))
-
-    def ended(self, trial: Trial) -> None:
-        """What it says is in the history."""
+        return Decision("stop" if result.epoch >= self.epochs(trial) else "continue")

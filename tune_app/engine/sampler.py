@@ -1,24 +1,33 @@
 """The next config: at random, or by Optuna's tree-structured Parzen estimator (TPE).
 
-A config is a function of the search's seed, the trial's number and, for TPE, of the trials asked and ended
-before it: each trial has a sampler of its own, and Optuna's study lives in memory, filled from the history.
+A config is a function of the search's seed, the trial's number and, for TPE, of the results before it: each trial
+has a sampler of its own, and Optuna's study lives in memory, filled from the history.
+
+Most trials do not come to their end, so TPE learns from values that can be compared: those at the highest rung that
+enough trials have reached, as BOHB does (Falkner, Klein and Hutter, "BOHB: Robust and Efficient Hyperparameter
+Optimization at Scale", ICML 2018, https://arxiv.org/abs/1807.01774).
 """
 
 from collections.abc import Sequence
 
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from tune_app.engine.asha import rungs
 from tune_app.experiment.dimension import Dimension
 from tune_app.experiment.distribution import distribution
-from tune_app.experiment.history import FAILED, STOPPED, Trial
+from tune_app.experiment.history import COMPLETED, History
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace
 from tune_app.experiment.spec import derive_seed
+from tune_app.task.result import Result
 from tune_app.task.task import Config, Value
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+ENOUGH = 10
+"""Trials that TPE needs before it proposes anything; with fewer it draws at random."""
 
 
 class Sampler:
@@ -34,20 +43,26 @@ class Sampler:
         if self.first and self.grid:
             self.grid.remove(baseline)
             self.grid.insert(0, baseline)
-        self.study = optuna.create_study(direction="maximize" if self.metric.mode == "max" else "minimize")
+        self.study = self.empty_study()
+        self.learned: float | None = None
+        """The epoch of the values that the study holds."""
 
-    def ask(self, number: int) -> Config:
-        """The config of trial `number`."""
+    def empty_study(self) -> optuna.Study:
+        """A study that knows nothing."""
+        return optuna.create_study(direction="maximize" if self.metric.mode == "max" else "minimize")
+
+    def ask(self, history: History) -> Config:
+        """The config of the next trial."""
+        number = len(history.trials)
         if self.grid:
             return self.grid[number]
         if number < len(self.first):
-            self.adopt(self.first[number])
             return self.first[number]
         seed = derive_seed("sampler", self.settings.seed, number)
-        if self.settings.sampler == "random":
-            self.study.sampler = optuna.samplers.RandomSampler(seed)
-        else:
-            self.study.sampler = optuna.samplers.TPESampler(seed=seed)
+        informed = self.settings.sampler == "tpe" and self.learn(history)
+        self.study.sampler = (
+            optuna.samplers.TPESampler(seed=seed) if informed else optuna.samplers.RandomSampler(seed)
+        )
         trial = self.study.ask()
         config: Config = {}
         for d in self.space.dimensions:
@@ -55,34 +70,45 @@ class Sampler:
                 config[d.name] = d.values[0] if is_constant(d) else suggest(trial, d)
         return self.space.task.complete(config)
 
-    def adopt(self, config: Config) -> None:
-        """Take in the config of the next trial, which was not proposed here."""
-        if self.grid or self.settings.sampler == "random":
-            return
+    def learn(self, history: History) -> bool:
+        """Take in the values at the end, or else at the highest rung, that `ENOUGH` trials have reached.
+
+        Trials that have not come so far are running for Optuna, which then proposes nothing near them. Returns
+        False where too few have reached the first rung.
+        """
+        for epoch in (self.settings.max_epochs, *reversed(rungs(self.settings))):
+            results = {result.trial: result for result in results_at(history, epoch)}
+            if len(results) >= ENOUGH:
+                break
+        else:
+            return False
+        if epoch != self.learned:
+            self.study, self.learned = self.empty_study(), epoch
+        known = self.study.get_trials(deepcopy=False)
+        for trial in history.trials:
+            result = results.get(trial.number)
+            if trial.number >= len(known):
+                self.study.add_trial(self.told(trial.config, result))
+            elif result and known[trial.number].state == TrialState.RUNNING:
+                self.study.tell(trial.number, self.metric.value(result))
+        return True
+
+    def told(self, config: Config, result: Result | None) -> FrozenTrial:
+        """A trial as Optuna has it."""
         existing = {d.name: d for d in self.space.existing(config) if not is_constant(d)}
-        self.study.add_trial(
-            create_trial(
-                state=TrialState.RUNNING,
-                params={name: config[name] for name in existing},
-                distributions={name: distribution(d) for name, d in existing.items()},
-            )
+        return create_trial(
+            state=TrialState.COMPLETE if result else TrialState.RUNNING,
+            value=self.metric.value(result) if result else None,
+            params={name: config[name] for name in existing},
+            distributions={name: distribution(d) for name, d in existing.items()},
         )
 
-    def tell(self, trial: Trial) -> None:
-        """Take in what became of a trial: complete, stopped at an epoch, or without a value."""
-        if self.grid or self.settings.sampler == "random":
-            return
-        values = [self.metric.value(result) for result in trial.results]
-        if trial.state == FAILED or not values:
-            self.study.tell(trial.number, state=TrialState.FAIL)
-        elif trial.state == STOPPED:
-            # Optuna ranks stopped trials behind completed ones, by how far they came and then by value.
-            running = optuna.Trial(self.study, self.study.get_trials(deepcopy=False)[trial.number]._trial_id)
-            running.report(values[-1], step=len(values))
-            self.study.tell(trial.number, state=TrialState.PRUNED)
-        else:
-            best = max(values) if self.metric.mode == "max" else min(values)
-            self.study.tell(trial.number, best)
+
+def results_at(history: History, epoch: float) -> list[Result]:
+    """The results of all families at a rung, or at the end."""
+    if epoch >= history.spec.settings.max_epochs:
+        return [trial.results[-1] for trial in history.trials if trial.state == COMPLETED]
+    return [result for at_rungs in history.rungs.values() for result in at_rungs.get(epoch, ())]
 
 
 def is_constant(dimension: Dimension) -> bool:

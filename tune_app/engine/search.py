@@ -17,11 +17,11 @@ from typing import Any, Self
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from tune_app.engine.asha import Decision
+from tune_app.engine.asha import Decision, best_of
 from tune_app.engine.stopwatch import Stopwatch
 from tune_app.engine.strategy import Sampled, Strategy
 from tune_app.errors import TuneAppError
-from tune_app.experiment.history import COMPLETED, FAILED, STOPPED, History, Trial, replay
+from tune_app.experiment.history import COMPLETED, FAILED, STOPPED, WHOLE, History, Trial, replay
 from tune_app.experiment.record import FORMAT, RecordWriter
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import Paths, Spec
@@ -68,7 +68,7 @@ class Search:
         self.killed: list[int] = []
         """The trials whose workers were killed for want of memory, each as often as that happened here."""
         self.states = States(paths)
-        self.waiting = [trial.number for trial in history.trials if not trial.ended]
+        self.waiting = sorted(history.at_work)
         """Trials that were begun, to go on with before any other is begun."""
 
     @classmethod
@@ -137,8 +137,25 @@ class Search:
             self.remove_states(number)
 
     def end(self, reason: str) -> None:
-        """Write why the search ended: completed, target, time budget, interrupted or error."""
+        """Write why the search ended: completed, target, patience, time budget, interrupted or error.
+
+        Where nothing is left to do, nobody will promote the trials that paused.
+        """
+        if reason in WHOLE:
+            for number in list(self.history.paused):
+                self.leave(number)
         self.write("search", event="ended", reason=reason, **self.stopwatch.take(*DRIVERS_TASKS))
+
+    def leave(self, number: int) -> None:
+        """Write the end of a trial that paused and was not promoted."""
+        trial = self.history.trials[number]
+        at = self.history.rungs[trial.family][self.history.paused[number]]
+        best = best_of(at, self.spec.settings.reduction_factor)
+        if any(result.trial == number for result in best):
+            self.ended(number, STOPPED, f"the search ended before it was promoted from rung {at[0].rung:g}")
+            return
+        cutoff = self.history.metric.value(best[-1]) if best else None
+        self.ended(number, STOPPED, why(self.history.metric, trial.results[-1], cutoff, len(at) - 1))
 
     def close(self) -> None:
         """Let go of the record."""
@@ -160,16 +177,21 @@ class Search:
     @property
     def ready(self) -> bool:
         """Whether a trial can be begun, or gone on with, now."""
-        return bool(self.waiting) or self.strategy.ready
+        return bool(self.waiting) or self.strategy.ready or self.strategy.promotable is not None
 
     @property
     def all_begun(self) -> bool:
-        """Whether there is nothing to begin or to go on with."""
-        return not self.waiting and self.strategy.all_proposed
+        """Whether there is nothing to begin or to go on with, nor will be."""
+        return not self.waiting and self.strategy.all_begun
 
     def next_attempt(self) -> Attempt:
-        """The next work: a trial that was interrupted, from its last state, or a new one."""
-        trial = self.history.trials[self.waiting.pop(0)] if self.waiting else self.ask()
+        """The next work: a trial that was interrupted or is promoted, from its last state, or a new one."""
+        if self.waiting:
+            trial = self.history.trials[self.waiting.pop(0)]
+        elif result := self.strategy.promotable:
+            trial = self.promoted(result)
+        else:
+            trial = self.ask()
         after, state = self.last_state(trial)
         return Attempt(trial, len(trial.attempts) + trial.losses, self.strategy.epochs(trial), after, state)
 
@@ -183,6 +205,15 @@ class Search:
             except (TuneAppError, SafetensorError):  # lost with the power: the one before will do, or the start
                 continue
         return 0, None
+
+    def promoted(self, result: Result) -> Trial:
+        """The paused trial of this result, from now on at work again."""
+        trial = self.history.trials[result.trial]
+        at = self.history.rungs[trial.family][self.history.paused[trial.number]]
+        last = best_of(at, self.spec.settings.reduction_factor)[-1]
+        cutoff = self.history.metric.value(last)
+        self.write("promoted", trial=trial.number, k=result.k, rung=result.rung, cutoff=cutoff, of=len(at))
+        return trial
 
     def ask(self) -> Trial:
         """The next trial: its config is in the record before anyone trains it."""
@@ -199,10 +230,10 @@ class Search:
     def judge(self, number: int, result: Result) -> Decision:
         """Whether the trial goes on after this result. Changes nothing."""
         if result.diverged:
-            return Decision(stop=True)
+            return Decision("stop")
         trial = self.history.trials[number]
         if result.k <= len(trial.results):  # computed again from an earlier state: it has been judged
-            return Decision(stop=False)
+            return Decision()
         return self.strategy.decide(trial, result)
 
     def add_result(self, number: int, result: Result, state: bytes | None, decision: Decision) -> None:
@@ -223,7 +254,7 @@ class Search:
             trial=number,
             attempt=len(trial.attempts) - 1,
             state="" if state is None else sha256(state),
-            decision="stop" if decision.stop else "continue",
+            decision=decision.action,
             rung=decision.rung,
             cutoff=decision.cutoff,
             compared=decision.compared,
@@ -253,14 +284,14 @@ class Search:
 
     def end_if_decided(self, result: Result) -> bool:
         """Write the end of a trial whose last result decided it."""
-        if result.decision == "continue":
+        if result.decision != "stop":
             return False
         epochs = self.strategy.epochs(self.history.trials[result.trial])
         if result.epoch >= epochs:
             at_most = epochs == self.spec.settings.max_epochs
             self.ended(result.trial, COMPLETED, "reached max_epochs" if at_most else f"reached epoch {epochs:g}")
         else:
-            self.ended(result.trial, STOPPED, why(self.history.metric, result))
+            self.ended(result.trial, STOPPED, why(self.history.metric, result, result.cutoff, result.compared))
         return True
 
     def lost(self, number: int, reason: str, traceback: str) -> None:
@@ -305,7 +336,6 @@ class Search:
     def ended(self, number: int, state: str, reason: str, traceback: str | None = None) -> None:
         """Write the end of a trial."""
         self.write("ended", trial=number, state=state, reason=reason, traceback=traceback)
-        self.strategy.ended(self.history.trials[number])
         self.remove_states(number)
 
 
@@ -328,11 +358,14 @@ def require_larger(spec: Spec, extension: Mapping[str, object]) -> None:
         )
 
 
-def why(metric: Metric, result: Result) -> str:
-    """A stop in words: "epoch 0.75: 0.912 below the cutoff 0.934 of 11 trials at this rung"."""
-    side = "below" if metric.mode == "max" else "above"
-    trials = "1 trial" if result.compared == 1 else f"{result.compared} trials"
-    return (
-        f"epoch {result.epoch:g}: {metric.value(result):.4g} {side} the cutoff {result.cutoff:.4g}"
-        f" of {trials} at this rung"
-    )
+def why(metric: Metric, result: Result, cutoff: float | None, others: int) -> str:
+    """A stop in words: "epoch 0.75: 0.912 below the cutoff 0.934 of 11 trials at this rung".
+
+    Equal to the cutoff was one that came later; without a cutoff, too few others came.
+    """
+    value = metric.value(result)
+    trials = "1 trial" if others == 1 else f"{others} trials"
+    if cutoff is None:
+        return f"epoch {result.epoch:g}: {value:.4g}, with {trials} at this rung too few to go on with one"
+    side = "at" if value == cutoff else "below" if metric.mode == "max" else "above"
+    return f"epoch {result.epoch:g}: {value:.4g} {side} the cutoff {cutoff:.4g} of {trials} at this rung"

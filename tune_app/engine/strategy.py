@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from tune_app.engine.asha import Decision, decide
+from tune_app.engine.asha import Decision, decide, promotable
 from tune_app.engine.sampler import Sampler
 from tune_app.experiment.history import History, Trial
 from tune_app.task.result import Result
@@ -12,7 +12,7 @@ from tune_app.task.task import Config
 class Strategy(Protocol):
     """The questions of a search. All answers follow from the history, so a resumed search gets the same ones.
 
-    `ready` may be False for a while, as at the end of a race; `all_proposed` stays True.
+    `ready` may be False for a while, as at the end of a race; `all_begun` stays True.
     """
 
     @property
@@ -24,8 +24,12 @@ class Strategy(Protocol):
         """Whether a trial can be proposed now."""
 
     @property
-    def all_proposed(self) -> bool:
-        """Whether no other trial will be proposed."""
+    def all_begun(self) -> bool:
+        """Whether no other trial will be proposed or promoted."""
+
+    @property
+    def promotable(self) -> Result | None:
+        """The result from which a paused trial is to go on now, if there is one."""
 
     def propose(self) -> tuple[Config, int]:
         """The config and seed of the next trial; it is `ready`."""
@@ -36,9 +40,6 @@ class Strategy(Protocol):
     def decide(self, trial: Trial, result: Result) -> Decision:
         """Whether a trial goes on after a new result."""
 
-    def ended(self, trial: Trial) -> None:
-        """A trial has ended."""
-
 
 class Sampled:
     """A sampler proposes, and ASHA decides."""
@@ -46,10 +47,6 @@ class Sampled:
     def __init__(self, history: History) -> None:
         self.history, self.spec = history, history.spec
         self.sampler = Sampler(self.spec.search_space(), self.spec.settings, self.spec.enqueued)
-        for trial in history.trials:
-            self.sampler.adopt(trial.config)
-            if trial.ended:
-                self.sampler.tell(trial)
 
     @property
     def num_trials(self) -> int:
@@ -59,17 +56,23 @@ class Sampled:
     @property
     def ready(self) -> bool:
         """A sampler waits for nobody."""
-        return not self.all_proposed
+        return len(self.history.trials) < self.num_trials
 
     @property
-    def all_proposed(self) -> bool:
-        """Whether there are that many."""
-        return len(self.history.trials) >= self.num_trials
+    def all_begun(self) -> bool:
+        """Whether there are that many; where trials pause, none may be at work that could have another promoted."""
+        pauses = self.spec.settings.early_stopping and self.spec.settings.scheduler == "promotion"
+        return not self.ready and not (pauses and self.history.at_work) and self.promotable is None
 
     def propose(self) -> tuple[Config, int]:
         """The sampler's next config, with the seed of the trial's number."""
         number = len(self.history.trials)
-        return self.sampler.ask(number), self.spec.trial_seed(number)
+        return self.sampler.ask(self.history), self.spec.trial_seed(number)
+
+    @property
+    def promotable(self) -> Result | None:
+        """The one that ASHA promotes."""
+        return promotable(self.spec.settings, self.history.rungs.values(), self.history.paused)
 
     def epochs(self, _trial: Trial) -> float:
         """To max_epochs."""
@@ -77,10 +80,4 @@ class Sampled:
 
     def decide(self, trial: Trial, result: Result) -> Decision:
         """ASHA's decision, among the trials of the same family."""
-        at_rungs = self.history.rungs.get(trial.family, {})
-        metric = self.spec.metric
-        return decide(self.spec.settings, metric.mode, result.epoch, metric.value(result), at_rungs)
-
-    def ended(self, trial: Trial) -> None:
-        """Tell the sampler."""
-        self.sampler.tell(trial)
+        return decide(self.spec.settings, self.spec.metric, result, self.history.rungs.get(trial.family, {}))

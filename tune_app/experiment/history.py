@@ -3,6 +3,7 @@
 The running search keeps its state in the same way, entry by entry, so what a reader sees is what it acts on.
 """
 
+from bisect import insort
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +19,10 @@ from tune_app.task.task import Config, Metric
 if TYPE_CHECKING:
     import pandas
 
-PENDING, RUNNING, STOPPED, COMPLETED, FAILED = "pending", "running", "stopped", "completed", "failed"
+PENDING, RUNNING, PAUSED = "pending", "running", "paused"
+STOPPED, COMPLETED, FAILED = "stopped", "completed", "failed"
 INTERRUPTED, FINISHED = "interrupted", "finished"
-WHOLE = ("completed", "target")
+WHOLE = ("completed", "target", "patience")
 """Reasons for the end of a search that has nothing left to do."""
 
 
@@ -41,6 +43,8 @@ class Trial:
     last_loss: Entry = field(default_factory=dict)
     ended_at: float | None = None
     attempts: list[Entry] = field(default_factory=list)
+    promotions: list[Entry] = field(default_factory=list)
+    """The entries that had it go on after a pause."""
     results: list[Result] = field(default_factory=list)
     best: Result | None = None
     """The best of its results whose states were kept."""
@@ -57,6 +61,13 @@ class Trial:
         """Whether nothing more will happen to it."""
         return self.state in (STOPPED, COMPLETED, FAILED)
 
+    def outcome(self, result: Result) -> str:
+        """What became of it at one of its results that reached a rung: passed, paused or stopped."""
+        promoted = any(entry["k"] == result.k for entry in self.promotions)
+        if promoted or result.decision == "continue":
+            return "passed"
+        return PAUSED if self.state == PAUSED else STOPPED
+
     @property
     def resumable(self) -> list[Result]:
         """The results that it may go on from: the last two whose states were kept, unless it has ended."""
@@ -72,14 +83,22 @@ class History:
     format: int = FORMAT
     """That of its record."""
     trials: list[Trial] = field(default_factory=list)
-    rungs: dict[str, dict[float, list[float]]] = field(default_factory=lambda: defaultdict(dict))
-    """The values that reached each rung, by family and rung in epochs, in their order."""
+    rungs: dict[str, dict[float, list[Result]]] = field(default_factory=lambda: defaultdict(dict))
+    """The results that reached each rung, by family and rung in epochs, the best first."""
+    at_work: set[int] = field(default_factory=set)
+    """The trials that have neither ended nor paused."""
+    paused: dict[int, float] = field(default_factory=dict)
+    """By paused trial the rung at which it waits to be promoted."""
     results: int = 0
     """How many there are."""
     items: int = 0
     """How many were trained on."""
     best: Result | None = None
     """The best result whose state was kept; among equals the cheapest."""
+    improved_to: float | None = None
+    """The best value when it had last improved by more than `min_improvement`."""
+    since_improved: int = 0
+    """How often a trial has ended or paused since."""
     searches: list[Entry] = field(default_factory=list)
     """Starts, ends and extensions of searching."""
     tested: Entry | None = None
@@ -94,15 +113,13 @@ class History:
 
     def apply(self, entry: Entry) -> None:
         """Take in the next entry."""
-        if entry["kind"] == "search" and entry["event"] == "started":
-            self.spans.append([entry["time"], entry["time"]])
-            self.add_versions(entry.get("versions", self.spec.versions))
-        elif self.spans and entry.get("event") != "extended":  # that is written before a process begins
+        if self.spans and entry.get("event") not in ("extended", "started"):  # those come before a process begins
             self.spans[-1][1] = entry["time"]
         match entry["kind"]:
             case "asked":
                 family = self.spec.task.levels[entry["config"]["level"]].family
                 self.trials.append(Trial(entry["trial"], entry["config"], entry["seed"], family))
+                self.at_work.add(entry["trial"])
             case "started":
                 trial = self.trials[entry["trial"]]
                 trial.state = RUNNING
@@ -111,6 +128,8 @@ class History:
                 self.add_result(Result.read(entry))
             case "otherwise":
                 self.trials[entry["trial"]].otherwise = entry
+            case "promoted":
+                self.promote(self.trials[entry["trial"]], entry)
             case "lost":
                 trial = self.trials[entry["trial"]]
                 trial.losses, trial.last_loss = trial.losses + 1, entry
@@ -118,6 +137,9 @@ class History:
                 trial = self.trials[entry["trial"]]
                 trial.state, trial.reason, trial.traceback = entry["state"], entry["reason"], entry["traceback"]
                 trial.ended_at = entry["time"]
+                self.since_improved += 1
+                self.at_work.discard(trial.number)
+                self.paused.pop(trial.number, None)
             case "planned":  # by a version before this one
                 pass
             case "tested":
@@ -127,12 +149,23 @@ class History:
             case kind:
                 raise TuneAppError(f"entry {entry['n']} of the record is of unknown kind {kind!r}")
 
+    def promote(self, trial: Trial, entry: Entry) -> None:
+        """Take in that a paused trial is to go on."""
+        trial.state = PENDING
+        trial.promotions.append(entry)
+        del self.paused[trial.number]
+        self.at_work.add(trial.number)
+
     def add_search(self, entry: Entry) -> None:
         """Take in a start, an end or an extension of searching."""
         self.searches.append(entry)
-        if entry["event"] == "extended":
+        if entry["event"] == "started":
+            self.spans.append([entry["time"], entry["time"]])
+            self.add_versions(entry.get("versions", self.spec.versions))
+        elif entry["event"] == "extended":
             settings = Settings(**{**self.spec.settings.model_dump(), **entry["settings"]})
             self.spec = self.spec.model_copy(update={"settings": settings})
+            self.since_improved = 0
 
     def add_versions(self, versions: dict[str, str]) -> None:
         """Take in the versions that a search goes on with: of a package "2.13.0, 2.13.1" if it has changed."""
@@ -147,18 +180,34 @@ class History:
         self.results += 1
         self.items += result.items
         if result.rung is not None:
-            self.rungs[trial.family].setdefault(result.rung, []).append(self.metric.value(result))
+            insort(self.rungs[trial.family].setdefault(result.rung, []), result, key=self.at_rung)
+            if result.decision == "pause":
+                trial.state = PAUSED
+                self.paused[trial.number] = result.rung
+                self.since_improved += 1
+                self.at_work.remove(trial.number)
         if not result.state:  # nobody could use it
             return
         if trial.best is None or self.rank(result) < self.rank(trial.best):
             trial.best = result
         if self.best is None or self.rank(result) < self.rank(self.best):
             self.best = result
+            self.improve(self.metric.value(result))
+
+    def improve(self, value: float) -> None:
+        """Take in a new best value, which may be too little better to count."""
+        least = self.spec.settings.min_improvement
+        if self.improved_to is None or self.metric.gain(value, self.improved_to) > least:
+            self.improved_to, self.since_improved = value, 0
 
     def rank(self, result: Result) -> tuple[float, float, int, int]:
         """Orders results, best first: by the metric, then the cheaper: epochs, parameters, number."""
         gain = self.metric.gain(self.metric.value(result), 0)
         return -gain, result.epoch, result.parameters, result.trial
+
+    def at_rung(self, result: Result) -> tuple[float, int]:
+        """Orders results at a rung, best first: by the metric, then the earlier."""
+        return -self.metric.gain(self.metric.value(result), 0), result.n
 
     def kept(self, number: int) -> Result | None:
         """The result of a trial whose state is kept after its end.
@@ -190,6 +239,12 @@ class History:
         )
 
     @property
+    def out_of_patience(self) -> bool:
+        """Whether so many trials have not improved the best that the search is to end, if it ever is."""
+        patience = self.spec.settings.patience
+        return patience is not None and self.since_improved >= patience
+
+    @property
     def end(self) -> Entry | None:
         """The entry that ended the search, if the last thing that happened to it is an end."""
         return self.searches[-1] if self.searches and self.searches[-1]["event"] == "ended" else None
@@ -206,6 +261,7 @@ def replay(record: Path) -> History:
         )
     entry = first
     try:
+        first["spec"]["settings"].setdefault("scheduler", "stopping")  # up to format 4 there was no other
         history = History(Spec.model_validate(first["spec"]), first["time"], first["format"])
         for entry in entries:
             history.apply(entry)
@@ -242,7 +298,7 @@ class Experiment:
 
     def trial_state(self, trial: Trial) -> str:
         """The state of a trial; what nobody is working on any more is interrupted."""
-        return trial.state if trial.ended or self.held else INTERRUPTED
+        return trial.state if trial.ended or trial.state == PAUSED or self.held else INTERRUPTED
 
     def trial(self, number: int) -> Trial:
         """The trial of that number."""

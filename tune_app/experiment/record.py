@@ -17,9 +17,11 @@ from typing import Any, Self
 
 from tune_app.errors import TuneAppError
 
-FORMAT, FORMATS = 4, (2, 3, 4)
-"""The format that is written, and those that are read: up to 3, the only task was the tutorial, which stood in no
-record; up to 2, metrics stood among a result's other fields.
+FORMAT, FORMATS = 5, (2, 3, 4, 5)
+"""The format that is written, and those that are read.
+
+Up to 4, no trial paused; up to 3, the only task was the tutorial, which stood in no record; up to 2, metrics stood
+among a result's other fields.
 """
 LOCK_TRIES, SECONDS_BETWEEN_TRIES = 10, 0.02
 Entry = dict[str, Any]

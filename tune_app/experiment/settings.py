@@ -50,16 +50,26 @@ class Settings(BaseModel):
     results_per_epoch: int = Field(
         4, ge=1, le=1000, description="how often an epoch is validated, and a trial may be stopped or resumed"
     )
-    grace_period: float = Field(1, gt=0, description="epochs before a trial may be stopped: the first rung")
+    grace_period: float = Field(
+        1, gt=0, description="epochs before a trial may pause or be stopped: the first rung"
+    )
     reduction_factor: float = Field(
         3, gt=1, le=1000, description="one in so many trials passes a rung; the next rung is so many times higher"
     )
-    early_stopping: bool = Field(True, description="stop hopeless trials (ASHA)")
+    early_stopping: bool = Field(True, description="train only promising trials further (ASHA)")
+    scheduler: Literal["promotion", "stopping"] = Field(
+        "promotion",
+        description="how ASHA does that: trials pause at each rung and the best go on, or the worse are stopped",
+    )
     metric: str | None = Field(
         None,
         description="what is optimized, such as valid_loss; unless it is said, the task's first metric",
     )
     target: float | None = Field(None, description="end the search when the metric is this good")
+    patience: int | None = Field(
+        None, ge=1, description="end the search when so many trials in a row have not improved the best"
+    )
+    min_improvement: float = Field(0, ge=0, description="by how much more a trial must improve it for patience")
     seed: int = Field(
         0,
         ge=0,
@@ -114,8 +124,9 @@ def check_settings(values: object, options: Mapping[str, object], task: Task, fi
     """
     if values is not None and not isinstance(values, dict):
         raise TuneAppError(f"{file}: search is {values!r:.60}, allowed: a mapping of settings")
+    given = plain({**(values or {}), **options})
     try:
-        settings = Settings.model_validate(plain({**(values or {}), **options}))
+        settings = Settings.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0])
@@ -123,6 +134,9 @@ def check_settings(values: object, options: Mapping[str, object], task: Task, fi
     if settings.metric not in (None, *task.metrics):
         allowed = choices(settings.metric, task.metrics)
         raise TuneAppError(f"{source_of('metric', options, file)} is {settings.metric!r:.60}, {allowed}")
+    if "scheduler" in given and not settings.early_stopping:
+        where = source_of("scheduler", options, file)
+        raise TuneAppError(f"{where} is {settings.scheduler!r}, allowed: only with early_stopping")
     if settings.early_stopping and settings.grace_period > settings.max_epochs:
         raise TuneAppError(
             f"{source_of('grace_period', options, file)} is {settings.grace_period:g},"

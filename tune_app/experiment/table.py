@@ -30,7 +30,7 @@ class Column:
 
 BEFORE = (
     Column("trial", INTEGER, "", "the trial's number"),
-    Column("state", TEXT, "", "of the trial: running, stopped, completed, failed or interrupted"),
+    Column("state", TEXT, "", "of the trial: running, paused, stopped, completed, failed or interrupted"),
     Column("reason", TEXT, "", "why the trial ended"),
     Column("level", TEXT, "", "config: the level"),
 )
@@ -56,9 +56,9 @@ AFTER = (
     Column("decide_seconds", NUMBER, "s", "the driver judged, since the last result of any trial"),
     Column("write_seconds", NUMBER, "s", "the driver wrote record and states, since the last result of any trial"),
     Column("tune_seconds", NUMBER, "s", "the driver waited in Ray Tune, since the last result of any trial"),
-    Column("decision", TEXT, "", "continue or stop"),
+    Column("decision", TEXT, "", "continue, pause or stop"),
     Column("rung", NUMBER, "epochs", "the rung that was reached, if one was"),
-    Column("cutoff", NUMBER, "", "the metric that the rung asked for; empty for the first that reached it"),
+    Column("cutoff", NUMBER, "", "the metric that the rung asked for; empty where too few had reached it"),
     Column("compared", INTEGER, "", "how many trials of the family had reached the rung before"),
 )
 """The columns after those of the metrics."""

@@ -24,7 +24,17 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tune_app.errors import TuneAppError
 from tune_app.experiment.distribution import distribution
-from tune_app.experiment.history import COMPLETED, FAILED, PENDING, RUNNING, STOPPED, Experiment, Trial, replay
+from tune_app.experiment.history import (
+    COMPLETED,
+    FAILED,
+    PAUSED,
+    PENDING,
+    RUNNING,
+    STOPPED,
+    Experiment,
+    Trial,
+    replay,
+)
 from tune_app.experiment.record import is_held
 from tune_app.experiment.spec import Paths
 
@@ -35,6 +45,7 @@ REFUSAL = "read-only: the study is made from the experiment's record, and nothin
 STATES = {
     PENDING: TrialState.WAITING,
     RUNNING: TrialState.RUNNING,
+    PAUSED: TrialState.RUNNING,
     STOPPED: TrialState.PRUNED,
     COMPLETED: TrialState.COMPLETE,
     FAILED: TrialState.FAIL,

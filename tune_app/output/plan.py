@@ -23,6 +23,8 @@ def plan_view(plan: "Plan", settings: Settings, space: str) -> RenderableType:
         f" measured in {duration(plan.measured_seconds)}"
     )
     lines = [f"{plan.epochs:.0f} epochs in {duration(plan.seconds)} or more, on this machine's CPUs"]
+    if plan.paused:
+        lines.append(f"{plan.paused:.0f} paused trials, whose states take {plan.paused_bytes / 1e6:.1f} MB")
     if settings.time_budget is not None and settings.time_budget < plan.seconds:
         lines.append(f"The time budget of {duration(settings.time_budget)} ends it earlier.")
     if settings.target is not None:

@@ -8,7 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from tune_app.experiment.history import COMPLETED, FAILED, PENDING, RUNNING, STOPPED, History, Trial
+from tune_app.experiment.history import COMPLETED, FAILED, PAUSED, PENDING, STOPPED, History, Trial
 from tune_app.output.summary import seconds_left
 from tune_app.output.terminal import can_draw, console, plain_table
 from tune_app.output.view import duration
@@ -57,13 +57,14 @@ class Progress:
         metric = history.metric
         rows = plain_table("trial", "epoch", metric.words, "state", "config", text=("state", "config"))
         rows.columns[-1].no_wrap = True
-        running = [trial for trial in history.trials if trial.state in (PENDING, RUNNING)]
-        best = [trial for trial in history.ranked() if trial.ended][:BEST_SHOWN]
+        running = [history.trials[number] for number in sorted(history.at_work)]
+        best = [trial for trial in history.ranked() if trial.number not in history.at_work][:BEST_SHOWN]
         for trial in [*best, *running]:
             value = f"{metric.value(trial.results[-1]):.4f}" if trial.results else ""
             state = "starting" if trial.state == PENDING else trial.state
             rows.add_row(str(trial.number), f"{trial.epoch:g}", value, state, config_words(trial.config))
-        counts = ", ".join(f"{history.count(s)} {s}" for s in (COMPLETED, STOPPED, FAILED))
+        states = (*([PAUSED] if history.paused else []), COMPLETED, STOPPED, FAILED)
+        counts = ", ".join(f"{history.count(s)} {s}" for s in states)
         head = f"{len(history.trials) - len(running)} of {num_trials} trials: {counts}"
         if history.best:
             head += f" | best {metric.words} {metric.value(history.best):.4f} (trial {history.best.trial})"

@@ -120,12 +120,12 @@ def seconds_searched(experiment: Experiment) -> float:
 
 
 def seconds_left(history: History, num_trials: int) -> float | None:
-    """The estimated seconds until all trials have ended, by those that have; None before three have."""
-    ended = sum(trial.ended for trial in history.trials)
-    if ended < FEWEST_TO_JUDGE_BY:
+    """The estimated seconds until all trials have ended or paused, by those that have; None before three have."""
+    done = len(history.trials) - len(history.at_work)
+    if done < FEWEST_TO_JUDGE_BY:
         return None
     so_far = sum(max(0.0, end - begin) for begin, end in history.spans)
-    return so_far / ended * max(0, num_trials - ended)
+    return so_far / done * max(0, num_trials - done)
 
 
 def trial_detail(experiment: Experiment, trial: Trial) -> dict[str, Any]:

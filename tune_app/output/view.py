@@ -34,9 +34,10 @@ def counts(experiment: Experiment) -> str:
         f"{history.count(state)} {word}"
         for state, word in ((COMPLETED, "completed"), (STOPPED, "stopped early"), (FAILED, "failed"))
     ]
-    open_ = sum(not trial.ended for trial in history.trials)
-    if open_:
-        words.append(f"{open_} {'running' if experiment.held else 'interrupted'}")
+    if history.paused:
+        words.append(f"{len(history.paused)} paused")
+    if history.at_work:
+        words.append(f"{len(history.at_work)} {'running' if experiment.held else 'interrupted'}")
     n = len(history.trials)
     return f"{n} {'trial' if n == 1 else 'trials'}: {', '.join(words)}"
 
@@ -51,6 +52,7 @@ def outcome(experiment: Experiment) -> str:
             {
                 "time budget": "The time budget is used up.",
                 "target": "The target is reached.",
+                "patience": f"The last {history.spec.settings.patience} trials have not improved the best.",
                 "changed data": "The search was stopped: a trial wrote to the data that all trials share.",
                 "error": "The search was stopped: the first trials all failed with the same error."
                 if history.count(FAILED)
@@ -175,7 +177,7 @@ def trial_view(experiment: Experiment, trial: Trial) -> RenderableType:
             *(f"{other.value(r):.4f}" if other.name in r.valid else "" for other in measured),
             f"{r.train_loss:.4f}",
             f"{took:.2f}",
-            decision_words(r),
+            decision_words(trial, r),
         )
     parts: list[RenderableType] = [Text("\n".join(head)), table]
     if trial.traceback:
@@ -183,13 +185,19 @@ def trial_view(experiment: Experiment, trial: Trial) -> RenderableType:
     return Group(*parts)
 
 
-def decision_words(result: Result) -> str:
-    """The decision at a result and its reason."""
+def decision_words(trial: Trial, result: Result) -> str:
+    """The decision at a result and its reason, and the promotion after a pause."""
     if result.rung is None:
         return "" if result.decision == "continue" else "end"
-    if result.cutoff is None:
-        return f"{result.decision}: the first at rung {result.rung:g}"
-    return f"{result.decision}: cutoff {result.cutoff:.4f} of {result.compared} at rung {result.rung:g}"
+    if result.cutoff is not None:
+        why = f"cutoff {result.cutoff:.4f} of {result.compared}"
+    else:
+        why = f"with {result.compared} others" if result.compared else "the first"
+    words = f"{result.decision}: {why} at rung {result.rung:g}"
+    for promotion in trial.promotions:
+        if promotion["k"] == result.k:
+            words += f"; promoted: cutoff {promotion['cutoff']:.4f} of {promotion['of']}"
+    return words
 
 
 def listing_table(rows: list[dict[str, Any]]) -> RenderableType:

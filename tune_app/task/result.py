@@ -38,7 +38,7 @@ class Result:
     attempt: int = 0
     state: str = ""
     """The SHA-256 of the training state; empty where that was not kept."""
-    decision: Literal["continue", "stop"] = "continue"
+    decision: Literal["continue", "pause", "stop"] = "continue"
     rung: float | None = None
     """The rung in epochs that was reached, if one was."""
     cutoff: float | None = None

@@ -62,7 +62,7 @@ def learning_curves(experiment: Experiment) -> Section | None:
 def rungs(experiment: Experiment) -> Section | None:
     """The trials that passed each rung and those that did not, by family."""
     metric, name = metric_of(experiment)
-    settings = experiment.history.spec.settings
+    settings, trials = experiment.history.spec.settings, experiment.history.trials
     if not settings.early_stopping:
         return Section("Rungs", [paragraph("Early stopping was off: every trial was trained to its end.")])
     ladders = ladders_of(experiment)
@@ -73,17 +73,22 @@ def rungs(experiment: Experiment) -> Section | None:
     for family, ladder in ladders.items():
         rows: list[tuple[Cell, ...]] = []
         for rung, results in ladder.items():
-            stopped = sum(r.decision == "stop" for r in results)
-            summary.append((family, rung, len(results), len(results) - stopped, stopped, results[-1].cutoff))
-            rows += [(rung, r.trial, r.valid[metric], r.cutoff, r.compared, passed(r)) for r in results]
+            outcomes = [trials[r.trial].outcome(r) for r in results]
+            passed = outcomes.count("passed")
+            summary.append((family, rung, len(results), passed, len(results) - passed, results[-1].cutoff))
+            rows += [
+                (rung, r.trial, r.valid[metric], r.cutoff, r.compared, outcome)
+                for r, outcome in zip(results, outcomes, strict=True)
+            ]
         numbers = Table(("rung", "trial", name, "cutoff", "of trials", "outcome"), rows)
         caption = f"{family}: at each rung the trials from left to right as they reached it."
-        shown.append(Chart(f"rungs-{family}", charts.rungs(ladder, metric, name), caption, numbers))
-    text = (
-        f"A trial that reaches a rung passes if it is no worse than the best 1/{settings.reduction_factor:g}"
-        " of those of its family that reached it before; the first always passes."
-    )
-    columns = ("family", "rung", "reached", "passed", "stopped", "last cutoff")
+        shown.append(Chart(f"rungs-{family}", charts.rungs(ladder, trials, metric, name), caption, numbers))
+    best = f"the best 1/{settings.reduction_factor:g} of its family"
+    if settings.scheduler == "promotion":
+        text = f"A trial pauses at a rung, and passes when it is one of {best} there, at once or later."
+    else:
+        text = f"A trial passes a rung if it is no worse than {best} before it; the first always passes."
+    columns = ("family", "rung", "reached", "passed", "not passed", "last cutoff")
     return Section("Rungs", [paragraph(text), Table(columns, summary), *shown])
 
 
@@ -98,11 +103,6 @@ def ladders_of(experiment: Experiment) -> dict[str, dict[float, list[Result]]]:
         family: {rung: sorted(ladder[rung], key=lambda result: result.n) for rung in sorted(ladder)}
         for family, ladder in sorted(found.items())
     }
-
-
-def passed(result: Result) -> str:
-    """The outcome of a trial at a rung."""
-    return "stopped" if result.decision == "stop" else "passed"
 
 
 def dimensions(study: optuna.Study) -> list[str]:

@@ -12,6 +12,7 @@ from tune_app.experiment.history import (
     COMPLETED,
     FAILED,
     INTERRUPTED,
+    PAUSED,
     PENDING,
     RUNNING,
     STOPPED,
@@ -36,7 +37,7 @@ from tune_app.task.result import Result
 INK, QUIET, LINES, PAPER = "#26323c", "#6b7884", "#e3e8ec", "#ffffff"
 BLUE, GREY, RED, ORANGE = "#2f6f9f", "#b4bec7", "#c0392b", "#d9822b"
 SHADES = [[0, "#d5e3ee"], [1, "#1f4e73"]]
-COLORS = {STOPPED: GREY, COMPLETED: BLUE, FAILED: RED}
+COLORS = {STOPPED: GREY, PAUSED: GREY, COMPLETED: BLUE, FAILED: RED}
 OF_PARTS = {
     STARTING: "#d9a45b",
     TRAINING: BLUE,
@@ -107,7 +108,7 @@ def learning_curves(experiment: Experiment, metric: str, name: str) -> go.Figure
     history = experiment.history
     best = history.best.trial if history.best else None
     figure = go.Figure()
-    for state in (INTERRUPTED, PENDING, RUNNING, FAILED, STOPPED, COMPLETED):
+    for state in (INTERRUPTED, PENDING, RUNNING, PAUSED, FAILED, STOPPED, COMPLETED):
         trials = [
             t for t in history.trials if t.results and experiment.trial_state(t) == state and t.number != best
         ]
@@ -147,7 +148,7 @@ def curves(trials: Sequence[Trial], metric: str, name: str, line: dict[str, obje
     )
 
 
-def rungs(at_rungs: dict[float, list[Result]], metric: str, name: str) -> go.Figure:
+def rungs(at_rungs: dict[float, list[Result]], trials: Sequence[Trial], metric: str, name: str) -> go.Figure:
     """The results that reached each rung, in their order, and the cutoff that each met.
 
     at_rungs: the results by rung in epochs, in the record's order.
@@ -157,8 +158,8 @@ def rungs(at_rungs: dict[float, list[Result]], metric: str, name: str) -> go.Fig
         for at, results in enumerate(at_rungs.values())
     ]
     everyone = [pair for at_rung in placed for pair in at_rung]
-    passed = [pair for pair in everyone if pair[1].decision != "stop"]
-    stopped = [pair for pair in everyone if pair[1].decision == "stop"]
+    passed = [pair for pair in everyone if trials[pair[1].trial].outcome(pair[1]) == "passed"]
+    others = [pair for pair in everyone if pair not in passed]
 
     figure = go.Figure(
         [
@@ -170,7 +171,7 @@ def rungs(at_rungs: dict[float, list[Result]], metric: str, name: str) -> go.Fig
                 line={"color": ORANGE, "width": 1.5},
                 hovertemplate="cutoff %{y:.4f}<extra></extra>",
             ),
-            points(stopped, metric, "stopped", {"color": PAPER, "line": {"color": QUIET, "width": 1.2}}),
+            points(others, metric, "not passed", {"color": PAPER, "line": {"color": QUIET, "width": 1.2}}),
             points(passed, metric, "passed", {"color": BLUE}),
         ]
     )

@@ -1,0 +1,193 @@
+"""ASHA by promotion: trials pause at rungs, and the best go on."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.invariants import check_decisions
+from tests.made_up import WORKER, ask_and_start, give, give_one, result_of, spec_of, tell
+from tune_app.engine.search import Search
+from tune_app.errors import TuneAppError
+from tune_app.experiment.history import replay
+from tune_app.experiment.record import read_entries
+from tune_app.experiment.settings import check_settings
+from tune_app.experiment.spec import Paths
+from tune_app.storage.load import load_experiment
+from tune_app.storage.location import paths
+from tune_app.task.tutorial import tutorial
+
+CNN = {"level": "cnn", "lr": {"loguniform": [0.01, 1]}}
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Paths:
+    return paths(tmp_path, "x")
+
+
+@pytest.fixture
+def search(at: Paths) -> Iterator[Search]:
+    """Nine trials of one family, whose rungs are 1 and 3 of 9 epochs."""
+    made = Search.create(spec_of("x", CNN, scheduler="promotion", num_samples=9), at)
+    made.begin()
+    yield made
+    made.close()
+
+
+def states(search: Search) -> list[str]:
+    return [trial.state for trial in search.history.trials]
+
+
+def go_on(search: Search, *values: float) -> int:
+    """Give a worker the next work, a new trial or a promoted one, and these results."""
+    attempt = search.next_attempt()
+    number = attempt.trial.number
+    search.started(number, WORKER)
+    for k, value in enumerate(values, attempt.after + 1):
+        give_one(search, number, k, value)
+    return number
+
+
+def test_a_trial_pauses_at_a_rung_until_it_is_one_of_the_best_third_there(search: Search) -> None:
+    assert go_on(search, 0.9) == 0
+    assert go_on(search, 0.5) == 1
+    assert states(search) == ["paused", "paused"]
+    assert go_on(search, 0.4) == 2
+    # The best of three goes on before a fourth begins, from where it paused.
+    assert go_on(search, 0.91, 0.92) == 0
+    assert states(search) == ["paused", "paused", "paused"]
+    (promotion,) = search.history.trials[0].promotions
+    assert (promotion["rung"], promotion["cutoff"], promotion["of"]) == (1, 0.9, 3)
+    # The fourth is better than a third of four, but one has been promoted of that many already.
+    assert go_on(search, 0.6) == 3
+    assert go_on(search, 0.6) == 4
+
+
+def test_a_trial_that_is_one_of_the_best_third_goes_on_at_once(search: Search) -> None:
+    go_on(search, 0.5)
+    go_on(search, 0.6)
+    assert go_on(search, 0.7, 0.8) == 2
+    first = search.history.trials[2].results[0]
+    assert (first.decision, first.rung, first.cutoff, first.compared) == ("continue", 1, 0.7, 2)
+    assert search.history.at_work == {2}
+
+
+def test_of_equals_the_first_is_promoted(search: Search) -> None:
+    for _ in range(3):
+        go_on(search, 0.5)
+    assert go_on(search) == 0
+
+
+def test_the_highest_rung_is_promoted_first(at: Paths) -> None:
+    search = Search.create(spec_of("x", CNN, scheduler="promotion", reduction_factor=2, num_samples=9), at)
+    search.begin()
+    go_on(search, 0.9)
+    go_on(search, 0.8)
+    assert go_on(search, 0.9) == 0  # to rung 2, as the best of two
+    go_on(search, 0.7)
+    others = [ask_and_start(search), ask_and_start(search), ask_and_start(search)]
+    give(search, others[0], 0.6)
+    assert go_on(search, 0.8) == 1  # to rung 2, as the second of four
+    for other in others[1:]:
+        give(search, other, 0.5)
+    # Now two wait: trial 0 at rung 2, the best of two, and trial 2 at rung 1, the third of six.
+    assert [go_on(search), go_on(search)] == [0, 2]
+    search.close()
+    check_decisions(list(read_entries(at.record)))
+
+
+def test_nobody_waits_idle_while_a_trial_can_be_promoted_and_at_the_end_the_rest_is_stopped(
+    search: Search, at: Paths
+) -> None:
+    while not search.all_begun:
+        number = len(search.history.trials)
+        assert search.ready
+        attempt = search.next_attempt()
+        search.started(attempt.trial.number, WORKER)
+        for k in range(attempt.after + 1, 10):
+            if tell(search, attempt.trial.number, result_of(k, attempt.trial.number / 10 + k / 1000)).stop:
+                break
+        assert number <= 9
+    assert search.history.count("paused") == 9 - search.history.count("completed")
+    assert not search.ready and not search.history.at_work
+    search.end("completed")
+    assert set(states(search)) == {"completed", "stopped"}
+    worst = search.history.trials[0]
+    assert worst.reason == "epoch 1: 0.001 below the cutoff 0.601 of 8 trials at this rung"
+    assert not any(at.states.glob("00000-*"))
+    assert load_experiment("x", at.root.parent).history.trials == search.history.trials
+    check_decisions(list(read_entries(at.record)))
+
+
+def test_a_worker_waits_where_a_trial_at_work_could_have_another_promoted(search: Search) -> None:
+    for _ in range(8):
+        go_on(search, 0.5)
+    last = ask_and_start(search)
+    # Two of eight have been promoted or wait for it; a third can be only when the ninth has reported.
+    while search.ready:
+        go_on(search, 0.5, 0.5)
+    assert not search.all_begun
+    give(search, last, 0.1)
+    assert search.ready or search.all_begun
+
+
+def test_what_was_promoted_goes_on_after_a_kill_and_what_paused_stays_paused(search: Search, at: Paths) -> None:
+    for value in (0.9, 0.5, 0.4):
+        go_on(search, value)
+    search.next_attempt()  # writes that trial 0 is promoted; then the process is killed
+    search.close()
+    resumed = Search.resume(at)
+    resumed.begin()
+    search.record = resumed.record
+    assert resumed.waiting == [0]
+    attempt = resumed.next_attempt()
+    assert (attempt.trial.number, attempt.after) == (0, 1)
+    assert states(resumed) == ["pending", "paused", "paused"]
+    assert at.state(1, 1).exists() and at.state(2, 1).exists()
+
+
+def test_an_interrupted_search_keeps_its_paused_trials_and_a_finished_one_ends_them(
+    search: Search, at: Paths
+) -> None:
+    for value in (0.9, 0.5, 0.4):
+        go_on(search, value)
+    search.end("time budget")
+    experiment = load_experiment("x", at.root.parent)
+    assert [experiment.trial_state(trial) for trial in experiment.history.trials] == ["paused"] * 3
+    search.end("target")
+    reasons = [trial.reason for trial in search.history.trials]
+    assert reasons[0] == "the search ended before it was promoted from rung 1"
+    assert reasons[1] == "epoch 1: 0.5 below the cutoff 0.9 of 2 trials at this rung"
+
+
+def test_patience_is_out_when_so_many_trials_have_not_improved_the_best_by_enough(at: Paths) -> None:
+    settings = {"scheduler": "promotion", "patience": 3, "min_improvement": 0.1, "num_samples": 50}
+    search = Search.create(spec_of("x", CNN, **settings), at)
+    search.begin()
+    out = []
+    for value in (0.5, 0.55, 0.59, 0.61, 0.62, 0.62, 0.7):  # only 0.61 is better by more than 0.1
+        give(search, ask_and_start(search), value)
+        out.append((search.history.since_improved, search.history.out_of_patience))
+    search.close()
+    assert out == [(0, False), (1, False), (2, False), (0, False), (1, False), (2, False), (3, True)]
+    assert replay(at.record).since_improved == 3
+    extended = Search.resume(at, {"num_samples": 60})
+    assert not extended.history.out_of_patience
+    extended.close()
+
+
+@pytest.mark.parametrize(
+    ("search_settings", "message"),
+    [
+        ({"scheduler": "sha"}, "x.yaml: search.scheduler is 'sha', allowed: 'promotion' or 'stopping'"),
+        ({"patience": 0}, "x.yaml: search.patience is 0, allowed: greater than or equal to 1"),
+        (
+            {"scheduler": "promotion", "early_stopping": False},
+            "x.yaml: search.scheduler is 'promotion', allowed: only with early_stopping",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(search_settings: object, message: str) -> None:
+    with pytest.raises(TuneAppError) as refused:
+        check_settings(search_settings, {}, tutorial(), "x.yaml")
+    assert str(refused.value) == message
