@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tune_app.cluster.local import Dashboard, local_cluster
+from tune_app.cluster.local import local_cluster
 from tune_app.cluster.lookout import lookout
 from tune_app.cluster.process import away_from_code, variables
 from tune_app.cluster.ray_private import is_no_node, place_of, read_tokens_again
@@ -88,10 +88,12 @@ class Where:
 class Connection:
     """A connection to Ray.
 
+    shows_dashboard: whether people want to look at its dashboard. dashboard: HOST:PORT of that if it has come up.
     head: the address of a cluster that was joined.
     """
 
-    dashboard: Dashboard | None = None
+    shows_dashboard: bool = False
+    dashboard: str | None = None
     head: str | None = None
 
 
@@ -146,7 +148,7 @@ def connected(where: Where, metadata: Mapping[str, str], large_data: bool) -> It
         require_token_if_open(where.dashboard_host)
     dashboard_host = where.dashboard_host if where.dashboard else None
     with local_cluster(metadata, dashboard_host, where.verbose, large_data) as dashboard:
-        yield Connection(dashboard)
+        yield Connection(where.dashboard, dashboard)
 
 
 def watched(connection: Connection, again: str, finish: Callable[[], None]) -> AbstractContextManager[None]:
@@ -184,7 +186,7 @@ def join(where: Where, metadata: Mapping[str, str]) -> Connection:
             " RAY_AUTH_MODE=disabled"
         )
     url = context.dashboard_url if where.dashboard else None
-    return Connection((lambda: url) if url else None, head)
+    return Connection(bool(url), url or None, head)
 
 
 def why_not_joined(error: Exception) -> str:

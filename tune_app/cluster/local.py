@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,15 +26,12 @@ LONGEST_TEMPORARY = 29
 OF_OTHERS = ("RAY_RUNTIME_ENV_HOOK", "RAY_JOB_CONFIG_JSON_ENV_VAR")
 """Variables by which workers would get an environment of their own: inside a job of another Ray, for example."""
 
-Dashboard = Callable[[], str | None]
-"""Tells where the dashboard is, HOST:PORT: None while it comes up, `TuneAppError` if it does not."""
-
 
 @contextmanager
 def local_cluster(
     metadata: Mapping[str, str], dashboard_host: str | None, verbose: bool, large_data: bool
-) -> Iterator[Dashboard | None]:
-    """Be connected to a Ray that is reachable from this machine alone, and yield what tells where its dashboard is.
+) -> Iterator[str | None]:
+    """Be connected to a Ray that is reachable from this machine alone, and yield where its dashboard is, HOST:PORT.
 
     metadata: shown beside the search's job in the dashboard. dashboard_host: None for no dashboard. verbose: with
     Ray's own words. large_data: with all the room for data that Ray takes by itself. Raises `TuneAppError` where
@@ -56,7 +53,7 @@ def local_cluster(
 
 def start(
     temporary: Path, metadata: Mapping[str, str], dashboard_host: str | None, verbose: bool, large_data: bool
-) -> Dashboard | None:
+) -> str | None:
     """Start Ray with its files in `temporary`; all else is as `local_cluster` says."""
     import ray
     from ray.job_config import JobConfig
@@ -64,12 +61,12 @@ def start(
     nothing = temporary / "empty"
     nothing.mkdir()
     others = listening([os.getpid()])
-    with quick_start(dashboard_host, verbose) as ask, away_from_code(nothing):
+    with quick_start(dashboard_host is not None, verbose), away_from_code(nothing):
         try:
             context = ray.init(
                 address="local",
                 num_cpus=available_cpus(),
-                include_dashboard=dashboard_host is not None,
+                include_dashboard=None if dashboard_host else False,  # None: the search goes on without
                 dashboard_host=dashboard_host or LOOPBACK,
                 object_store_memory=None if large_data else OBJECT_STORE_BYTES,
                 log_to_driver=verbose,
@@ -79,20 +76,12 @@ def start(
             )
         except Exception as error:  # Ray raises nothing more special
             raise TuneAppError(why_not_started(error, temporary)) from None
-    url = context.dashboard_url if dashboard_host and not ask else None
+    url: str | None = context.dashboard_url or None
     require_loopback(
         listening([os.getpid(), *processes_of(temporary)]) - others,
         open_port=int(url.rpartition(":")[2]) if url and dashboard_host != LOOPBACK else None,
     )
-
-    def dashboard() -> str | None:
-        try:
-            return ask() if ask else url
-        except ChildProcessError as error:
-            words = [str(error), *last_complaint(temporary.glob("session_*/logs/dashboard*"))]
-            raise TuneAppError("; ".join(words)) from None
-
-    return dashboard if dashboard_host else None
+    return url
 
 
 def why_not_started(error: Exception, temporary: Path) -> str:
