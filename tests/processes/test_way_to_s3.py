@@ -134,24 +134,11 @@ def test_a_proxy_passes_on_what_is_encrypted(bucket, company, monkeypatch) -> No
     assert set(proxy.asked) == {f"CONNECT {server.address} HTTP/1.1"}
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "line"),
-    [
-        (
-            "HTTP_PROXY",
-            "http://me:secret@[proxy:1",
-            "HTTP_PROXY: is no address of a proxy, allowed: http(s)://[USER:",
-        ),
-        ("HTTP_PROXY", "socks5://secret:1080", "HTTP_PROXY: is no address of a proxy, allowed: http(s)://[USER:"),
-        ("AWS_CA_BUNDLE", "/nowhere.pem", "AWS_CA_BUNDLE: is /nowhere.pem, allowed: a file with certificates"),
-        ("AWS_CA_BUNDLE", "/etc", "AWS_CA_BUNDLE: is /etc, allowed: a file with certificates (PEM)"),
-    ],
-)
-def test_what_is_no_proxy_and_no_certificate_is_one_line_without_a_password(
-    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, name: str, value: str, line: str
-) -> None:
-    monkeypatch.setenv(name, value)
+@pytest.mark.parametrize("value", ["http://me:secret@[proxy:1", "socks5://secret:1080"])
+def test_what_is_no_proxy_is_one_line_without_a_password(bucket, monkeypatch, value) -> None:
+    monkeypatch.setenv("HTTP_PROXY", value)
     with pytest.raises(TuneAppError) as refused:
         bucket.objects()
-    assert str(refused.value).startswith(line)
-    assert "secret" not in str(refused.value)
+    assert (
+        str(refused.value) == "HTTP_PROXY: is no address of a proxy, allowed: http(s)://[USER:PASSWORD@]HOST:PORT"
+    )

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
@@ -143,14 +142,6 @@ def server() -> str:
     return re.sub(r"[^A-Za-z0-9.-]+", "-", (endpoint() or "aws").rpartition("//")[2]).strip("-")
 
 
-def certificates() -> str | None:
-    """A file with the certificates that the server's must come from; None: those of the system."""
-    path, other = os.environ.get("AWS_CA_BUNDLE"), os.environ.get("REQUESTS_CA_BUNDLE")
-    if path and not Path(path).is_file():
-        raise TuneAppError(f"AWS_CA_BUNDLE: is {path}, allowed: a file with certificates (PEM)")
-    return path or (other if other and Path(other).is_file() else None)
-
-
 def proxy(scheme: str, host: str) -> str | None:
     """The URL of the proxy on the way to a server, as all tools read it from HTTPS_PROXY and NO_PROXY."""
     found = None if proxy_bypass(host) else getproxies_environment().get(scheme)
@@ -164,7 +155,8 @@ def connection() -> Any:
     if url.scheme not in ("http", "https") or not url.netloc or "@" in url.netloc:
         raise TuneAppError("AWS_ENDPOINT_URL: is no address of a server, allowed: http(s)://HOST:PORT")
     host = url.netloc if endpoint() else None
-    return filesystem(url.scheme, host, proxy(url.scheme, url.netloc), certificates())
+    certificates = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE") or None
+    return filesystem(url.scheme, host, proxy(url.scheme, url.netloc), certificates)
 
 
 @cache
