@@ -14,7 +14,7 @@ from tune_app.cluster.reaper import marked, processes_of, reaper
 from tune_app.cluster.resources import available_cpus
 from tune_app.cluster.signals import undisturbed
 from tune_app.cluster.sockets import listening, require_loopback
-from tune_app.cluster.tokens import LOOPBACK, for_own_ray
+from tune_app.cluster.tokens import for_own_ray
 from tune_app.errors import TuneAppError
 
 OBJECT_STORE_BYTES = 150_000_000
@@ -29,13 +29,13 @@ OF_OTHERS = ("RAY_RUNTIME_ENV_HOOK", "RAY_JOB_CONFIG_JSON_ENV_VAR")
 
 @contextmanager
 def local_cluster(
-    metadata: Mapping[str, str], dashboard_host: str | None, verbose: bool, large_data: bool
+    metadata: Mapping[str, str], with_dashboard: bool, verbose: bool, large_data: bool
 ) -> Iterator[str | None]:
     """Be connected to a Ray that is reachable from this machine alone, and yield where its dashboard is, HOST:PORT.
 
-    metadata: shown beside the search's job in the dashboard. dashboard_host: None for no dashboard. verbose: with
-    Ray's own words. large_data: with all the room for data that Ray takes by itself. Raises `TuneAppError` where
-    Ray does not come up, or could be reached from elsewhere.
+    metadata: shown beside the search's job in the dashboard. verbose: with Ray's own words. large_data: with all
+    the room for data that Ray takes by itself. Raises `TuneAppError` where Ray does not come up, or could be
+    reached from elsewhere.
     """
     import ray
 
@@ -44,7 +44,7 @@ def local_cluster(
         read_tokens_again()
         try:
             with undisturbed(), marked(temporary):
-                dashboard = start(temporary, metadata, dashboard_host, verbose, large_data)
+                dashboard = start(temporary, metadata, with_dashboard, verbose, large_data)
             yield dashboard
         finally:
             with undisturbed():
@@ -52,7 +52,7 @@ def local_cluster(
 
 
 def start(
-    temporary: Path, metadata: Mapping[str, str], dashboard_host: str | None, verbose: bool, large_data: bool
+    temporary: Path, metadata: Mapping[str, str], with_dashboard: bool, verbose: bool, large_data: bool
 ) -> str | None:
     """Start Ray with its files in `temporary`; all else is as `local_cluster` says."""
     import ray
@@ -61,13 +61,12 @@ def start(
     nothing = temporary / "empty"
     nothing.mkdir()
     others = listening([os.getpid()])
-    with quick_start(dashboard_host is not None, verbose), away_from_code(nothing):
+    with quick_start(with_dashboard, verbose), away_from_code(nothing):
         try:
             context = ray.init(
                 address="local",
                 num_cpus=available_cpus(),
-                include_dashboard=None if dashboard_host else False,  # None: the search goes on without
-                dashboard_host=dashboard_host or LOOPBACK,
+                include_dashboard=None if with_dashboard else False,  # None: the search goes on without
                 object_store_memory=None if large_data else OBJECT_STORE_BYTES,
                 log_to_driver=verbose,
                 configure_logging=verbose,
@@ -76,12 +75,8 @@ def start(
             )
         except Exception as error:  # Ray raises nothing more special
             raise TuneAppError(why_not_started(error, temporary)) from None
-    url: str | None = context.dashboard_url or None
-    require_loopback(
-        listening([os.getpid(), *processes_of(temporary)]) - others,
-        open_port=int(url.rpartition(":")[2]) if url and dashboard_host != LOOPBACK else None,
-    )
-    return url
+    require_loopback(listening([os.getpid(), *processes_of(temporary)]) - others)
+    return context.dashboard_url or None
 
 
 def why_not_started(error: Exception, temporary: Path) -> str:

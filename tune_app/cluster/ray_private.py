@@ -96,7 +96,6 @@ TOKENS = Private(f"{RAYLET}:AuthenticationTokenLoader.instance", "()")
 FORGET = Private(f"{RAYLET}:AuthenticationTokenLoader.reset_cache", "(self)")
 SIGTERM = Private("ray._private.utils:set_sigterm_handler", "(sigterm_handler)", "ray._private.worker:init")
 NODE_IDS = Private(f"{SERVICES}:find_node_ids", "()", f"{SERVICES}:get_node_to_connect_for_driver")
-ADDRESS = Private(f"{SERVICES}:canonicalize_bootstrap_address_or_die", "(addr, temp_dir=None)")
 
 
 def read_tokens_again() -> None:
@@ -114,11 +113,6 @@ def without_sigterm() -> AbstractContextManager[bool]:
 def is_no_node() -> bool:
     """Whether this machine is known to be no node of any cluster: Ray would look for one for a minute."""
     return unchanged(NODE_IDS) and not NODE_IDS()()
-
-
-def place_of(address: str) -> str:
-    """HOST:PORT of "auto", or "auto" where only Ray knows. `ConnectionError` where there is no cluster."""
-    return str(ADDRESS()(address)) if unchanged(ADDRESS) else address
 
 
 # ---- how Tune carries trials out -----------------------------------------------------------------------

@@ -38,11 +38,11 @@ def socket_in(field: str) -> Socket:
     return ip_address(b"".join(words)), int(port, 16)
 
 
-def require_loopback(sockets: Iterable[Socket], open_port: int | None) -> None:
-    """Raise `TuneAppError` where a Ray of our own can be reached from elsewhere, but for a port that may be."""
+def require_loopback(sockets: Iterable[Socket]) -> None:
+    """Raise `TuneAppError` where a Ray of our own can be reached from elsewhere."""
     for address, port in sorted(sockets, key=str):
         mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-        if not (mapped or address).is_loopback and port != open_port:
+        if not (mapped or address).is_loopback:
             raise TuneAppError(
                 f"Ray listens at {address}, port {port}, where other machines may reach it; allowed: 127.0.0.1, as"
                 " RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 lets it do if it is set before Ray is imported"
