@@ -5,11 +5,10 @@ It copies every second, takes another one for dead after 5 s, and the head of a 
 
 from tune_app.cli import main
 from tune_app.cluster import lookout
-from tune_app.storage import hold, mirror, mirroring
+from tune_app.storage import mirror, mirroring
 
 if __name__ == "__main__":
     mirroring.SECONDS_BETWEEN_COPIES = 1
     mirror.SECONDS_ALIVE = 5
-    vars(hold)["SECONDS_ALIVE"] = 5
     lookout.SECONDS_OF_SILENCE = 5
     main()

@@ -17,7 +17,6 @@ from click.testing import CliRunner
 from tests.end_to_end.conftest import (
     COMMAND,
     Start,
-    alive,
     descendants,
     environment,
     left_in,
@@ -28,7 +27,6 @@ from tests.end_to_end.conftest import (
 )
 from tests.end_to_end.test_process import INSTALLED, plant
 from tests.end_to_end.test_ray_dashboard import LOOPBACK, listening
-from tests.end_to_end.test_search import LONG
 from tune_app.cli import main
 from tune_app.cluster.connect import NO_NODE
 from tune_app.cluster.guard import LEAVE_OUT
@@ -167,8 +165,7 @@ def test_auto_is_what_ray_address_says_and_asked_first_whether_it_answers(
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(main, ["search", "quick", "--data", str(small_data), "--address", "auto"])
     assert done.exit_code == 1
-    # Ray replaces 127.0.0.1 by an address of the machine.
-    assert re.fullmatch(r"Error: --address auto: no Ray cluster answers at \S+:1: .*\n", done.stderr)
+    assert done.stderr.startswith("Error: --address auto: no Ray cluster answers at 127.0.0.1:1: ")
 
 
 BROKEN = 'mount --bind /bin/false "$1" && shift && exec "$@"'
@@ -189,22 +186,6 @@ def test_a_ray_that_does_not_come_up_is_one_line_with_its_logs_and_leaves_nothin
     wait_for(lambda: left_in(temporary(tmp_path)) == logs, "Ray's other files are gone")
 
 
-def test_without_a_dashboard_what_stands_in_for_rays_agents_ends_with_the_raylet(
-    tmp_path: Path, start: Start, small_data: Path
-) -> None:
-    """With it, Ray's own agents run: test_faults.py."""
-    (tmp_path / "space.yaml").write_text(LONG)
-    running = start("search", "space.yaml", "--name", "x", "--data", small_data, "--no-dashboard")
-    running.wait_for_results("x", 1)
-    programs = {pid: program_of(pid) for pid in descendants(running.process.pid)}
-    agents = [pid for pid, program in programs.items() if program == "no_agent.py"]
-    (raylet,) = (pid for pid, program in programs.items() if program == "raylet")
-    assert len(agents) == 2 and set(agents) <= descendants(raylet)
-    assert not {"ray::DashboardAgent", "ray::RuntimeEnvAgent"} & {*programs.values()}
-    os.kill(raylet, signal.SIGKILL)
-    wait_for(lambda: not any(map(alive, agents)), "they end with it")
-
-
 def test_a_dashboard_that_ends_while_it_comes_up_is_told_and_the_search_goes_on(
     tmp_path: Path, start: Start, small_data: Path
 ) -> None:
@@ -218,7 +199,7 @@ def test_a_dashboard_that_ends_while_it_comes_up_is_told_and_the_search_goes_on(
     os.kill(dashboards()[0], signal.SIGKILL)
     code, out, err = running.end()
     assert code == 0, err
-    assert "Ray dashboard: it has ended with exit code -9" in err
+    assert "Ray dashboard: it has not come up; the search goes on without it" in err
     assert out.startswith("2 trials: 2 completed, ")
 
 

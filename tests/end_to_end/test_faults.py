@@ -141,7 +141,6 @@ def test_a_search_killed_while_it_runs_leaves_no_process_and_no_temporary_file(t
     programs = [program_of(pid) for pid in processes]
     ours = {"gcs_server", "raylet", "ray::DashboardAgent", "ray::RuntimeEnvAgent", "sh"}
     assert ours <= set(programs) and any(program.startswith("ray::TrialWorker") for program in programs)
-    assert "no_agent.py" not in programs
     running.process.kill()
     assert_nothing_is_left(tmp_path, processes, 30)
 

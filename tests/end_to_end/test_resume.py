@@ -73,7 +73,7 @@ def test_a_search_goes_on_from_another_folder_where_the_images_are_named_from_th
     assert done.returncode == 0, done.stderr
     again = ("extend", "x", "--num-samples", 2, "--experiments-dir=../mine", "--in-process")
     refused = tune_app(tmp_path / "elsewhere", *again)
-    assert refused.stderr.startswith("Error: images.parquet: no such data; allowed: ")
+    assert refused.stderr.startswith("Error: images.parquet: No such file or directory; allowed: ")
     done = tune_app(tmp_path / "elsewhere", *again, "--data", "../images.parquet")
     assert done.returncode == 0, done.stderr
     experiment = load_experiment("x", tmp_path / "mine")

@@ -10,15 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from tests.bundles import run
 from tests.end_to_end.conftest import OF_TESTS, alive, descendants, left_in, temporary, tune_app, wait_for
 from tests.end_to_end.invariants import check
 from tests.made_up import ask_and_start, spec_of
-from tests.units.test_idx import idx_bytes
 from tune_app.bundle.manifest import FILES, MANIFEST
 from tune_app.cli import main
 from tune_app.cli.search import finish
@@ -26,8 +23,6 @@ from tune_app.engine.search import Search
 from tune_app.output.view import outcome
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
-from tune_app.task.images.idx import IMAGES, LABELS
-from tune_app.task.images.mnist import Mnist
 from tune_app.task.tutorial import tutorial
 
 SPACE = """
@@ -203,49 +198,3 @@ def test_more_than_there_is_is_refused_at_once_and_leaves_nothing(tmp_path: Path
     assert line.startswith(f"Error: {option} is 999, allowed: up to the ")
     assert all(one.startswith("Ray dashboard: ") for one in before), "which may come up before the answer"
     assert not (tmp_path / "experiments").exists()
-
-
-def idx_folder(folder: Path, x: NDArray[np.uint8], y: NDArray[np.int64]) -> Path:
-    """The two IDX files of these images and labels."""
-    folder.mkdir()
-    (folder / IMAGES).write_bytes(idx_bytes(x.reshape(-1, 28, 28)))
-    (folder / LABELS).write_bytes(idx_bytes(y))
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("command", "classes", "lacking"),
-    [
-        ("search", 10, "train has no image of class 9; valid has no image of class 0, 1, "),
-        ("plan", 2, "valid has no image of class 0; "),
-    ],
-)
-def test_images_sorted_by_label_are_refused_before_anything_starts(
-    tmp_path: Path, small: Mnist, command: str, classes: int, lacking: str
-) -> None:
-    x, y = small.train.x[small.train.y < classes], small.train.y[small.train.y < classes]
-    order = np.argsort(y, kind="stable")
-    data = idx_folder(tmp_path / "sorted", x[order], y[order])
-    options = ["--quiet", "--no-dashboard"] if command == "search" else []
-    done = tune_app(tmp_path, command, "quick", "--data", data, *options)
-    assert (done.returncode, done.stdout) == (1, "")
-    (line,) = done.stderr.splitlines()
-    assert line.startswith(f"Error: {data}: {lacking}")
-    assert "; allowed: each class in both. Are the images sorted by label? Shuffle " in line
-    assert not (tmp_path / "experiments").exists()
-
-
-def test_a_class_that_hardly_occurs_is_told_before_the_training_which_a_target_ends(tmp_path, small) -> None:
-    x, y = small.train.x[:1200], small.train.y[:1200]
-    rare = np.flatnonzero(y[:1000] == 4)[1:]
-    keep = np.delete(np.arange(1200), rare)
-    data = idx_folder(tmp_path / "rare", np.r_[x[keep], x[rare]], np.r_[y[keep], y[rare]])
-    (tmp_path / "space.yaml").write_text("space: {level: linear, lr: 0.1}\nsearch: {num_samples: 50}")
-    arguments = ("--data", data, "--in-process", "--target", "0.2", "--json")
-    done = tune_app(tmp_path, "search", "space.yaml", *arguments)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines()[0] == "Hardly any images of a class: train has 12 of class 4."
-    outcome = json.loads(done.stdout)
-    assert (outcome["state"], outcome["reason"]) == ("finished", "target")
-    assert outcome["best"]["valid_accuracy"] >= 0.2
-    assert len(outcome["trials"]) < 10

@@ -1,7 +1,6 @@
 """Copies of experiments in a bucket of a real S3 server: whole at any moment, searched by one, read by all."""
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,9 +16,9 @@ from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import replay
 from tune_app.experiment.spec import Paths
-from tune_app.storage import hold, mirror, mirroring
+from tune_app.storage import mirror
 from tune_app.storage.bucket import Bucket
-from tune_app.storage.hold import TakenOver, alone_here, take
+from tune_app.storage.hold import TakenOver, alone_here, refuse_held, take
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import folder_or_bucket, paths
 from tune_app.storage.mirror import (
@@ -32,7 +31,7 @@ from tune_app.storage.mirror import (
     names,
     write_contents,
 )
-from tune_app.storage.mirroring import Copying, Mirror, mirrored, needed
+from tune_app.storage.mirroring import Mirror, mirrored, needed
 
 OTHER = Holder(id="0" * 16, host="elsewhere", pid=7)
 
@@ -68,9 +67,10 @@ def copy_of(at: Paths) -> Bucket:
 def mirror_of(at: Paths) -> Mirror:
     """What copies `at` for this process, step by step."""
     me, copy = Holder.this(), copy_of(at)
-    with alone_here(at) as descriptor:
-        manifest = take(at, copy, me, descriptor, 0.0)
-    return Mirror(at, copy, me, manifest, Copying(), print)
+    refuse_held(at, copy)
+    with alone_here(at, me):
+        contents = take(copy, me)
+    return Mirror(at, copy, me, contents, print)
 
 
 def assert_whole(copy: Bucket, folder: Path) -> bytes:
@@ -99,7 +99,6 @@ def test_a_copy_is_what_was_copied_and_keeps_no_state_that_is_not_needed(search,
 
 
 def test_at_no_moment_does_the_copy_refer_to_what_is_not_there(search, at, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(mirroring, "SEGMENT_BYTES", 1000)
     copy, copier = copy_of(at), mirror_of(at)
     copier.copy_all(last=False)
     written: list[str] = []
@@ -119,28 +118,30 @@ def test_at_no_moment_does_the_copy_refer_to_what_is_not_there(search, at, tmp_p
     assert assert_whole(copy, tmp_path) == at.record.read_bytes()
 
 
-def test_of_a_long_record_only_the_last_segment_is_written_again(search, at, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(mirroring, "SEGMENT_BYTES", 1000)
-    copy, copier = copy_of(at), mirror_of(at)
+def test_a_record_that_has_not_grown_is_not_written_again(search, at, monkeypatch) -> None:
+    copier = mirror_of(at)
     copier.copy_all(last=False)
-    before = (copy / "record").objects()
-    assert len(before) > 5
-    sizes = []
-    real = Bucket.write
+    written = []
+    monkeypatch.setattr(Bucket, "write", lambda self, name, content: written.append(name))
+    copier.copy_all(last=False)
+    assert written == ["mirror.json"]
 
-    def noted(self: Bucket, name: str, content: bytes) -> None:
-        if self.url.endswith("/record"):
-            sizes.append(len(content))
-        real(self, name, content)
 
-    monkeypatch.setattr(Bucket, "write", noted)
+def test_a_copy_in_several_segments_as_before_is_read_and_gone_on_with(search, at, tmp_path) -> None:
+    copy = copy_of(at)
+    mirror_of(at).copy_all(last=True)
+    content = at.record.read_bytes()
+    pieces = [content[i : i + 1000] for i in range(0, len(content), 1000)]
+    segments = [Segment(name=f"{n:05d}-{'a' * 16}", bytes=len(piece)) for n, piece in enumerate(pieces)]
+    for segment, piece in zip(segments, pieces, strict=True):
+        (copy / "record").write(segment.name, piece + b"and more of the last one" * (segment is segments[-1]))
+    write_contents(copy, Contents(created=1.0, record=tuple(segments)))
+    assert assert_whole(copy, tmp_path) == content
     give_one(search, 0, 3, 0.6)
-    copier.copy_all(last=False)
-    assert 1 <= len(sizes) <= 2
-    sizes.clear()
-    copier.copy_all(last=False)
-    assert sizes == []
+    copier = mirror_of(at)
+    copier.copy_all(last=True)
     assert assert_whole(copy, tmp_path) == at.record.read_bytes()
+    assert list((copy / "record").objects()) == [f"00000-{copier.me.id}"]
 
 
 def test_what_cannot_be_copied_now_is_copied_later(search, at, tmp_path, monkeypatch) -> None:
@@ -169,30 +170,12 @@ def test_what_cannot_be_copied_now_is_copied_later(search, at, tmp_path, monkeyp
     assert assert_whole(copy, tmp_path) == at.record.read_bytes()
 
 
-def test_of_processes_that_come_at_the_same_time_at_most_one_searches(bucket: Bucket) -> None:
-    at = Paths(Path("unused"), bucket / "x")
-    for _ in range(8):
-        barrier = threading.Barrier(4)
-        taken: list[Holder] = []
-        refusals: list[str] = []
-
-        def come(me: Holder, barrier: threading.Barrier, taken: list[Holder], refusals: list[str]) -> None:
-            with open("/dev/null", "r+b") as nowhere:  # noqa: PTH123
-                barrier.wait()
-                try:
-                    take(at, bucket / "x", me, nowhere.fileno(), 0.0)
-                    taken.append(me)
-                except (TuneAppError, OSError) as error:
-                    refusals.append(str(error))
-
-        threads = [threading.Thread(target=come, args=(Holder.this(), barrier, taken, refusals)) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len(taken) <= 1, refusals
-        assert len(taken) + len(refusals) == 4
-        (bucket / "x").remove("mirror.json")
+def test_of_two_that_come_at_the_same_time_the_earlier_stops_at_its_next_look(search, at, tmp_path) -> None:
+    earlier, later = (Mirror(at, copy_of(at), me, take(copy_of(at), me), print) for me in (Holder.this(), OTHER))
+    later.copy_all(last=False)
+    with pytest.raises(TakenOver, match=f"{OTHER} has taken the search over, so this one has stopped"):
+        earlier.copy_all(last=False)
+    assert assert_whole(copy_of(at), tmp_path) == at.record.read_bytes()
 
 
 def test_the_later_is_told_who_searches_until_that_one_has_been_silent_for_long(
@@ -207,8 +190,7 @@ def test_the_later_is_told_who_searches_until_that_one_has_been_silent_for_long(
     elsewhere = paths(Bucket(place), "x")
     with pytest.raises(TuneAppError, match=rf"is being searched by {copier.me}, which said so \d s ago; if it has"):
         mirror_of(elsewhere)
-    for module in (mirror, hold):
-        monkeypatch.setattr(module, "SECONDS_ALIVE", 0)
+    monkeypatch.setattr(mirror, "SECONDS_ALIVE", 0)
     assert load_experiment("x", place).state == "interrupted"
     later = mirror_of(elsewhere)
     give_one(search, 0, 3, 0.6)
@@ -222,10 +204,17 @@ def test_one_that_died_on_this_machine_is_not_waited_for(search: Search, at: Pat
     mirror_of(at).copy_all(last=False)  # and is heard of no more
     assert load_experiment("x", copy_of(at).url.removesuffix("/x")).state == "interrupted"
     mirror_of(at).copy_all(last=False)
-    with alone_here(at):
+    me = Holder.this()
+    with alone_here(at, me):
+        take(copy_of(at), me)
         assert load_experiment("x", copy_of(at).url.removesuffix("/x")).state == "running"
-        with pytest.raises(TuneAppError, match="is being searched by another process on this machine"):
-            mirror_of(at)
+        with pytest.raises(TuneAppError, match=f"is being searched by {me}, which said so "):
+            refuse_held(at, copy_of(at))
+        with (
+            pytest.raises(TuneAppError, match="is being searched by another process on this machine"),
+            alone_here(at, OTHER),
+        ):
+            pass
 
 
 def test_a_search_goes_on_on_another_machine_and_then_on_the_first_again(search, at, tmp_path, monkeypatch) -> None:

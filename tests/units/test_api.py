@@ -126,7 +126,7 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (lambda: tune_app.search("grid", enqueue="x:1"), "enqueue does not go with a grid"),
         (lambda: tune_app.search({"space": {"level": "fit"}}, enqueue="x:1"), "enqueue x:1: level linear"),
         (lambda: tune_app.search(experiments_dir="s3://A"), "experiments_dir s3://A: is no S3 URL"),
-        (lambda: tune_app.search(where=Where(data="https://me:pw@host/x")), "data: a URL with a user or password"),
+        (lambda: tune_app.search(where=Where(data="https://me:pw@host/x")), "https://...: is no path on this"),
         (lambda: tune_app.search(settings={"cpus_per_trial": 9999}), "cpus_per_trial is 9999, allowed: up to"),
         (lambda: tune_app.extend("x", {"num_samples": 1}), "num_samples is 1, allowed: more than the 2 trials"),
         (lambda: tune_app.extend("x", {"time_budget": 9}), "x: all its trials have ended, so time alone"),

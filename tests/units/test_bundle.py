@@ -208,13 +208,12 @@ def test_mnist_itself_is_taken_from_the_package_wherever_the_search_had_it(bundl
     assert load_images(runnable(bundle), None).digest() == mnist.original_digest()
 
 
-@pytest.mark.parametrize("source", ["http://localhost:1/mnist", "tutorial"])
-def test_a_bundle_makes_nobody_download_anything(bundle, monkeypatch, source) -> None:
+def test_a_bundle_makes_nobody_download_anything(bundle, monkeypatch) -> None:
     asked: list[str | None] = []
     monkeypatch.setattr(sources, "load", asked.append)
     config = yaml.safe_load((bundle / CONFIG).read_text())
-    (bundle / CONFIG).write_text(yaml.safe_dump({**config, "data": source}))
+    (bundle / CONFIG).write_text(yaml.safe_dump({**config, "data": "tutorial"}))
     reseal(bundle)
-    with pytest.raises(TuneAppError, match=f"^best: trained on {source}; allowed: --data {source} to download it$"):
+    with pytest.raises(TuneAppError, match=r"^best: trained on tutorial; allowed: --data tutorial to download it$"):
         load_images(runnable(bundle), None)
     assert asked == []

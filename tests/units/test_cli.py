@@ -67,7 +67,11 @@ def test_each_setting_is_an_option_of_search_and_a_row_of_the_docs() -> None:
         (["search", "--name", ""], 1, "name '' is not allowed"),
         (["search", "~nobody-here/x.yaml"], 1, "no such file or shipped space"),
         (["search", "--address", "a..b:1"], 1, "--address a..b:1: no Ray cluster answers"),
-        (["search", "--data", "https://me:secret@localhost/"], 1, "a URL with a user or password is not taken"),
+        (
+            ["search", "--data", "https://me:secret@localhost/"],
+            1,
+            "https://...: is no path on this machine, allowed: a Parquet",
+        ),
         (["search", "quik"], 1, "quik: no such file or shipped space, did you mean 'quick'?"),
         (["search", "--metric", "acc"], 1, "--metric is 'acc', allowed: valid_accuracy, valid_loss"),
         (["search", "--num-samples", "many"], 2, "'many' is not a valid integer"),

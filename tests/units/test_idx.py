@@ -8,9 +8,8 @@ import pytest
 
 from tune_app.errors import TuneAppError
 from tune_app.task.images import idx
-from tune_app.task.images.formats import FORMATS
 from tune_app.task.images.idx import IMAGES, LABELS, TEST_IMAGES, TEST_LABELS
-from tune_app.task.images.mnist import Mnist
+from tune_app.task.images.mnist import ALLOWED, Mnist
 from tune_app.task.images.sources import load, load_test
 
 N = 1200
@@ -107,63 +106,34 @@ def test_of_two_data_sets_below_a_folder_one_must_be_named(tmp_path, all_four):
     assert len(load(str(tmp_path / "MNIST")).train.x) == 1000
 
 
-def dotted(name: str) -> str:
-    return name.replace("-idx", ".idx")
-
-
-SPELLED: dict[str, Callable[[str], str]] = {
-    "with a dot": dotted,
-    "with a dot, packed": lambda name: f"{dotted(name)}.gz",
-    "packed on a system that prefers capitals": lambda name: f"{name}.GZ",
-    "in capitals": lambda name: dotted(name).upper(),
-}
-
-
-@pytest.mark.parametrize("spelled", SPELLED)
-def test_other_spellings_of_the_four_names_are_known(tmp_path, all_four, spelled):
-    write(tmp_path, {SPELLED[spelled](name): content for name, content in all_four.items()})
+@pytest.mark.parametrize("packed", [False, True])
+def test_names_with_a_dot_are_known_and_come_after_the_published_ones(tmp_path, all_four, packed):
+    write(tmp_path, {name.replace("-idx", ".idx"): content for name, content in all_four.items()})
     expected = load(str(made(tmp_path / "usual", all_four)))
     assert load(str(tmp_path)).digest() == expected.digest()
     found = load_test(str(tmp_path))
     assert found is not None
     assert len(found.x) == 7
+    write(tmp_path, {name.replace("-idx", ".idx"): b"garbage" for name in all_four})
+    assert load(str(write(tmp_path, all_four, packed))).digest() == expected.digest()
 
 
-def test_a_file_of_the_published_name_comes_before_another_spelling(tmp_path, contents):
-    write(tmp_path, {dotted(name): b"garbage" for name in contents})
-    assert len(load(str(write(tmp_path, contents, packed=True))).train.x) == 1000
-    write(tmp_path, {f"{name}.gz": b"garbage" for name in contents})
-    assert len(load(str(write(tmp_path, contents))).train.x) == 1000
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("emnist-letters-train-images-idx3-ubyte.gz", "EMNIST, whose images are transposed"),
-        ("EMNIST/raw/emnist-digits-train-images-idx3-ubyte", "EMNIST, whose images are transposed"),
-        ("QMNIST/raw/qmnist-train-images-idx3-ubyte", "a single IDX file"),
-        ("train-00000-of-00001.parquet", "Hugging Face's Parquet, whose images are packed files"),
-        ("digits.Parquet", "a Parquet file, which is given itself"),
-        ("mnist_train.csv", "a CSV file"),
-        ("mnist.npz", "NumPy's archive of arrays"),
-        ("archive.ZIP", "an archive that is not unpacked"),
-    ],
-)
-def test_a_folder_with_something_else_is_refused_with_its_kind(tmp_path, name, kind):
+@pytest.mark.parametrize("name", ["EMNIST/raw/emnist-digits-train-images-idx3-ubyte", "mnist.pkl.gz", "MNIST.zip"])
+def test_a_folder_with_something_else_is_refused_with_what_is_allowed(tmp_path, name):
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_bytes(b"something")
-    assert refusal(tmp_path) == f": has {name}, {kind}; allowed: {FORMATS}"
-    with pytest.raises(TuneAppError, match=kind):
-        load_test(str(tmp_path))
+    for read in (load, load_test):
+        with pytest.raises(TuneAppError) as error:
+            read(str(tmp_path))
+        assert str(error.value) == f"{tmp_path}: has no {IMAGES}; allowed: {ALLOWED}"
 
 
 # ---- what is refused -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("missing", [IMAGES, LABELS])
-def test_a_missing_file_is_refused_with_both_names_it_may_have(tmp_path, contents, missing):
-    del contents[missing]
-    assert refusal(write(tmp_path, contents)) == f": {missing} is missing; allowed: {missing} or {missing}.gz"
+def test_missing_labels_are_refused_with_both_names_they_may_have(tmp_path, contents):
+    del contents[LABELS]
+    assert refusal(write(tmp_path, contents)) == f": {LABELS} is missing; allowed: {LABELS} or {LABELS}.gz"
 
 
 @pytest.mark.parametrize("name", [IMAGES, LABELS])
@@ -177,10 +147,8 @@ def test_a_truncated_file_is_refused_with_its_path(tmp_path, contents, name, pac
 
 OTHER: dict[str, Callable[[bytes], bytes]] = {
     "nothing": lambda content: b"",
-    "half a header": lambda content: content[:7],
     "an HTML page": lambda content: b"<!DOCTYPE html>\n<html>Sign in</html>\n",
     "a wrong magic number": lambda content: b"\1" + content[1:],
-    "another type of numbers": lambda content: content[:2] + b"\x0d" + content[3:],
     "another number of dimensions": lambda content: content[:3] + b"\2" + content[4:],
 }
 
@@ -221,38 +189,20 @@ def test_labels_out_of_range_are_refused_with_what_is_allowed(tmp_path, contents
 @pytest.mark.parametrize("n", [0, 1])
 def test_too_few_images_to_split_are_refused(tmp_path, contents, n):
     contents = {IMAGES: idx_bytes(np.zeros((n, 28, 28))), LABELS: idx_bytes(np.zeros(n))}
-    assert refusal(write(tmp_path, contents)) == f"{IMAGES}: {n} images, allowed: 2 or more"
+    assert refusal(write(tmp_path, contents)) == ": no images"
 
 
-def test_a_gz_file_that_unpacks_to_more_than_any_mnist_is_refused_and_not_unpacked(tmp_path, contents, monkeypatch):
+def test_a_gz_file_that_unpacks_to_more_than_any_mnist_is_refused(tmp_path, contents, monkeypatch):
     monkeypatch.setattr(idx, "MOST_BYTES", len(contents[IMAGES]))
     assert len(load(str(write(tmp_path, contents, packed=True))).train.x) == 1000
-    bomb = contents[IMAGES] + bytes(20_000_000)
-    write(tmp_path, {IMAGES: bomb}, packed=True)
-    read: list[int] = []
-    monkeypatch.setattr(gzip.GzipFile, "read", counting(gzip.GzipFile.read, read))
+    write(tmp_path, {IMAGES: contents[IMAGES] + bytes(20_000_000)}, packed=True)
     assert refusal(tmp_path) == f"{IMAGES}.gz: unpacks to more than {len(contents[IMAGES])} bytes"
-    assert sum(read) == len(contents[IMAGES]) + 1
-
-
-def counting(method: Callable[..., bytes], counts: list[int]) -> Callable[..., bytes]:
-    """The same method, which also appends how many bytes it gave."""
-
-    def read(self: object, size: int = -1) -> bytes:
-        content = method(self, size)
-        counts.append(len(content))
-        return content
-
-    return read
 
 
 GZ_DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "cut off": lambda packed: packed[:-1000],
-    "cut off in its header": lambda packed: packed[:5],
     "with a wrong checksum": lambda packed: packed[:-8] + bytes(4) + packed[-4:],
     "with garbage in the middle": lambda packed: packed[:2000] + b"\xff" * 500 + packed[2500:],
-    "of another method": lambda packed: packed[:2] + b"\7" + packed[3:],
-    "with garbage behind it": lambda packed: packed + b"garbage",
 }
 
 

@@ -80,7 +80,7 @@ def test_a_tilde_is_the_home_in_the_environment_and_in_python_too(run, monkeypat
     (home / "c.yaml").write_text("config: {level: linear}")
     assert read_config(typed_path("~/c.yaml"), tutorial())["level"] == "linear"
     for data in ("~/c.yaml", Path("~/c.yaml")):
-        with pytest.raises(TuneAppError, match=f"^{home}/c.yaml: not a Parquet file"):
+        with pytest.raises(TuneAppError, match=f"^{home}/c.yaml: is no Parquet file"):
             sources.load(data)
     assert typed_path("./~/x") == Path("./~/x")
 

@@ -20,7 +20,7 @@ ALWAYS = (
 OF_THE_TUTORIAL = (
     "tune_app/errors.py",
     *(f"tune_app/task/tutorial/{name}.py" for name in ("logistic", "cnn")),
-    *(f"tune_app/task/images/{name}.py" for name in ("__init__", "formats", "mnist", "parquet")),
+    *(f"tune_app/task/images/{name}.py" for name in ("__init__", "mnist", "parquet")),
 )
 """The files of this package that a bundle has, by their path in both."""
 CONSTANTS = ("seed", "epochs", "max_epochs", "results_per_epoch", "threads")

@@ -114,7 +114,7 @@ def data_for(bundle: Bundle, source: str | None) -> Iterator[str | None]:
     """The value of the script's --data: `source`, or the source of the search.
 
     A script of the tutorial gets a file with exactly the images that are to be trained on. A bundle from elsewhere
-    opens no connection: a URL is asked for only if a person names it.
+    opens no connection: the tutorial's file is asked for only if a person names it.
     """
     named = bundle.exported.settings.data
     if bundle.exported.task.files:
@@ -131,8 +131,8 @@ def load_images(bundle: Bundle, source: str | None) -> mnist.Mnist:
     """The images that a bundle of the tutorial was trained on."""
     original = bundle.manifest.data_digest == mnist.original_digest()
     named = None if original else bundle.exported.settings.data
-    if source is None and named is not None and (named == "tutorial" or "://" in named):
-        raise TuneAppError(f"{bundle.folder}: trained on {named:.200}; allowed: --data {named:.200} to download it")
+    if source is None and named == "tutorial":
+        raise TuneAppError(f"{bundle.folder}: trained on {named}; allowed: --data {named} to download it")
     images = sources.load(source or named)
     require_same_data(bundle, images.digest(), source or named or str(sources.SHIPPED))
     return images

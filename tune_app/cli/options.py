@@ -81,7 +81,7 @@ def where_options(command: Callable[..., None]) -> Callable[..., None]:
     def with_where(*, dashboard: bool | None, **given: Any) -> None:
         from tune_app.cluster.connect import Where
 
-        names = ("data", "address", "dashboard_host", "wait_for_resources", "verbose", "in_process")
+        names = ("data", "address", "wait_for_resources", "verbose", "in_process")
         options = {name: given.pop(name) for name in names}
         if options["wait_for_resources"] and not options["address"]:
             raise click.UsageError("--wait-for-resources needs an --address: this machine gets no larger")
@@ -98,7 +98,7 @@ def where_options(command: Callable[..., None]) -> Callable[..., None]:
 WHERE = (
     click.option(
         "--data",
-        help="A Parquet file, a folder or URL with IDX files, or: tutorial. Of a task of one's own, what its load"
+        help="A Parquet file, a folder with IDX files, or: tutorial. Of a task of one's own, what its load"
         " gets.  [default: MNIST in the package]",
     ),
     click.option("--address", help="A running Ray cluster: auto or HOST:PORT.  [default: start one here]"),
@@ -107,7 +107,6 @@ WHERE = (
         default=None,
         help="Leave the Ray dashboard open after the search, or do without it.  [default: open while it searches]",
     ),
-    click.option("--dashboard-host", default="127.0.0.1", show_default=True, help="Where the dashboard listens."),
     click.option(
         "--wait-for-resources",
         type=click.FloatRange(min=0),

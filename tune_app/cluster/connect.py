@@ -3,7 +3,6 @@
 import logging
 import os
 import re
-import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -12,18 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tune_app.cluster.local import Dashboard, local_cluster
-from tune_app.cluster.lookout import lookout
+from tune_app.cluster.local import local_cluster
+from tune_app.cluster.lookout import knock, lookout
 from tune_app.cluster.process import away_from_code, variables
-from tune_app.cluster.ray_private import is_no_node, place_of, read_tokens_again
+from tune_app.cluster.ray_private import is_no_node, read_tokens_again
 from tune_app.cluster.signals import undisturbed
 from tune_app.cluster.tokens import (
-    LOOPBACK,
     asks_for_token,
     authenticates,
     home_token,
     knows_no_tokens,
-    require_token_if_open,
 )
 from tune_app.errors import TuneAppError
 
@@ -78,7 +75,6 @@ class Where:
     address: str | None = None
     dashboard: bool = False
     keep_dashboard: bool = False
-    dashboard_host: str = LOOPBACK
     wait_for_resources: float = 0
     verbose: bool = False
     in_process: bool = False
@@ -88,10 +84,12 @@ class Where:
 class Connection:
     """A connection to Ray.
 
+    shows_dashboard: whether people want to look at its dashboard. dashboard: HOST:PORT of that if it has come up.
     head: the address of a cluster that was joined.
     """
 
-    dashboard: Dashboard | None = None
+    shows_dashboard: bool = False
+    dashboard: str | None = None
     head: str | None = None
 
 
@@ -141,12 +139,8 @@ def connected(where: Where, metadata: Mapping[str, str], large_data: bool) -> It
             with undisturbed():
                 ray.shutdown()
         return
-    if where.dashboard:
-        require_own_address(where.dashboard_host)
-        require_token_if_open(where.dashboard_host)
-    dashboard_host = where.dashboard_host if where.dashboard else None
-    with local_cluster(metadata, dashboard_host, where.verbose, large_data) as dashboard:
-        yield Connection(dashboard)
+    with local_cluster(metadata, where.dashboard, where.verbose, large_data) as dashboard:
+        yield Connection(where.dashboard, dashboard)
 
 
 def watched(connection: Connection, again: str, finish: Callable[[], None]) -> AbstractContextManager[None]:
@@ -184,7 +178,7 @@ def join(where: Where, metadata: Mapping[str, str]) -> Connection:
             " RAY_AUTH_MODE=disabled"
         )
     url = context.dashboard_url if where.dashboard else None
-    return Connection((lambda: url) if url else None, head)
+    return Connection(bool(url), url or None, head)
 
 
 def why_not_joined(error: Exception) -> str:
@@ -197,18 +191,6 @@ def why_not_joined(error: Exception) -> str:
     if "No node info found" in words:
         return f"cannot be joined: {NO_NODE}"
     return f"cannot be joined: {words[:300]}"
-
-
-def require_own_address(host: str) -> None:
-    """Raise `TuneAppError` where nothing can listen at `host`: the dashboard would try for a long time."""
-    try:
-        family, kind, protocol, _, place = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as listening:
-            listening.bind(place)
-    except (OSError, UnicodeError) as error:
-        raise TuneAppError(
-            f"--dashboard-host {host}: {error}; allowed: an address of this machine, 0.0.0.0 for all of them"
-        ) from None
 
 
 @contextmanager
@@ -225,24 +207,19 @@ def stderr_into(file: IO[bytes]) -> Iterator[None]:
 
 
 def answering(address: str) -> str:
-    """HOST:PORT of an address where something answers; "auto" is RAY_ADDRESS, or else the cluster of this machine.
+    """HOST:PORT of an address where something answers; "auto" is RAY_ADDRESS, or what Ray finds on this machine.
 
     Raises `TuneAppError` where nothing answers: Ray would try for minutes.
     """
-    place = address
-    if address == "auto":
-        try:
-            place = place_of(address)
-        except (ConnectionError, ValueError) as error:
-            raise TuneAppError(f"--address auto: {str(error).splitlines()[0]}") from None
-        if place == address:  # it is for Ray to find one
-            return place
+    place = os.environ.get("RAY_ADDRESS") or address if address == "auto" else address
+    if place == "auto":
+        return place
     said = address if place == address else f"{address}, which is {place},"
     host, _, port = place.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536 or "/" in host:
         raise TuneAppError(f"--address {said}: is no address, allowed: auto or HOST:PORT")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_ANSWER).close()
+        knock(place, SECONDS_TO_ANSWER)
     except (OSError, UnicodeError) as error:
         at = "" if place == address else f" at {place}"
         raise TuneAppError(f"--address {address}: no Ray cluster answers{at}: {error}") from None

@@ -37,23 +37,21 @@ def watch(address: str, again: str, over: threading.Event, finish: Callable[[], 
     """Look every few seconds until it is over, or the address has been silent for too long."""
     last_answer = time.monotonic()
     while not over.wait(SECONDS_BETWEEN_LOOKS):
-        if answers(address):
+        try:
+            knock(address, SECONDS_TO_CONNECT)
             last_answer = time.monotonic()
-        elif time.monotonic() - last_answer > SECONDS_OF_SILENCE:
-            sys.stderr.write(
-                f"Error: the cluster at {address} no longer answers; what is recorded is kept,"
-                f" go on with: {again}\n"
-            )
-            sys.stderr.flush()
-            finish()
-            os._exit(1)  # the main thread may hang in Ray for ever
+        except OSError:
+            if time.monotonic() - last_answer > SECONDS_OF_SILENCE:
+                sys.stderr.write(
+                    f"Error: the cluster at {address} no longer answers; what is recorded is kept,"
+                    f" go on with: {again}\n"
+                )
+                sys.stderr.flush()
+                finish()
+                os._exit(1)  # the main thread may hang in Ray for ever
 
 
-def answers(address: str) -> bool:
-    """Whether something accepts a connection there."""
+def knock(address: str, seconds: float) -> None:
+    """Connect to HOST:PORT; `OSError` where nothing accepts that in time."""
     host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_CONNECT).close()
-    except OSError:
-        return False
-    return True
+    socket.create_connection((host.strip("[]"), int(port)), timeout=seconds).close()

@@ -5,38 +5,28 @@ worker that hangs is not ended). To add something: a `Private`, and a function t
 or puts something in its place.
 """
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from tune_app.cluster import no_agent
 from tune_app.cluster.guard import Private, replaced, unchanged
-from tune_app.cluster.tokens import LOOPBACK
 
 SECONDS_TO_REGISTER = 10
 """How long a raylet that has started may take until it is known; then it is for Ray to complain."""
-NOT_IN_USE = -1
-"""Ray's number for a port at which nothing answers."""
 
 
 # ---- how a Ray of our own starts -----------------------------------------------------------------------
 
 NODE, SERVICES, CONSTANTS = "ray._private.node:Node", "ray._private.services", "ray._private.ray_constants"
-KV, RAYLET = "ray.experimental.internal_kv", "ray._raylet"
+RAYLET = "ray._raylet"
 START_HEAD, START_RAYLET = f"{NODE}.start_head_processes", f"{NODE}.start_raylet"
-START_API_SERVER = f"{SERVICES}:start_api_server"
 
 CLUSTERS = Private(f"{CONSTANTS}:ENABLE_RAY_CLUSTER", "bool", f"{SERVICES}:get_node_ip_address")
-UV = Private(f"{CONSTANTS}:RAY_ENABLE_UV_RUN_RUNTIME_ENV", "bool", "ray._private.worker:_maybe_modify_runtime_env")
 MONITOR = Private(f"{NODE}.start_monitor", "(self)", START_HEAD)
 LOG_MONITOR = Private(f"{NODE}.start_log_monitor", "(self)", f"{NODE}.start_ray_processes")
 API_SERVER = Private(f"{NODE}.start_api_server", "(self, *, include_dashboard, raise_on_failure)", START_HEAD)
-ADDRESS_KEY = Private(f"{CONSTANTS}:DASHBOARD_ADDRESS", "str", START_API_SERVER)
-ADDRESS_SPACE = Private(f"{CONSTANTS}:KV_NAMESPACE_DASHBOARD", "bytes", START_API_SERVER)
-KV_GET = Private(f"{KV}:_internal_kv_get", "(key, *, namespace=None)", START_API_SERVER)
 RAYLET_START = Private(
     START_RAYLET,
     "(self, plasma_directory, fallback_directory, object_store_memory, use_valgrind=False, use_profiler=False)",
@@ -48,99 +38,36 @@ PROCESSES = Private(f"{NODE}.all_processes", "", START_RAYLET)
 PROCESS = Private(f"{SERVICES}:ProcessInfo.process", "_tuplegetter")
 GET_NODE = Private("ray._private.state:GlobalState.get_node", "(self, node_id)", f"{SERVICES}:get_node")
 NODE_TABLE = Private("ray._private.state:GlobalState.node_table", "(self)")
-PYTHON = Private(
-    f"{SERVICES}:_build_python_executable_command_memory_profileable",
-    "(component, session_dir, unbuffered=True)",
-    f"{SERVICES}:start_raylet",
-)
-LACKING = Private("ray._private.utils:get_dashboard_dependency_error", "()", f"{SERVICES}:start_raylet")
-WRITE_PORT = Private(f"{RAYLET}:persist_port", "(dir, node_id, port_name, port)")
-SESSION = Private(f"{NODE}._session_dir", "", START_RAYLET)
-NODE_ID = Private(f"{NODE}._node_id", "", START_RAYLET)
-PORTS = (
-    Private(f"{RAYLET}:METRICS_AGENT_PORT_NAME", "str"),
-    Private(f"{RAYLET}:METRICS_EXPORT_PORT_NAME", "str"),
-    Private(f"{RAYLET}:DASHBOARD_AGENT_LISTEN_PORT_NAME", "str"),
-    Private(f"{RAYLET}:RUNTIME_ENV_AGENT_PORT_NAME", "str"),
-)
-FOR_ASKING = (KV_GET, ADDRESS_KEY, ADDRESS_SPACE, PROCESSES, PROCESS)
-FOR_PORTS = (RAYLET_START, PARAMETERS, AGENT_PORT, WRITE_PORT, SESSION, NODE_ID, *PORTS)
 
 
 @contextmanager
-def quick_start(dashboard_host: str | None, verbose: bool) -> Iterator[Callable[[], str | None] | None]:
-    """Within the block, `ray.init` starts what a search uses, soon, and nothing else: it has no option for that.
-
-    Yields what tells where the dashboard is, as `dashboard_address` does; None where there is none, or where
-    `ray.init` waits for it, as for one that others may reach: its port must be known.
-    """
+def quick_start(dashboard: bool, verbose: bool) -> Iterator[None]:
+    """Within the block, `ray.init` starts what a search uses, soon, and nothing else: it has no option for that."""
     node: list[Any] = []  # that is being started
     with ExitStack() as stack:
 
-        def shorten(instead: Mapping[Private, Callable[[Any], Any]], *used: Private) -> bool:
-            return stack.enter_context(replaced(instead, *used))
+        def shorten(instead: Mapping[Private, Callable[[Any], Any]], *used: Private) -> None:
+            stack.enter_context(replaced(instead, *used))
 
-        # Both are said by variables, too, which Ray reads when it is imported: somebody may have done that before.
+        # A variable says so, too, which Ray reads when it is imported: somebody may have done that before.
         shorten({CLUSTERS: lambda _: False})
-        shorten({UV: lambda _: False})
         # The autoscaler's monitor keeps the shutdown waiting for a second.
         shorten({MONITOR: lambda _: lambda _node: None})
         if not verbose:  # nobody is shown what it reads
             shorten({LOG_MONITOR: lambda _: lambda _node: None})
-        agents, asking = True, False
-        if dashboard_host == LOOPBACK:  # Ray waits until it answers, which takes most of two seconds
-            asking = shorten({API_SERVER: lambda start: without_waiting(start, node)}, *FOR_ASKING)
-        if dashboard_host is None:  # Ray starts its process all the same, and two agents; the raylet waits for them
+        if not dashboard:  # Ray starts its process all the same
             shorten({API_SERVER: lambda _: lambda _node, **_how: None})
-            agents = not shorten(
-                {PYTHON: without_agents, LACKING: lambda _: lambda: None}, *FOR_PORTS, *FOR_WORKERS
-            )
         # A raylet is looked for once a second, and for 30 s even if it has ended.
         shorten({GET_NODE: lambda get: soon(get, node)}, NODE_TABLE, RAYLET_START, PROCESSES, PROCESS)
-        shorten({RAYLET_START: lambda start: noticed(start, node, agents)}, PARAMETERS, AGENT_PORT)
-        yield (lambda: dashboard_address(node[0])) if asking else None
+        shorten({RAYLET_START: lambda start: noticed(start, node)}, PARAMETERS, AGENT_PORT)
+        yield
 
 
-def without_waiting(start: Callable[..., None], started: list[Any]) -> Callable[..., None]:
-    """Instead of how Ray starts the dashboard."""
-
-    def start_api_server(node: Any, **how: Any) -> None:
-        started.append(node)
-        with replaced({KV_GET: lambda _: lambda *_what, **_where: b""}):  # any answer ends its waiting
-            start(node, **how)
-
-    return start_api_server
-
-
-def dashboard_address(node: Any) -> str | None:
-    """HOST:PORT of the dashboard of a node; None while it comes up, `ChildProcessError` where it has ended."""
-    address = KV_GET()(ADDRESS_KEY(), namespace=ADDRESS_SPACE())
-    if address:
-        return str(address.decode())
-    for info in node.all_processes["dashboard"]:
-        if info.process.poll() is not None:
-            raise ChildProcessError(f"it has ended with exit code {info.process.returncode}")
-    return None
-
-
-def without_agents(command_of: Callable[..., list[str]]) -> Callable[..., list[str]]:
-    """Instead of how Ray writes the command of a Python process of its own: an agent is `no_agent`."""
-
-    def command(component: str, *how: Any, **more: Any) -> list[str]:
-        if component.endswith("agent"):
-            return [sys.executable, "-I", "-S", no_agent.__file__]
-        return command_of(component, *how, **more)
-
-    return command
-
-
-def noticed(start: Callable[..., None], started: list[Any], agents: bool) -> Callable[..., None]:
-    """Instead of how Ray starts its raylet; without agents, it reads at once that they answer nowhere."""
+def noticed(start: Callable[..., None], started: list[Any]) -> Callable[..., None]:
+    """Instead of how Ray starts its raylet: the node that it belongs to is noted."""
 
     def start_raylet(node: Any, *how: Any, **more: Any) -> None:
         node._ray_params.dashboard_agent_listen_port = 0  # or Ray tries for 3 s where another has the usual one
-        for port in () if agents else PORTS:
-            WRITE_PORT()(node._session_dir, node._node_id, port(), NOT_IN_USE)
         start(node, *how, **more)
         started.append(node)
 
@@ -169,7 +96,6 @@ TOKENS = Private(f"{RAYLET}:AuthenticationTokenLoader.instance", "()")
 FORGET = Private(f"{RAYLET}:AuthenticationTokenLoader.reset_cache", "(self)")
 SIGTERM = Private("ray._private.utils:set_sigterm_handler", "(sigterm_handler)", "ray._private.worker:init")
 NODE_IDS = Private(f"{SERVICES}:find_node_ids", "()", f"{SERVICES}:get_node_to_connect_for_driver")
-ADDRESS = Private(f"{SERVICES}:canonicalize_bootstrap_address_or_die", "(addr, temp_dir=None)")
 
 
 def read_tokens_again() -> None:
@@ -187,11 +113,6 @@ def without_sigterm() -> AbstractContextManager[bool]:
 def is_no_node() -> bool:
     """Whether this machine is known to be no node of any cluster: Ray would look for one for a minute."""
     return unchanged(NODE_IDS) and not NODE_IDS()()
-
-
-def place_of(address: str) -> str:
-    """HOST:PORT of "auto", or "auto" where only Ray knows. `ConnectionError` where there is no cluster."""
-    return str(ADDRESS()(address)) if unchanged(ADDRESS) else address
 
 
 # ---- how Tune carries trials out -----------------------------------------------------------------------

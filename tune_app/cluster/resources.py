@@ -17,7 +17,6 @@ SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_UNTOLD, SECONDS_TO_LOOK = 10.0, 60.0
 """How long GPUs are looked at without a word, and in all: a worker has to start there, and to import torch."""
 NO_CUDA, HELD = "that torch cannot use (no CUDA)", "that others hold"
-REMEDIES = {NO_CUDA: "a torch with CUDA", HELD: "a longer --wait-for-resources"}
 
 
 @dataclass(frozen=True)
@@ -98,34 +97,11 @@ def available_cpus() -> int:
     return max(1, int(min(cpus, cpu_quota())))
 
 
-def cpu_quota(process: Path = Path("/proc/self")) -> float:
-    """CPUs that the control groups of a process allow: the smallest quota from its own group up to the root.
-
-    Both versions of cgroups; where there are none, or no quota, it is infinite.
-    """
-    try:
-        groups = [line.split(":", 2)[1:] for line in (process / "cgroup").read_text().splitlines()]
-        mounts = [line.split() for line in (process / "mountinfo").read_text().splitlines()]
-    except OSError:
-        return math.inf
-    quotas = [math.inf]
-    for _, _, _, root, mount, *_, kind, _, options in mounts:
-        controller = {"cgroup2": "", "cgroup": "cpu"}.get(kind)
-        if controller is None or (controller and controller not in options.split(",")):
-            continue
-        for controllers, group in groups:
-            if controller in controllers.split(","):
-                inside = Path(mount, os.path.relpath(group, root))  # a container may see a part of the groups alone
-                own = inside if ".." not in inside.parts else Path(mount)
-                quotas += [quota_of(folder) for folder in (own, *own.parents) if folder.is_relative_to(mount)]
-    return min(quotas)
-
-
-def quota_of(group: Path) -> float:
-    """The quota of one control group, in CPUs."""
-    for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+def cpu_quota(groups: Path = Path("/sys/fs/cgroup")) -> float:
+    """CPUs that a container's quota allows, by either version of control groups; infinite where there is none."""
+    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
         try:
-            quota, period = " ".join((group / name).read_text() for name in names).split()
+            quota, period = " ".join((groups / name).read_text() for name in names).split()
             return int(quota) / int(period) if quota not in ("max", "-1") else math.inf
         except (OSError, ValueError):  # of the other version
             continue
@@ -147,26 +123,17 @@ def cluster_nodes() -> dict[str, Node]:
 def with_usable_gpus(
     nodes: dict[str, Node], settings: Settings, seconds: float, announce: Callable[[str], None]
 ) -> tuple[Node, ...]:
-    """The machines as trials can use them: GPUs that torch cannot use, or that others hold, do not count.
-
-    Where GPUs are asked for by number, one that torch cannot use is a `TuneAppError`, and so is it if others still
-    hold all of them after `seconds`.
-    """
+    """The machines as trials can use them: GPUs that torch cannot use, or that others hold, do not count."""
     if settings.gpus_per_trial == 0 or not any(node.gpus for node in nodes.values()):
         return tuple(nodes.values())
     memory = gpu_memory([name for name, node in nodes.items() if node.gpus], seconds, announce)
-    some = any(isinstance(found, float) for found in memory.values())
     usable = []
     for name, node in nodes.items():
         found = memory.get(name, math.inf)
-        if isinstance(found, float):
-            usable.append(replace(node, gpu_bytes=found))
-            continue
-        offered = f"Ray offers {node.gpus:g} GPU{'' if node.gpus == 1 else 's'} {found}"
-        if settings.gpus_per_trial != AUTO and not (some and found == HELD):
-            raise TuneAppError(f"{offered}; allowed: --gpus-per-trial 0, or {REMEDIES[found]}")
-        announce(f"{offered}: {'they do not count' if some else 'its trials run on CPUs'}.")
-        usable.append(replace(node, gpus=0))
+        if isinstance(found, str):
+            announce(f"Ray offers {node.gpus:g} GPU{'' if node.gpus == 1 else 's'} {found}; trials do without.")
+            found, node = math.inf, replace(node, gpus=0)
+        usable.append(replace(node, gpu_bytes=found))
     return tuple(usable)
 
 

@@ -4,11 +4,8 @@ import os
 import secrets
 from pathlib import Path
 
-from tune_app.errors import TuneAppError
-
 TOKEN = Path(".ray", "auth_token")
 """Where in the home directory Ray keeps the token that its services ask for, unless told otherwise."""
-LOOPBACK = "127.0.0.1"
 QUESTION = "/ray.rpc.NodeInfoGcsService/GetClusterId"
 """Something that any head answers to those who may ask, without arguments."""
 SECONDS_TO_ANSWER = 5
@@ -79,12 +76,3 @@ def knows_no_tokens(head: str) -> bool:
         except grpc.RpcError:
             return False
     return True
-
-
-def require_token_if_open(host: str) -> None:
-    """Raise `TuneAppError` where the dashboard could be reached from elsewhere without a token."""
-    if host not in (LOOPBACK, "localhost", "::1") and os.environ.get("RAY_AUTH_MODE") == "disabled":
-        raise TuneAppError(
-            f"--dashboard-host {host}: without a token, anyone who reaches it could run programs here; allowed:"
-            " RAY_AUTH_MODE=token, or 127.0.0.1 and from elsewhere: ssh -L 8265:localhost:8265"
-        )

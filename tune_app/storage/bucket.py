@@ -12,19 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, Self
-from urllib.parse import unquote
+from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 from tune_app.errors import TuneAppError
 
 SCHEME = "s3://"
 URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_=+-][A-Za-z0-9._=+-]*)*")
-ENDPOINT = re.compile(r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9.:\[\]_-]+)/?")
-PROXY = re.compile(
-    r"(?P<scheme>https?)://((?P<username>[^/:@]+)(:(?P<password>[^/@]*))?@)?(?P<host>[^/:@]+|\[[^]]+\]):(?P<port>\d+)/?"
-)
 SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_ACCESS_KEY_ID")
 SECONDS_TO_CONNECT, TRIES = 5, 3
 
@@ -147,14 +142,6 @@ def server() -> str:
     return re.sub(r"[^A-Za-z0-9.-]+", "-", (endpoint() or "aws").rpartition("//")[2]).strip("-")
 
 
-def certificates() -> str | None:
-    """A file with the certificates that the server's must come from; None: those of the system."""
-    path, other = os.environ.get("AWS_CA_BUNDLE"), os.environ.get("REQUESTS_CA_BUNDLE")
-    if path and not Path(path).is_file():
-        raise TuneAppError(f"AWS_CA_BUNDLE: is {path}, allowed: a file with certificates (PEM)")
-    return path or (other if other and Path(other).is_file() else None)
-
-
 def proxy(scheme: str, host: str) -> str | None:
     """The URL of the proxy on the way to a server, as all tools read it from HTTPS_PROXY and NO_PROXY."""
     found = None if proxy_bypass(host) else getproxies_environment().get(scheme)
@@ -164,11 +151,12 @@ def proxy(scheme: str, host: str) -> str | None:
 def connection() -> Any:
     """The connection to S3 by the environment of now; `TuneAppError` for an endpoint or proxy that is none."""
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-    found = ENDPOINT.fullmatch(endpoint() or f"https://s3.{region}.amazonaws.com")
-    if found is None:
+    url = urlsplit(endpoint() or f"https://s3.{region}.amazonaws.com")
+    if url.scheme not in ("http", "https") or not url.netloc or "@" in url.netloc:
         raise TuneAppError("AWS_ENDPOINT_URL: is no address of a server, allowed: http(s)://HOST:PORT")
-    scheme, host = found["scheme"], found["host"]
-    return filesystem(scheme, host if endpoint() else None, proxy(scheme, host), certificates())
+    host = url.netloc if endpoint() else None
+    certificates = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE") or None
+    return filesystem(url.scheme, host, proxy(url.scheme, url.netloc), certificates)
 
 
 @cache
@@ -176,18 +164,17 @@ def filesystem(scheme: str, endpoint: str | None, proxy: str | None, certificate
     """The connection to a server, Amazon's if it is None; `TuneAppError` for a proxy that is none."""
     from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
 
-    by = PROXY.fullmatch(proxy) if proxy else None
-    if proxy and by is None:
+    try:
+        return S3FileSystem(
+            proxy_options=proxy,
+            tls_ca_file_path=certificates,
+            endpoint_override=endpoint,
+            scheme=scheme,
+            connect_timeout=SECONDS_TO_CONNECT,
+            retry_strategy=AwsStandardS3RetryStrategy(max_attempts=TRIES),
+            allow_delayed_open=True,  # an object that is small goes there in one request
+            background_writes=False,
+        )
+    except ValueError:  # whose words may hold a password
         allowed = "http(s)://[USER:PASSWORD@]HOST:PORT"
-        raise TuneAppError(f"{scheme.upper()}_PROXY: is no address of a proxy, allowed: {allowed}")
-    options: dict[str, Any] = {name: unquote(value or "") for name, value in by.groupdict().items()} if by else {}
-    return S3FileSystem(
-        proxy_options={**options, "port": int(options["port"])} if options else None,
-        tls_ca_file_path=certificates,
-        endpoint_override=endpoint,
-        scheme=scheme,
-        connect_timeout=SECONDS_TO_CONNECT,
-        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=TRIES),
-        allow_delayed_open=True,  # an object that is small goes there in one request
-        background_writes=False,
-    )
+        raise TuneAppError(f"{scheme.upper()}_PROXY: is no address of a proxy, allowed: {allowed}") from None

@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-import time
 import weakref
 from pathlib import Path
 
@@ -44,7 +43,7 @@ def downloaded(at: Paths, copy: Bucket) -> Experiment:
         here = Paths(folder / at.root.name, copy)
         here.root.mkdir()
         seen = mirror.download_record(copy, here.record)
-        experiment = Experiment(here, replay(here.record), mirror.is_held(at, seen, time.time()))
+        experiment = Experiment(here, replay(here.record), seen.held(at))
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, TuneAppError):

@@ -3,15 +3,13 @@
 The experiment itself is the folder on the machine that searches it; the bucket holds a copy, which
 `mirroring.py` writes:
 
-    mirror.json                  who searches it, and which segments make up the record
-    record/00000-HOLDER          segments of the record: bytes that follow each other
+    mirror.json                  who searches it, and so many bytes of which objects are the record
+    record/00000-HOLDER          the record, by the process that wrote it; versions before cut it into several
     states/00017-000004-DIGEST   training states, by trial, number of result and SHA-256
 
-`mirror.json` is the point at which a change happens: it names the segments and how many bytes of each belong to the
-record, and is written after all that this record refers to. A record of 10,000 trials takes tens of megabytes, so
-it is not written anew every time: only the last segment is, up to a megabyte. A segment carries the name of the
-process that wrote it and a state its digest, so two processes that both believe to be the one that searches
-never write to the same object, and whichever wrote `mirror.json` last has a whole experiment.
+`mirror.json` is the point at which a change happens: it is written after all that it and the record refer to. An
+object of the record carries the name of its writer and a state its digest, so two processes that both believe to be
+the one that searches never write to the same object, and whichever wrote `mirror.json` last has a whole experiment.
 """
 
 import fcntl
@@ -35,7 +33,6 @@ from tune_app.task.result import Result
 CONTENTS, RECORD, STATES = "mirror.json", "record", "states"
 SECONDS_ALIVE = 120
 """A process that has not written `mirror.json` for so long has died: four times the 30 s within which it does."""
-SEGMENT_BYTES = 1_000_000
 MOST_CONTENTS, MOST_RECORD, MOST_STATE = 1_000_000, 1_000_000_000, 100_000_000
 TRIES = 3
 T = TypeVar("T")
@@ -91,6 +88,11 @@ class Seen:
     contents: Contents
     written: float
 
+    def held(self, at: Paths) -> bool:
+        """Whether somebody searches it; `at`: where this machine would."""
+        holder = self.contents.holder
+        return holder is not None and time.time() - self.written < SECONDS_ALIVE and not died_here(at, holder)
+
 
 def read_contents(copy: Bucket) -> Seen | None:
     """Read `mirror.json`; None where there is none. `TuneAppError` where it is damaged or too new."""
@@ -98,11 +100,9 @@ def read_contents(copy: Bucket) -> Seen | None:
     if stored is None:
         return None
     try:
-        content = copy.read(CONTENTS, MOST_CONTENTS)
+        return Seen(Contents.model_validate_json(copy.read(CONTENTS, MOST_CONTENTS)), stored.written)
     except Missing:
         return None
-    try:
-        return Seen(Contents.model_validate_json(content), stored.written)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -129,31 +129,24 @@ def died_here(at: Paths, holder: Holder) -> bool:
         return False
 
 
-def is_held(at: Paths, seen: Seen, now: float) -> bool:
-    """Whether somebody searches it; `now` by the clock of the server, as near as can be had."""
-    holder = seen.contents.holder
-    return holder is not None and now - seen.written < SECONDS_ALIVE and not died_here(at, holder)
-
-
 def names(parent: Bucket) -> list[str]:
     """The experiments in a bucket, the newest first; a damaged one counts as the oldest."""
-
-    def created(name: str) -> float | None:
+    times = {}
+    for name in filter(NAME.fullmatch, parent.folders()):
         try:
             seen = read_contents(parent / name)
         except TuneAppError:
-            return 0.0
-        return seen.contents.created if seen else None
-
-    times = {name: created(name) for name in parent.folders() if NAME.fullmatch(name)}
-    there = {name: time for name, time in times.items() if time is not None}
-    return sorted(there, key=lambda name: there[name], reverse=True)
+            times[name] = 0.0
+        else:
+            if seen:
+                times[name] = seen.contents.created
+    return sorted(times, key=lambda name: times[name], reverse=True)
 
 
 def refuse_existing_copy(at: Paths) -> None:
     """Raise `TuneAppError` where a bucket has an experiment of that name already."""
     if at.copy is not None and (seen := read_contents(at.copy)):
-        raise exists_already(at.copy, at.root.name, "searched" if is_held(at, seen, time.time()) else None)
+        raise exists_already(at.copy, at.root.name, "searched" if seen.held(at) else None)
 
 
 def download_record(copy: Bucket, record: Path) -> Seen:
@@ -166,13 +159,12 @@ def download_record(copy: Bucket, record: Path) -> Seen:
         seen = read_contents(copy)
         if seen is None:
             raise Missing(f"{copy}: is not there")
-        if seen.contents.bytes > MOST_RECORD:
-            raise TuneAppError(
-                f"{copy}/{CONTENTS}: a record of {seen.contents.bytes} bytes, allowed: {MOST_RECORD}"
-            )
-        most = SEGMENT_BYTES  # the last one may have become longer meanwhile
-        pieces = [copy.read(f"{RECORD}/{s.name}", max(s.bytes, most))[: s.bytes] for s in seen.contents.record]
-        if sum(map(len, pieces)) != seen.contents.bytes:
+        size = seen.contents.bytes
+        if size > MOST_RECORD:
+            raise TuneAppError(f"{copy}/{CONTENTS}: a record of {size} bytes, allowed: {MOST_RECORD}")
+        # An object may have become longer meanwhile.
+        pieces = [copy.read(f"{RECORD}/{s.name}", MOST_RECORD)[: s.bytes] for s in seen.contents.record]
+        if sum(map(len, pieces)) != size:
             raise Missing(f"{copy}/{RECORD}: a part of the record is missing")
         record.write_bytes(b"".join(pieces))
         return seen

@@ -2,8 +2,8 @@
 
 A thread reads the experiment as any reader does: every line of the record that is whole, and the states that those
 lines need: the last two of trials that run, and those that led. It copies the states, then the record, then says
-so in `mirror.json`, and only then removes the states that are needed no longer. A search that finds S3 unreachable
-goes on: it loses nothing, for its own folder is whole at any time.
+so in `mirror.json`, and only then removes what is needed no longer. A search that finds S3 unreachable goes on: it
+loses nothing, for its own folder is whole at any time.
 """
 
 import shutil
@@ -11,8 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -22,11 +21,9 @@ from tune_app.experiment.record import decode, is_held
 from tune_app.experiment.spec import Paths, Spec
 from tune_app.experiment.states import read_state
 from tune_app.storage.bucket import Bucket, Missing
-from tune_app.storage.hold import TakenOver, alone_here, require_hold, take
+from tune_app.storage.hold import TakenOver, alone_here, let_go, refuse_held, require_hold, take
 from tune_app.storage.mirror import (
-    CONTENTS,
     RECORD,
-    SEGMENT_BYTES,
     STATES,
     Contents,
     Holder,
@@ -45,16 +42,14 @@ LOOKS = 3
 """How often the states of one moment are looked for, while trials go on and replace them."""
 
 
-@dataclass
 class Copying:
-    """How it goes with the copy. `taken_over`, `missing`: None, or what went wrong in one line.
-
-    `finish` copies once more and waits for it; nothing is copied after that.
-    """
+    """How it goes with the copy. `taken_over`, `missing`: None, or what went wrong in one line."""
 
     taken_over: str | None = None
     missing: str | None = None
-    finish: Callable[[], None] = lambda: None
+
+    def finish(self) -> None:
+        """Copy once more and wait for it; nothing is copied after that."""
 
 
 @contextmanager
@@ -64,47 +59,34 @@ def mirrored(at: Paths, announce: Callable[[str], None]) -> Iterator[Copying]:
     At first `at` becomes what the bucket holds. At the end all is there, or `missing` says what is not. Raises
     `TuneAppError` where somebody else searches it, or S3 does not answer.
     """
-    copying = Copying()
     if at.copy is None:
-        yield copying
+        yield Copying()
         return
-    with alone_here(at) as descriptor:
-        me = Holder.this()
-        contents = take(at, at.copy, me, descriptor, time.time())
+    me = Holder.this()
+    refuse_held(at, at.copy)
+    with alone_here(at, me):
+        contents = take(at.copy, me)
         try:
             bring_here(at, at.copy, contents, announce)
-            mirror = Mirror(at, at.copy, me, contents, copying, announce)
+            mirror = Mirror(at, at.copy, me, contents, announce)
         except BaseException:
-            let_go(at.copy, contents)
+            let_go(at.copy, me, contents)
             raise
         mirror.thread.start()
-        copying.finish = mirror.finish
         try:
-            yield copying
+            yield mirror
         except BaseException:
             mirror.finish()
-            if copying.missing and at.record.exists():
-                announce(copying.missing)
-            elif not at.record.exists() and not copying.taken_over:
-                let_go(at.copy, contents)
+            if not at.record.exists():
+                let_go(at.copy, me, contents)
+            elif mirror.missing:
+                announce(mirror.missing)
             raise
         mirror.finish()
 
 
-def let_go(copy: Bucket, contents: Contents) -> None:
-    """Search it no longer; of an experiment that has not begun nothing stays."""
-    try:
-        if contents.record:
-            write_contents(copy, contents.model_copy(update={"holder": None}))
-        else:
-            copy.remove(CONTENTS)  # from then on it is none
-            copy.remove_all()
-    except TuneAppError:  # then it is free when it has grown old
-        pass
-
-
 def bring_here(at: Paths, copy: Bucket, contents: Contents, announce: Callable[[str], None]) -> None:
-    """Make `at` what the bucket holds, unless it is that and more already."""
+    """Make `at` what the bucket holds, unless it is that and more already; what only `at` has is kept beside it."""
     if not contents.record:
         return
     at.root.parent.mkdir(parents=True, exist_ok=True)
@@ -116,60 +98,46 @@ def bring_here(at: Paths, copy: Bucket, contents: Contents, announce: Callable[[
         if here.startswith(there):
             return
         for result in needed(replay(part.record)).values():
-            try:
+            with suppress(Missing):  # the trial goes on from the state before, or from the start
                 part.state(result.trial, result.k).write_bytes(download_state(copy, result))
-            except Missing:  # the trial goes on from the state before, or from the start
-                continue
-        if at.root.exists():
-            if is_held(at.record):
-                raise TuneAppError(f"{at.root}: is being searched by another process on this machine")
-            set_aside(at.root, there.startswith(here), announce)
+        if at.record.exists() and is_held(at.record):
+            raise TuneAppError(f"{at.root}: is being searched by another process on this machine")
+        if there.startswith(here):
+            shutil.rmtree(at.root, ignore_errors=True)
+        else:
+            aside = at.root.with_name(f".{at.root.name}-{datetime.now():%Y%m%d-%H%M%S}")
+            at.root.rename(aside)
+            announce(
+                f"{at.root.name}: the search went on elsewhere from an earlier point; what only this machine had:"
+                f" {aside}"
+            )
         part.root.rename(at.root)
 
 
-def set_aside(root: Path, superseded: bool, announce: Callable[[str], None]) -> None:
-    """Make room for what the bucket holds; what the bucket does not hold is kept."""
-    if superseded:
-        shutil.rmtree(root)
-        return
-    aside = root.with_name(f".{root.name}-{datetime.now():%Y%m%d-%H%M%S}")
-    root.rename(aside)
-    announce(
-        f"{root.name}: the search went on elsewhere from an earlier point; what only this machine had: {aside}"
-    )
-
-
-def needed(history: History) -> dict[str, Result]:
+def needed(history: History | None) -> dict[str, Result]:
     """The results whose states are needed to go on and to export, by the states' names in the bucket."""
+    if history is None:
+        return {}
     results = [result for trial in history.trials for result in trial.resumable]
     results += [kept for trial in history.trials if (kept := history.kept(trial.number))]
     return {state_name(result): result for result in results}
 
 
-class Mirror:
+class Mirror(Copying):
     """Copies one experiment until it is over."""
 
     def __init__(
-        self,
-        at: Paths,
-        copy: Bucket,
-        me: Holder,
-        contents: Contents,
-        copying: Copying,
-        announce: Callable[[str], None],
+        self, at: Paths, copy: Bucket, me: Holder, contents: Contents, announce: Callable[[str], None]
     ) -> None:
         self.local, self.copy, self.me, self.contents = Paths(at.root), copy, me, contents
-        self.copying, self.announce = copying, announce
+        self.announce = announce
         self.thread = threading.Thread(target=self.run, daemon=True, name="mirror")
         self.over = threading.Event()
-        self.stored = set((copy / STATES).objects())
+        self.stored = {f"{room}/{name}" for room in (STATES, RECORD) for name in (copy / room).objects()}
+        """The objects of states and of the record that the bucket holds."""
+        self.record = b""
         self.history: History | None = None
-        self.read = 0
-        """Bytes of the record that `history` holds."""
-        self.closed = contents.record
-        """Segments that are not written again."""
-        self.open = b""
-        """The bytes that go into segments after these."""
+        """The meaning of `record`."""
         self.written = time.monotonic()
 
     def run(self) -> None:
@@ -181,31 +149,31 @@ class Mirror:
                 self.copy_all(last)
                 if told:
                     self.announce(f"{self.copy}: is up to date again.")
-                told, self.copying.missing = False, None
+                told, self.missing = False, None
             except TakenOver as error:
-                self.copying.taken_over, self.copying.missing = str(error), None
+                self.taken_over, self.missing = str(error), None
             except TuneAppError as error:
                 if last:
-                    self.copying.missing = self.behind(str(error))
+                    self.missing = self.behind(str(error))
                 elif not told:
                     self.announce(f"{error}; the search goes on, and copying is tried again")
                     told = True
-            if last or self.copying.taken_over:
+            if last or self.taken_over:
                 return
 
     def finish(self) -> None:
         """Have it copy once more, and wait for that."""
-        if self.copying.taken_over:
+        if self.taken_over:
             return
-        self.copying.missing = self.behind("it was not waited for")
+        self.missing = self.behind("it was not waited for")
         self.over.set()
         try:
             self.thread.join(SECONDS_FOR_THE_LAST_COPY)
         except KeyboardInterrupt:
-            self.announce(str(self.copying.missing))
+            self.announce(str(self.missing))
             raise
         if self.thread.is_alive():
-            self.copying.missing = self.behind("S3 does not answer")
+            self.missing = self.behind("S3 does not answer")
 
     def behind(self, reason: str) -> str:
         """The part that the bucket does not hold, in words, and where it is."""
@@ -220,37 +188,26 @@ class Mirror:
         """Copy what has changed. Raises `TakenOver`, and `TuneAppError` where that cannot be done now."""
         states = self.snapshot()
         require_hold(self.copy, self.me)
-        wanted = needed(self.history) if self.history else {}
         for name, state in states.items():
-            (self.copy / STATES).write(name, state)
-            self.stored.add(name)
-            self.stay_alive()
-        pieces = [self.open[i : i + SEGMENT_BYTES] for i in range(0, len(self.open), SEGMENT_BYTES)]
-        segments = []
-        for number, piece in enumerate(pieces, len(self.closed)):
-            segments.append(Segment(name=f"{number:05d}-{self.me.id}", bytes=len(piece)))
-            if self.is_new(segments[-1]):
-                (self.copy / RECORD).write(segments[-1].name, piece)
-                self.stay_alive()
+            self.put(f"{STATES}/{name}", state)
+            if time.monotonic() - self.written > SECONDS_BETWEEN_COPIES:  # it takes long, but this process lives
+                require_hold(self.copy, self.me)
+                self.write(self.contents)
+        record = self.contents.record
+        if len(self.record) != self.contents.bytes:
+            record = (Segment(name=f"00000-{self.me.id}", bytes=len(self.record)),)
+            self.put(f"{RECORD}/{record[0].name}", self.record)
         created = self.history.created if self.history else self.contents.created
-        contents = Contents(created=created, holder=None if last else self.me, record=(*self.closed, *segments))
-        self.write(contents)
-        for segment in segments[:-1]:
-            self.closed += (segment,)
-            self.open = self.open[segment.bytes :]
-        for name in self.stored - set(wanted):
-            (self.copy / STATES).remove(name)
+        self.write(Contents(created=created, holder=None if last else self.me, record=record))
+        wanted = {f"{STATES}/{name}" for name in needed(self.history)}
+        for name in self.stored - wanted - {f"{RECORD}/{segment.name}" for segment in record}:
+            self.copy.remove(name)
             self.stored.discard(name)
 
-    def is_new(self, segment: Segment) -> bool:
-        """Whether the bucket lacks something of it."""
-        return segment not in self.contents.record
-
-    def stay_alive(self) -> None:
-        """Say that this process still searches, where copying takes long."""
-        if time.monotonic() - self.written > SECONDS_BETWEEN_COPIES:
-            require_hold(self.copy, self.me)
-            self.write(self.contents)
+    def put(self, name: str, content: bytes) -> None:
+        """Write an object."""
+        self.copy.write(name, content)
+        self.stored.add(name)
 
     def write(self, contents: Contents) -> None:
         """Let everyone see what has been copied."""
@@ -263,8 +220,8 @@ class Mirror:
             self.follow()
             states: dict[str, bytes] = {}
             complete = True
-            for name, result in needed(self.history).items() if self.history else ():
-                if name not in self.stored:
+            for name, result in needed(self.history).items():
+                if f"{STATES}/{name}" not in self.stored:
                     try:
                         states[name] = read_state(self.local, result)
                     except TuneAppError:  # the trial has gone on; or it is damaged, and the one before will do
@@ -278,7 +235,7 @@ class Mirror:
         if not self.local.record.exists():
             return
         with self.local.record.open("rb") as file:
-            file.seek(self.read)
+            file.seek(len(self.record))
             lines = file.read()
         lines = lines[: lines.rfind(b"\n") + 1]
         for line in lines.splitlines():
@@ -290,6 +247,4 @@ class Mirror:
                     self.history.apply(entry)
             except (ValueError, KeyError, IndexError, TypeError) as error:
                 raise TuneAppError(f"{self.local.record}: the record is damaged: {error}") from None
-        copied = max(0, sum(s.bytes for s in self.closed) - self.read)  # before this process began
-        self.open += lines[copied:]
-        self.read += len(lines)
+        self.record += lines

@@ -1,7 +1,6 @@
 """Remove an experiment."""
 
 import shutil
-import time
 from pathlib import Path
 
 from tune_app.errors import TuneAppError, choices
@@ -11,7 +10,6 @@ from tune_app.storage.bucket import Bucket
 from tune_app.storage.load import experiment_names
 from tune_app.storage.location import paths
 from tune_app.storage.mirror import CONTENTS, hold_file, read_contents
-from tune_app.storage.mirror import is_held as is_copy_held
 
 
 def remove_experiment(name: str, experiments_dir: Path | Bucket) -> None:
@@ -34,7 +32,7 @@ def remove_copy(at: Paths, copy: Bucket) -> None:
     if seen is None and not at.root.exists():
         parent = str(copy).rpartition("/")[0]
         raise TuneAppError(f"{parent}: no experiment {at.root.name}")
-    if (at.record.exists() and is_held(at.record)) or (seen and is_copy_held(at, seen, time.time())):
+    if (at.record.exists() and is_held(at.record)) or (seen and seen.held(at)):
         raise TuneAppError(f"{copy}: is being searched right now; end the search first")
     if seen:
         copy.remove(CONTENTS)  # from now on it is none, also if what follows fails

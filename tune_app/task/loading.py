@@ -18,7 +18,6 @@ from tune_app.task.task import Config, Task
 
 if TYPE_CHECKING:
     from tune_app.task.execution import Functions
-    from tune_app.task.images.mnist import Mnist
 
 
 @dataclass(frozen=True)
@@ -52,22 +51,7 @@ def load_tutorial(source: str | None) -> Loaded:
     from tune_app.task.images import sources
 
     images = sources.load(source)
-    check_classes(images, source)
     return Loaded(images, images.digest(), (len(images.train.x), len(images.valid.x)))
-
-
-def check_classes(images: "Mnist", source: str | None) -> None:
-    """Raise `TuneAppError` where train or valid lacks a class, as images sorted by label do; warn of rare ones."""
-    from tune_app.task.images.mnist import scarce
-
-    lacking, few = scarce(images)
-    if lacking:
-        raise TuneAppError(
-            f"{source}: {'; '.join(lacking)}; allowed: each class in both. Are the images sorted by label? Shuffle"
-            " them and their labels alike, or name each one's split in a Parquet file"
-        )
-    if few:
-        warnings.warn(f"Hardly any images of a class: {'; '.join(few)}.", stacklevel=2)
 
 
 def load_own(task: Task, source: str | None, home: Path | None) -> Loaded:

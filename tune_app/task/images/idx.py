@@ -9,77 +9,55 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tune_app.errors import TuneAppError
-from tune_app.task.images.formats import FORMATS, other_kind
-from tune_app.task.images.mnist import IMAGE, MOST_IMAGES, Mnist, Split, checked
+from tune_app.task.images.mnist import ALLOWED, IMAGE, MOST_IMAGES, Mnist, Split, checked
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
-NAMES = (IMAGES, LABELS, TEST_IMAGES, TEST_LABELS)
 MOST_BYTES = MOST_IMAGES * IMAGE + 16
 
 
 def load_folder(folder: Path) -> Mnist:
-    """The training files of `folder`, packed or not: five sixths to train on, the last sixth to validate."""
-    return from_idx(file_named(folder, IMAGES), file_named(folder, LABELS))
+    """The training files of `folder`: as in the tutorial, five sixths to train on, the last sixth to validate."""
+    everything = read_pair(folder, IMAGES, LABELS)
+    n = max(1, len(everything.x) * 5 // 6)
+    train, valid = (everything.x[:n], everything.y[:n]), (everything.x[n:], everything.y[n:])
+    return Mnist(checked(*train, str(folder)), checked(*valid, str(folder)))
 
 
 def load_test_folder(folder: Path) -> Split | None:
-    """The test files of `folder`, packed or not; None where there are none."""
-    if not {TEST_IMAGES, TEST_LABELS} & files(folder).keys():
+    """The test files of `folder`; None where there are none."""
+    if not file_named(folder, TEST_IMAGES) and not file_named(folder, TEST_LABELS):
         return None
-    return read_pair(file_named(folder, TEST_IMAGES), file_named(folder, TEST_LABELS))
+    return read_pair(folder, TEST_IMAGES, TEST_LABELS)
 
 
 def data_in(folder: Path) -> Path:
-    """The data of a folder: itself, its mnist.pkl.gz, or the folder below it where torchvision keeps IDX files."""
-    pickles = [path for path in sorted(folder.glob("*")) if path.name.lower() == "mnist.pkl.gz"]
-    for places in ([folder], pickles, [folder / "raw"], sorted(folder.glob("*/raw"))):
-        found = [path for path in places if path.is_file() or files(path)]
+    """The folder with the files: itself, or the one below it where torchvision keeps them."""
+    for places in ([folder], [folder / "raw", *sorted(folder.glob("*/raw"))]):
+        found = [place for place in places if file_named(place, IMAGES)]
         if len(found) > 1:
             raise TuneAppError(f"{folder}: has {' and '.join(map(str, found))}; allowed: one of them")
         if found:
             return found[0]
-    for pattern in ("*", "*/*", "*/raw/*"):
-        for path in sorted(folder.glob(pattern)):
-            if kind := other_kind(path.name):
-                raise TuneAppError(f"{folder}: has {path.relative_to(folder)}, {kind}; allowed: {FORMATS}")
-    return folder
+    raise TuneAppError(f"{folder}: has no {IMAGES}; allowed: {ALLOWED}")
 
 
-def files(folder: Path) -> dict[str, Path]:
-    """The IDX files of a folder by their published names; some unpack them as train-images.idx3-ubyte."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.glob("*"), key=lambda path: (path.name.removesuffix(".gz") not in NAMES, path.name)):
-        name = path.name.lower().removesuffix(".gz").replace(".idx", "-idx")
-        if name in NAMES and path.is_file():
-            found.setdefault(name, path)
-    return found
+def file_named(folder: Path, name: str) -> Path | None:
+    """The file that was published as `name`: packed or not, also as others unpack it, train-images.idx3-ubyte."""
+    spelled = (folder / one for one in (name, f"{name}.gz", name.replace("-idx", ".idx")))
+    return next((path for path in spelled if path.is_file()), None)
 
 
-def file_named(folder: Path, name: str) -> Path:
-    """The file that was published as `name`."""
-    path = files(folder).get(name)
-    if path is None:
-        raise TuneAppError(f"{folder}: {name} is missing; allowed: {name} or {name}.gz")
-    return path
-
-
-def from_idx(images: Path, labels: Path) -> Mnist:
-    """MNIST's training file, split as the tutorial does: 50,000 and 10,000 of 60,000."""
-    everything = read_pair(images, labels, at_least=2)
-    n = max(1, len(everything.x) * 5 // 6)
-    train, valid = (everything.x[:n], everything.y[:n]), (everything.x[n:], everything.y[n:])
-    return Mnist(checked(*train, str(images)), checked(*valid, str(images)))
-
-
-def read_pair(images: Path, labels: Path, at_least: int = 1) -> Split:
-    """Images and their labels."""
-    x, y = read(images, dimensions=3), read(labels, dimensions=1)
+def read_pair(folder: Path, images: str, labels: str) -> Split:
+    """The images and labels that were published by these names."""
+    paths = [file_named(folder, name) for name in (images, labels)]
+    if not all(paths):
+        missing = labels if paths[0] else images
+        raise TuneAppError(f"{folder}: {missing} is missing; allowed: {missing} or {missing}.gz")
+    x, y = (read(path, dimensions) for path, dimensions in zip(paths, (3, 1), strict=True) if path)
     if x.shape[1:] != (28, 28):
-        raise TuneAppError(f"{images}: images of {x.shape[1]}x{x.shape[2]} pixels, allowed: 28x28")
-    if len(x) < at_least:
-        raise TuneAppError(f"{images}: {len(x)} images, allowed: {at_least} or more")
-    return checked(x.reshape(len(x), IMAGE), y.astype(np.int64), str(images.parent))
+        raise TuneAppError(f"{paths[0]}: images of {x.shape[1]}x{x.shape[2]} pixels, allowed: 28x28")
+    return checked(x.reshape(len(x), IMAGE), y.astype(np.int64), str(folder))
 
 
 def read(path: Path, dimensions: int) -> NDArray[np.uint8]:

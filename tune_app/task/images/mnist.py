@@ -16,8 +16,12 @@ IMAGE = 28 * 28
 MOST_IMAGES = 1_000_000
 """The most images of a file, so that a foreign one cannot make us allocate more than 784 MB."""
 
-LEAST_SHARE = 10
-"""The fewest images of a class to judge by: all land in the other split by chance once in 20,000 times."""
+ALLOWED = (
+    f"a Parquet file with the columns split, image ({IMAGE} bytes) and label, a folder with the IDX files"
+    " train-images-idx3-ubyte and train-labels-idx1-ubyte, or tutorial; other data take a task of their own:"
+    " docs/tasks.md"
+)
+"""What `--data` may name."""
 
 SPLIT_DIGESTS = {
     "train": (
@@ -68,22 +72,6 @@ def joint_digest(*parts: str) -> str:
 def original_digest() -> str:
     """The `digest` of MNIST itself."""
     return joint_digest(*SPLIT_DIGESTS["train"], *SPLIT_DIGESTS["valid"])
-
-
-def scarce(data: Mnist) -> tuple[list[str], list[str]]:
-    """The classes that train or valid lacks, and those of which it has less than a tenth of its share, in words.
-
-    Its share is as much as the other has, for its size. One of less than `LEAST_SHARE` images is not looked at.
-    """
-    lacking, few = [], []
-    for name, here, there in (("train", data.train, data.valid), ("valid", data.valid, data.train)):
-        counts = np.bincount(here.y, minlength=10)
-        shares = np.bincount(there.y, minlength=10) * (len(here.y) / len(there.y))
-        rare = [c for c in range(10) if shares[c] >= LEAST_SHARE and counts[c] < shares[c] / 10]
-        if missing := [str(c) for c in rare if counts[c] == 0]:
-            lacking.append(f"{name} has no image of class {', '.join(missing)}")
-        few += [f"{name} has {counts[c]} of class {c}" for c in rare if counts[c]]
-    return lacking, few
 
 
 def checked(x: NDArray[np.uint8], y: NDArray[np.int64], where: str) -> Split:

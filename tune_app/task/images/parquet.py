@@ -8,11 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tune_app.errors import TuneAppError
-from tune_app.task.images.formats import FORMATS
 from tune_app.task.images.mnist import IMAGE, MOST_IMAGES, Mnist, Split, checked, require_original
-
-NAMES_OF = {"train": ["train"], "valid": ["valid", "validation", "val"], "test": ["test"]}
-"""The names that a file may give to a split."""
 
 
 def load(source: str | None) -> Mnist:
@@ -37,10 +33,6 @@ def read_splits(path: Path, names: Sequence[str]) -> dict[str, Split]:
     """Read those of the splits `names` that a file with columns split, image (784 bytes) and label has."""
     try:
         file = pq.ParquetFile(path)
-        if pa.types.is_struct(file.schema_arrow.field("image").type):
-            raise TuneAppError(
-                f"{path}: is Hugging Face's Parquet, whose images are packed files; allowed: {FORMATS}"
-            )
         if file.metadata.num_rows > MOST_IMAGES:
             raise TuneAppError(f"{path}: {file.metadata.num_rows} rows, allowed: up to {MOST_IMAGES}")
         groups = [g for g in range(file.num_row_groups) if may_hold(file.metadata.row_group(g), names)]
@@ -50,17 +42,12 @@ def read_splits(path: Path, names: Sequence[str]) -> dict[str, Split]:
         split, image, label = (table[name].combine_chunks() for name in ("split", "image", "label"))
         x = np.frombuffer(b"".join(image.cast(pa.binary(IMAGE)).buffers()[1:]), np.uint8).reshape(-1, IMAGE)
         y = label.cast(pa.int64()).to_numpy()
-        chosen = {
-            name: pa.compute.is_in(split, pa.array(NAMES_OF[name])).to_numpy(zero_copy_only=False) for name in names
-        }
+        chosen = {name: pa.compute.equal(split, name).to_numpy(zero_copy_only=False) for name in names}
     except (pa.ArrowException, ValueError, KeyError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TuneAppError(
             f"{path}: not a Parquet file with columns split, image ({IMAGE} bytes) and label: {reason}"
         ) from None
-    for name in names:
-        if len(spelled := sorted(set(NAMES_OF[name]) & set(pa.compute.unique(split).to_pylist()))) > 1:
-            raise TuneAppError(f"{path}: has splits {' and '.join(spelled)}; allowed: one of them")
     return {name: checked(x[rows], y[rows], f"{path}, split {name}") for name, rows in chosen.items() if rows.any()}
 
 
@@ -70,7 +57,5 @@ def may_hold(group: pq.RowGroupMetaData, names: Sequence[str]) -> bool:
         column = group.column(i)
         if column.path_in_schema == "split" and column.is_stats_set:
             low, high = column.statistics.min, column.statistics.max
-            return not isinstance(low, str) or any(
-                low <= spelled <= high for name in names for spelled in NAMES_OF[name]
-            )
+            return not isinstance(low, str) or any(low <= name <= high for name in names)
     return True
