@@ -1,22 +1,26 @@
 """Start a Ray of our own, on this machine alone, quickly and with nothing that is not used."""
 
+import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from ipaddress import ip_address
 from pathlib import Path
 
 from tune_app.cluster.process import away_from_code, variables
 from tune_app.cluster.ray_private import quick_start, read_tokens_again
-from tune_app.cluster.reaper import marked, reaper
+from tune_app.cluster.reaper import marked, processes_of, reaper
 from tune_app.cluster.resources import available_cpus
 from tune_app.cluster.signals import undisturbed
+from tune_app.cluster.sockets import listening, require_loopback
 from tune_app.cluster.tokens import for_own_ray
 from tune_app.errors import TuneAppError
 
 OBJECT_STORE_BYTES = 150_000_000
 """MNIST takes 47 MB. Explicit, so that Ray does not claim a third of the machine's memory."""
+COMPLAINT = re.compile(r"\berror\b|\bfail|\bcannot\b|\bfatal\b", re.IGNORECASE)
+"""A line of Ray's logs that may say why it has not come up."""
 LONGEST_TEMPORARY = 29
 """Ray's sockets lie up to 64 characters below the directory made here, and Unix allows 107 in all."""
 OF_OTHERS = ("RAY_RUNTIME_ENV_HOOK", "RAY_JOB_CONFIG_JSON_ENV_VAR")
@@ -56,6 +60,7 @@ def start(
 
     nothing = temporary / "empty"
     nothing.mkdir()
+    others = listening([os.getpid()])
     with quick_start(with_dashboard, verbose), away_from_code(nothing):
         try:
             context = ray.init(
@@ -70,12 +75,7 @@ def start(
             )
         except Exception as error:  # Ray raises nothing more special
             raise TuneAppError(why_not_started(error, temporary)) from None
-    (node,) = ray.nodes()  # type: ignore[no-untyped-call]
-    if not ip_address(node["NodeManagerAddress"]).is_loopback:
-        raise TuneAppError(
-            f"Ray listens at {node['NodeManagerAddress']}, where other machines may reach it; allowed: 127.0.0.1,"
-            " as RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 lets it do if it is set before Ray is imported"
-        )
+    require_loopback(listening([os.getpid(), *processes_of(temporary)]) - others)
     return context.dashboard_url or None
 
 
@@ -84,6 +84,7 @@ def why_not_started(error: Exception, temporary: Path) -> str:
     said = " ".join(str(error).split()).replace(str(temporary), "...") or type(error).__name__
     words = [f"Ray does not start: {said[:300]}"]
     written = [path for path in sorted(temporary.glob("session_*/logs/*.*")) if path.stat().st_size]
+    words += last_complaint(written)
     if written:
         kept = Path(tempfile.mkdtemp(prefix="tune-app-ray-logs-"))
         for path in written:
@@ -93,6 +94,12 @@ def why_not_started(error: Exception, temporary: Path) -> str:
         f"allowed: a machine with memory, processes, and disk space in {temporary.parent} left, and all of ray"
     )
     return "; ".join(words)
+
+
+def last_complaint(logs: Iterable[Path]) -> list[str]:
+    """The last line in these files, in this order, that may say why something has not come up; or nothing."""
+    lines = [line.strip() for path in logs for line in path.read_text(errors="replace").splitlines()]
+    return [f"its last complaint: {line[:300]}" for line in lines if COMPLAINT.search(line)][-1:]
 
 
 def temporary_directory() -> Path:

@@ -51,6 +51,16 @@ def reaper(directory: Path) -> Iterator[None]:
             shell.communicate(b"\n")
 
 
+def processes_of(directory: Path) -> list[int]:
+    """The living processes that were `marked` by this directory, where there is /proc."""
+    found, mark = [], os.fsencode(f"{TEMPORARY}={directory}")
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):  # has ended, or is somebody else's
+            if mark in environ.read_bytes().split(b"\0"):
+                found.append(int(environ.parent.name))
+    return found
+
+
 @contextmanager
 def marked(directory: Path) -> Iterator[None]:
     """Mark the processes that are started within the block, and all that these start: no others of this process.
