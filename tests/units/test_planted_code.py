@@ -9,6 +9,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from tests.own_task import TASK, write
+from tune_app.bundle import verify
 from tune_app.cli import main
 from tune_app.experiment.record import encode, read_entries
 from tune_app.task.declaration import read_task
@@ -111,7 +112,12 @@ def test_reading_executes_nothing(planted: Path, copied: Path) -> None:
     ("command", "name", "to_read"), TRAINING, ids=[" ".join(map(str, one[0])) for one in TRAINING]
 )
 def test_training_asks_first(
-    planted: Path, copied: Path, command: tuple[object, ...], name: str, to_read: str
+    planted: Path,
+    copied: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[object, ...],
+    name: str,
+    to_read: str,
 ) -> None:
     if command[0] == "resume":
         record = copied / "experiments" / "x" / "record.jsonl"
@@ -122,7 +128,10 @@ def test_training_asks_first(
     assert start == f"Error: {name}: runs the code of a task"
     assert end.endswith(f"{to_read}; allowed: then --run-its-code\n")
     assert end.count("\n") == 1
-    if command[0] in ("train", "verify"):  # of the others: test_trust.py
+    if command[0] == "train":  # of resume, extend and confirm: test_trust.py
         assert run(*command, "--run-its-code").exit_code == 0
         assert traces(planted) == sorted(FILES)
         assert was_run_here(read_task(Path("mine.py")))
+    if command[0] == "verify":
+        monkeypatch.setattr(verify, "printed", lambda *_: iter(()))  # its script is started
+        assert "0 results came out" in run(*command, "--run-its-code").stderr
