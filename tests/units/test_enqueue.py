@@ -53,11 +53,6 @@ def test_what_export_writes_is_enqueued(tmp_path: Path) -> None:
     assert found == [configs_of(tmp_path, "x")[1]]
 
 
-def test_what_a_config_leaves_out_has_the_tutorials_value(tmp_path: Path) -> None:
-    source = write_config(tmp_path / "own.yaml", {"level": "cnn", "lr": 0.05})
-    assert enqueued_configs([source], SPACE, tmp_path) == [BASELINE | {"lr": 0.05}]
-
-
 def test_the_best_trials_come_best_first_each_once_whatever_else_they_reached(tmp_path: Path) -> None:
     searched(tmp_path, "x", (0.5, 0.9, 0.4), (0.95, 0.94, 0.93), (0.3,), (0.6,), (0.92,), (0.91, 0.1))
     configs = configs_of(tmp_path, "x")
