@@ -40,21 +40,6 @@ def search(at: Paths) -> Iterator[Search]:
     search.close()
 
 
-def test_at_a_result_the_state_is_kept_before_the_record_says_so(search: Search, at: Paths) -> None:
-    number = ask_and_start(search)
-    result = result_of(1, 0.9)
-    decision = search.judge(number, result)
-    before = at.record.read_bytes()
-    assert search.history.trials[number].results == []
-    order: list[str] = []
-    put, append = search.states.put, search.record.append
-    search.states.put = lambda *args: (order.append("state"), put(*args))  # type: ignore[method-assign,assignment]
-    search.record.append = lambda entry: (order.append(entry["kind"]), append(entry))[1]  # type: ignore[method-assign]
-    search.add_result(number, result, b"state", decision)
-    assert order == ["state", "result"]
-    assert at.record.read_bytes().startswith(before)
-
-
 def test_the_record_tells_what_the_driver_spent_its_time_on(search, at, monkeypatch) -> None:
     now = [0.0]
     monkeypatch.setattr("tune_app.engine.stopwatch.time.perf_counter", lambda: now[0])
@@ -316,17 +301,6 @@ def test_an_interrupted_search_is_extended_in_the_middle_of_a_trial(tmp_path: Pa
     play(extended)
     extended.close()
     assert outcome(tmp_path, "extended") == outcome(tmp_path, "whole")
-
-
-def test_a_search_that_is_killed_right_after_its_extension_was_written_stays_extended(search, at) -> None:
-    search.end("completed")
-    search.close()
-    assert load_experiment("x", at.root.parent).state == "finished"
-    Search.resume(at, {"num_samples": 30}).close()
-    assert load_experiment("x", at.root.parent).state == "interrupted"
-    resumed = Search.resume(at)
-    assert (resumed.num_trials, resumed.spec.settings.num_samples) == (30, 30)
-    search.record = resumed.record
 
 
 def fail(search: Search, *errors: str) -> None:
