@@ -303,6 +303,17 @@ def test_an_interrupted_search_is_extended_in_the_middle_of_a_trial(tmp_path: Pa
     assert outcome(tmp_path, "extended") == outcome(tmp_path, "whole")
 
 
+def test_a_search_that_is_killed_right_after_its_extension_was_written_stays_extended(search, at) -> None:
+    search.end("completed")
+    search.close()
+    assert load_experiment("x", at.root.parent).state == "finished"
+    Search.resume(at, {"num_samples": 30}).close()
+    assert load_experiment("x", at.root.parent).state == "interrupted"
+    resumed = Search.resume(at)
+    assert (resumed.num_trials, resumed.spec.settings.num_samples) == (30, 30)
+    search.record = resumed.record
+
+
 def fail(search: Search, *errors: str) -> None:
     for error in errors:
         search.failed(ask_and_start(search), f"Traceback (most recent call last):\n  File x\n{error}\n")
