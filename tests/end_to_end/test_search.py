@@ -17,15 +17,13 @@ from numpy.typing import NDArray
 from tests.bundles import run
 from tests.end_to_end.conftest import OF_TESTS, alive, descendants, left_in, temporary, tune_app, wait_for
 from tests.end_to_end.invariants import check
-from tests.made_up import ask_and_start, spec_of
+from tests.made_up import ask_and_start, searching
 from tests.units.test_idx import idx_bytes
 from tune_app.bundle.manifest import FILES, MANIFEST
 from tune_app.cli import main
 from tune_app.cli.search import finish
-from tune_app.engine.search import Search
 from tune_app.output.view import outcome
 from tune_app.storage.load import load_experiment
-from tune_app.storage.location import paths
 from tune_app.task.images.idx import IMAGES, LABELS
 from tune_app.task.images.mnist import Mnist
 from tune_app.task.tutorial import tutorial
@@ -154,11 +152,8 @@ def test_failed_trials_show_in_the_exit_code(tmp_path, monkeypatch, small_data) 
 
 
 def test_where_all_trials_failed_the_exit_code_says_so(tmp_path: Path) -> None:
-    search = Search.create(spec_of("x", num_samples=1), paths(tmp_path, "x"))
-    search.begin()
-    search.failed(ask_and_start(search), "Traceback\nValueError: broken")
-    search.end("completed")
-    search.close()
+    with searching(tmp_path, "x", num_samples=1, end="completed") as search:
+        search.failed(ask_and_start(search), "Traceback\nValueError: broken")
     context = click.Context(main)
     with pytest.raises(click.exceptions.Exit) as left:
         finish(context, load_experiment("x", tmp_path), as_json=False)

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
+from click.testing import Result
 from safetensors.torch import load_file
 
-from tune_app.cli import main
 from tune_app.task.loop.data import as_arrays, as_tensors, digest
 
 HEAD = """
@@ -35,20 +34,6 @@ def NAME(data, *, lr: float = 0.01, bs: int = 16) -> Lesson:
 """
 LINE = LEVEL.replace("NAME", "line").replace("MODEL", "nn.Linear(1, 1)")
 SEARCH = "search: {num_samples: 2, max_epochs: 2, results_per_epoch: 1}"
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Run a command in a folder of its own, in this process."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def command(*arguments: object) -> Result:
-        done = CliRunner().invoke(main, list(map(str, arguments)))
-        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-        return done
-
-    return command
 
 
 def search(run: Callable[..., Result], task: str, space: str = "{lr: {uniform: [0.01, 0.1]}}") -> Result:

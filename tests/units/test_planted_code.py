@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner, Result
 
+from tests.bundles import run
 from tests.own_task import TASK, write
 from tune_app.bundle import verify
-from tune_app.cli import main
 from tune_app.experiment.record import encode, read_entries
 from tune_app.task.declaration import read_task
 from tune_app.task.recorded import was_run_here
@@ -54,10 +53,6 @@ TRAINING = (
     (("train", "best/config.yaml"), "best/config.yaml", "best/task/mine.py"),
     (("verify", "best"), "best", "best/task"),
 )
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, list(map(str, arguments)))
 
 
 def traces(folder: Path) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.invariants import outcome
-from tests.made_up import WORKER, ask_and_start, diverged, give, give_one, result_of, spec_of, tell
+from tests.made_up import WORKER, ask_and_start, diverged, give, give_one, result_of, searching, spec_of, tell
 from tune_app.engine.search import OUT_OF_MEMORY, Search
 from tune_app.engine.stopwatch import Stopwatch
 from tune_app.engine.strategy import Sampled
@@ -127,10 +127,8 @@ def test_a_search_that_nobody_holds_and_that_did_not_finish_is_interrupted(searc
     ],
 )
 def test_how_a_search_ended_decides_whether_it_is_finished(tmp_path: Path, reason: str, state: str) -> None:
-    search = Search.create(spec_of("y"), paths(tmp_path, "y"))
-    search.begin()
-    search.end(reason)
-    search.close()
+    with searching(tmp_path, "y", end=reason):
+        pass
     assert load_experiment("y", tmp_path).state == state
 
 
