@@ -9,9 +9,9 @@ from tests.made_up import ask_and_start, give, searching, tutorial_search
 
 
 def quickest(folder: Path, *arguments: str) -> float:
-    """Seconds of the quickest of five runs: the machine may be busy."""
+    """Seconds of the quickest of three runs: the machine may be busy."""
     times = []
-    for _ in range(5):
+    for _ in range(3):
         start = time.perf_counter()
         assert tune_app(folder, *arguments).returncode == 0
         times.append(time.perf_counter() - start)

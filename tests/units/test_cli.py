@@ -16,6 +16,7 @@ from tune_app.storage.location import paths
 from tune_app.task.tutorial import tutorial
 
 COMMANDS = main.commands
+NO_TOKEN = "without a token, anyone who reaches it could run programs here; allowed: RAY_AUTH_MODE=token"
 
 
 @pytest.fixture
@@ -57,6 +58,22 @@ def test_each_setting_is_an_option_of_search_and_a_row_of_the_docs() -> None:
         (["search", "--name", ""], 1, "name '' is not allowed"),
         (["search", "~nobody-here/x.yaml"], 1, "no such file or shipped space"),
         (["search", "--address", "a..b:1"], 1, "--address a..b:1: no Ray cluster answers"),
+        (["search", "--address", "127.0.0.1:1"], 1, "Error: --address 127.0.0.1:1: "),
+        (["search", "--address", "127.0.0.1:99999"], 1, "Error: --address 127.0.0.1:99999: "),
+        (["search", "--address", "ray://127.0.0.1:1"], 1, "Error: --address ray://127.0.0.1:1: "),
+        (["search", "--address", "nonsense"], 1, "Error: --address nonsense: "),
+        (["search", "--address", "auto"], 1, "Error: --address auto: "),
+        (
+            ["search", "--dashboard-host", "203.0.113.1"],
+            1,
+            "203.0.113.1: [Errno 99] Cannot assign requested address;",
+        ),
+        (
+            ["search", "--dashboard-host", "no-such-host.invalid"],
+            1,
+            "; allowed: an address of this machine, 0.0.0.0",
+        ),
+        (["search", "--dashboard-host", "0.0.0.0"], 1, f"--dashboard-host 0.0.0.0: {NO_TOKEN}"),
         (["search", "--data", "https://me:secret@localhost/"], 1, "a URL with a user or password is not taken"),
         (["search", "quik"], 1, "quik: no such file or shipped space, did you mean 'quick'?"),
         (["search", "--metric", "acc"], 1, "--metric is 'acc', allowed: valid_accuracy, valid_loss"),
