@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parents[2] / "search_spaces"
 
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("name", ["characters", "diabetes"])
-def test_an_example_is_a_script_that_can_be_checked_and_searched(tmp_path, monkeypatch, capsys, name) -> None:
+def test_an_example_is_a_script_and_goes_on_exactly_with_its_space(tmp_path, monkeypatch, capsys, name) -> None:
     example = FOLDER / f"{name}.py"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -24,14 +24,10 @@ def test_an_example_is_a_script_that_can_be_checked_and_searched(tmp_path, monke
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in lines] == [f"epoch {n + 1}" for n in range(len(lines))]
     assert len(lines) > 1
-    checked = run("check", example.name)
+    checked = run("check", f"{name}.yaml")
     assert (checked.exit_code, checked.stderr) == (0, "")
     good = [line.partition(":")[0] for line in checked.stdout.splitlines() if ": goes on exactly; " in line]
     assert good == list(read_task(example).levels)
-    budget = ("--num-samples", 2, "--max-epochs", 1)
-    searched = run("search", f"{name}.yaml", "--name", "x", "--in-process", "--quiet", *budget)
-    assert searched.exit_code == 0, searched.output
-    assert ", 0 failed" in searched.output
 
 
 def test_each_example_has_a_space_and_is_short() -> None:
