@@ -10,7 +10,6 @@ import torch
 from tests.bundles import run
 from tests.own_task import TASK, write
 from tune_app.bundle import verify
-from tune_app.experiment.record import encode, read_entries
 from tune_app.task.declaration import read_task
 from tune_app.task.recorded import was_run_here
 
@@ -45,10 +44,7 @@ READING = (
     ),
     ("remove", "x"),
 )
-TRAINING = (
-    (("resume", "x", "--in-process"), "x", "(tune-app status x --task)"),
-    (("extend", "x", "--num-samples", 3, "--in-process"), "x", "(tune-app status x --task)"),
-    (("confirm", "x", "--in-process"), "x", "(tune-app status x --task)"),
+TRAINING = (  # resume, extend and confirm: test_trust.py
     (("train", "x", "--trial", 0), "x", "(tune-app status x --task)"),
     (("train", "best/config.yaml"), "best/config.yaml", "best/task/mine.py"),
     (("verify", "best"), "best", "best/task"),
@@ -114,16 +110,13 @@ def test_training_asks_first(
     name: str,
     to_read: str,
 ) -> None:
-    if command[0] == "resume":
-        record = copied / "experiments" / "x" / "record.jsonl"
-        record.write_bytes(b"".join(map(encode, list(read_entries(record))[:-1])))
     done = run(*command)
     assert (done.exit_code, done.stdout, traces(planted)) == (1, "", [])
     start, end = done.stderr.split(" that you have not run here before: first read ")
     assert start == f"Error: {name}: runs the code of a task"
     assert end.endswith(f"{to_read}; allowed: then --run-its-code\n")
     assert end.count("\n") == 1
-    if command[0] == "train":  # of resume, extend and confirm: test_trust.py
+    if command[0] == "train":
         assert run(*command, "--run-its-code").exit_code == 0
         assert traces(planted) == sorted(FILES)
         assert was_run_here(read_task(Path("mine.py")))
