@@ -16,14 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import MultiStepLR, OneCycleLR, ReduceLROnPlateau, StepLR
-from torch.utils.data import DataLoader, Dataset, RandomSampler, TensorDataset, WeightedRandomSampler
+from torch.utils.data import DataLoader, Dataset, RandomSampler, TensorDataset
 
 from tests.interrupted import (
     METRICS,
     SEED,
     TRAIN,
     VALID,
-    Y,
     accuracy,
     built,
     goes_on_exactly,
@@ -60,21 +59,6 @@ def plateau() -> Lesson:
     model = layers()
     opt = torch.optim.SGD(model.parameters(), 1.0, momentum=0.9)
     return lesson_of(model, opt=opt, each_epoch=ReduceLROnPlateau(opt, patience=0, threshold=0.5))
-
-
-def clipping() -> Lesson:
-    model = layers(0.2)
-    opt = torch.optim.Adam(model.parameters(), 0.01)
-
-    def step(xb: Tensor, yb: Tensor) -> Tensor:
-        opt.zero_grad()
-        loss = F.cross_entropy(model(xb), yb)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 0.1)
-        opt.step()
-        return loss
-
-    return lesson_of(model, opt=opt, step=step)
 
 
 class Augmented(Dataset[tuple[Tensor, int]]):
@@ -115,11 +99,6 @@ def generator_of_the_loader() -> Lesson:
 def generator_of_a_sampler() -> Lesson:
     sampler = RandomSampler(TRAIN, replacement=True, generator=torch.Generator().manual_seed(3))
     return lesson_of(layers(0.2), DataLoader(TRAIN, 8, sampler=sampler))
-
-
-def weighted_sampler() -> Lesson:
-    weights = (Y[:70] + 1).tolist()
-    return lesson_of(layers(0.2), DataLoader(TRAIN, 8, sampler=WeightedRandomSampler(weights, 70)))
 
 
 class Wrapped:
@@ -253,13 +232,11 @@ EXACT = (
     dropout_and_one_cycle,
     multi_step,
     plateau,
-    clipping,
     augmented,
     persistent_workers,
     workers_that_validate,
     generator_of_the_loader,
     generator_of_a_sampler,
-    weighted_sampler,
     wrapped,
     draws_while_it_validates,
     generator_in_a_closure,

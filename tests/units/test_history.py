@@ -27,14 +27,7 @@ ASKED = {"kind": "asked", "trial": 0, "config": {"level": "cnn"}, "seed": 1}
         ([created(), {"kind": "started", "trial": 0}], 2),
         ([created(), {"kind": "asked"}], 2),
         ([created(), ASKED, {"kind": "result"}], 3),
-        (
-            [
-                created(),
-                ASKED,
-                {"kind": "ended", "trial": "x"},
-            ],
-            3,
-        ),
+        ([created(), ASKED, {"kind": "ended", "trial": "x"}], 3),
     ],
 )
 def test_an_entry_that_makes_no_sense_is_named_though_its_checksum_fits(tmp_path, entries, line) -> None:
