@@ -89,10 +89,7 @@ IN_TRIALS = {
         (("return out.argmax(1) == yb", 'raise KeyError("top")'),), 'KeyError("top")', "KeyError: 'top'"
     ),
     "a state that cannot be kept": Bad(
-        (
-            (IMPORT, ODD.replace("STATE", "{1: object()}")),
-            (RETURN, KEPT),
-        ),
+        ((IMPORT, ODD.replace("STATE", "{1: object()}")), (RETURN, KEPT)),
         "",
         "ValueError: keeps.odd.1 is a object, which cannot be kept; allowed: tensors, arrays, numbers, text,"
         " None, and lists, tuples, dictionaries and sets of these",
@@ -100,10 +97,7 @@ IN_TRIALS = {
 }
 """In these every trial fails."""
 DOES_NOT_COME_BACK = Bad(
-    (
-        (IMPORT, ODD.replace("STATE", "{'born': self.born}")),
-        (RETURN, KEPT),
-    ),
+    ((IMPORT, ODD.replace("STATE", "{'born': self.born}")), (RETURN, KEPT)),
     "",
     "ValueError: the state of keeps.odd, a Odd, is not the same after it was put back; allowed: a load_state_dict()"
     " that takes all that state_dict() gives",

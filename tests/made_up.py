@@ -2,6 +2,8 @@
 
 import math
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,19 @@ def give(search: Search, number: int, *values: float) -> None:
     for k, value in enumerate(values, 1):
         if tell(search, number, result_of(k, value)).stop:
             return
+
+
+@contextmanager
+def searching(
+    folder: Path, name: str, space: dict[str, Any] | None = None, end: str | None = None, **settings: Any
+) -> Iterator[Search]:
+    """A search that has begun; after the block it ends for that reason, if there is one, and is let go."""
+    search = Search.create(spec_of(name, space, **settings), paths(folder, name))
+    search.begin()
+    yield search
+    if end:
+        search.end(end)
+    search.close()
 
 
 def tutorial_search(folder: Path, name: str, trials: int, **settings: Any) -> Search:

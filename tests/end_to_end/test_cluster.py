@@ -146,18 +146,6 @@ def test_a_cluster_of_another_ray_or_python_is_one_line_with_both(tmp_path, smal
     assert not (tmp_path / "experiments").exists()
 
 
-@pytest.mark.parametrize("wrong", ["127.0.0.1:1", "nonsense", "ray://127.0.0.1:1", "127.0.0.1:99999", "auto"])
-def test_an_address_where_nobody_answers_is_one_line_and_leaves_nothing(
-    tmp_path: Path, small_data: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(main, ["search", "quick", "--data", str(small_data), "--address", wrong])
-    assert done.exit_code == 1
-    assert done.stderr.startswith(f"Error: --address {wrong}: ")
-    assert done.stderr.count("\n") == 1
-    assert not (tmp_path / "experiments").exists()
-
-
 def test_auto_is_what_ray_address_says_and_asked_first_whether_it_answers(
     tmp_path: Path, small_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

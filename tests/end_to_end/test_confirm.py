@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.bundles import search_really
+from tests.bundles import run, search_really
 from tests.conftest import SHIPPED
 from tests.end_to_end.conftest import tune_app, wait_for
 from tune_app.experiment.record import read_entries
@@ -19,6 +19,9 @@ from tune_app.experiment.record import read_entries
 SPACE = {"level": {"choice": ["linear", "cnn"]}, "lr": {"loguniform": [0.05, 0.5]}, "bs": 32}
 SETTINGS: dict[str, Any] = {"num_samples": 6, "max_epochs": 4, "results_per_epoch": 2, "seed": 3}
 CONFIRM = ("confirm", "x", "--top", "3", "--seeds", "4", "--json")
+
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +43,10 @@ def confirmed(searched: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     """A copy of it that was confirmed without an interruption and without Ray, and the answer."""
     folder = tmp_path_factory.mktemp("confirmed")
     shutil.copytree(searched, folder, dirs_exist_ok=True)
-    done = tune_app(folder, *CONFIRM, "--in-process")
-    assert done.returncode == 0, done.stderr
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)
+        done = run(*CONFIRM, "--in-process")
+    assert done.exit_code == 0, done.output
     return folder, done.stdout
 
 
@@ -85,25 +90,25 @@ def check_runs(record: Path) -> None:
     entries = list(read_entries(record))
     epochs = {str(c["config"]): c["epochs"] for c in entries[0]["spec"]["confirming"]["candidates"]}
     asked = {e["trial"]: e for e in entries if e["kind"] == "asked"}
-    for number, run in asked.items():
+    for number, one in asked.items():
         results = [e for e in entries if e["kind"] == "result" and e["trial"] == number]
         assert [r["k"] for r in results] == list(range(1, len(results) + 1))
-        assert results[-1]["epoch"] == epochs[str(run["config"])]
+        assert results[-1]["epoch"] == epochs[str(one["config"])]
         assert [r["decision"] for r in results] == ["continue"] * (len(results) - 1) + ["stop"]
     assert sorted(e["trial"] for e in entries if e["kind"] == "ended") == sorted(asked)
 
 
-def test_the_answer_says_what_the_winner_is_worth_on_images_that_no_search_saw(confirmed: tuple[Path, str]) -> None:
+def test_the_answer_says_what_the_winner_is_worth_on_images_that_no_search_saw(confirmed, monkeypatch) -> None:
     folder, printed = confirmed
+    monkeypatch.chdir(folder)
     answer = json.loads(printed)
     winner, test = answer["winner"], answer["test"]
     assert winner["interval"][0] <= winner["valid_accuracy"] <= winner["interval"][1]
     assert test["items"] == 400
     assert test["interval"][0] < test["accuracy"] < test["interval"][1]
     assert abs(test["accuracy"] - winner["valid_accuracy"]) < 0.1
-    again = tune_app(folder, *CONFIRM)
-    assert again.stdout == printed
-    words = tune_app(folder, "confirm", "x").stdout
+    assert run(*CONFIRM).stdout == printed
+    words = run("confirm", "x").stdout
     assert f"valid accuracy {winner['valid_accuracy']:.4f}" in words
     assert "on 400 items, read once" in words
 
@@ -118,12 +123,12 @@ def test_the_answer_says_what_the_winner_is_worth_on_images_that_no_search_saw(c
     assert values_with_intervals(found)["valid_accuracy"][0] == test["accuracy"]
 
     # They are what is exported, and the bundle's own script comes to the same numbers.
-    exported = json.loads(tune_app(folder, "export", "x", "-o", "best", "--json").stdout)
+    exported = json.loads(run("export", "x", "-o", "best", "--json").stdout)
     assert exported["metrics"]["test_accuracy"] == test["accuracy"]
     assert exported["metrics"]["mean_valid_accuracy_interval"] == winner["interval"]
     assert exported["seed"] == test["seed"]
     assert exported["metrics"]["valid_accuracy"] == exported["results"]["valid_accuracy"][-1]
-    verified = json.loads(tune_app(folder, "verify", "best", "--json").stdout)
+    verified = json.loads(run("verify", "best", "--json").stdout)
     assert verified["exactly"]
 
 
@@ -142,10 +147,11 @@ def test_the_search_itself_reads_no_test_image(searched: Path, folder: Path) -> 
     assert answer["winner"]["valid_accuracy"] > 0.6
 
 
-def test_a_search_can_be_confirmed_at_once(folder: Path) -> None:
+def test_a_search_can_be_confirmed_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
     few = ("--num-samples", 2, "--max-epochs", 1, "--grace-period", 1, "--data", "data.parquet")
-    done = tune_app(folder, "search", "quick", "--name", "y", *few, "--in-process", "--confirm", "--quiet")
-    assert done.returncode == 0, done.stderr
+    done = run("search", "quick", "--name", "y", *few, "--in-process", "--confirm", "--quiet")
+    assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
     assert lines[0].startswith("2 trials")
     assert any(line.startswith("Confirmed: valid accuracy") and "over 10 fresh seeds" in line for line in lines)

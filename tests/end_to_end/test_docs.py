@@ -18,12 +18,14 @@ ROOT = Path(__file__).parent.parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 REST = "..."
-SEARCHED = "tune-app search quick --name demo --max-concurrent-trials 1 --no-dashboard --quiet"
 SHORTER = {
-    "scripts/search": "scripts/search --num-samples 2 --max-epochs 1",
-    SEARCHED: f"{SEARCHED} --num-samples 3 --in-process",  # whose three best are confirmed
+    "scripts/search": "scripts/search --num-samples 2 --max-epochs 1",  # on Ray
+    "search quick --name mine ": "search quick --name mine --num-samples 3 --in-process ",
+    "search quick --name demo --max": "search quick --name demo --num-samples 3 --max",  # which are confirmed
+    "search mine.yaml ": "search mine.yaml --num-samples 4 ",
+    "--no-dashboard": "--no-dashboard --in-process",
 }
-"""What is run in place of a command that takes longer; scripts/soak runs the command itself."""
+"""What stands in a command that takes longer, and in its place here; scripts/soak runs the command itself."""
 
 
 def commands(block: str) -> list[tuple[str, list[str]]]:
@@ -72,8 +74,8 @@ def test_what_a_document_shows_happens(tmp_path: Path, document: Path, pytestcon
             subprocess.run([sys.executable, "-c", block], cwd=tmp_path, env=env, check=True, timeout=120)
         elif language == "console":
             for command, shown in commands(block):
-                if not pytestconfig.getoption("soak"):
-                    command = SHORTER.get(command, command)
+                for long, short in {} if pytestconfig.getoption("soak") else SHORTER.items():
+                    command = command.replace(long, short)
                 done = subprocess.run(
                     ["bash", "-o", "pipefail", "-c", command],
                     cwd=tmp_path,

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.bad_tasks import BEFORE_ANY_TRIAL, IN_TRIALS
 from tests.end_to_end.conftest import left_in, temporary, tune_app
 from tests.own_task import write
@@ -12,12 +10,9 @@ from tune_app.storage.load import load_experiment
 SEARCH = ("search", "space.yaml", "--name", "x", "--no-dashboard")
 
 
-@pytest.mark.parametrize(
-    "what",
-    ["does not parse", "imports what is not there", "load raises", "load exits", "load returns something else"],
-)
-def test_what_is_wrong_before_any_trial_leaves_no_experiment(tmp_path: Path, what: str) -> None:
-    expected = BEFORE_ANY_TRIAL[what].expected(tmp_path)
+def test_a_task_that_exits_before_any_trial_leaves_no_experiment(tmp_path: Path) -> None:
+    """All that can be wrong then: tests/units/test_bad_task.py."""
+    expected = BEFORE_ANY_TRIAL["load exits"].expected(tmp_path)
     done = tune_app(tmp_path, *SEARCH, timeout=60)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"Error: {expected}")
@@ -26,9 +21,8 @@ def test_what_is_wrong_before_any_trial_leaves_no_experiment(tmp_path: Path, wha
     assert left_in(temporary(tmp_path)) == []
 
 
-@pytest.mark.parametrize("what", ["a level exits", "a metric of the wrong shape"])
-def test_what_is_wrong_in_every_trial_is_the_outcome_of_the_search(tmp_path: Path, what: str) -> None:
-    expected = IN_TRIALS[what].expected(tmp_path)
+def test_a_level_that_exits_in_every_trial_is_the_outcome_of_the_search(tmp_path: Path) -> None:
+    expected = IN_TRIALS["a level exits"].expected(tmp_path)
     done = tune_app(tmp_path, *SEARCH, "--num-samples", 9, timeout=120)
     assert done.returncode == 1
     assert f"\nNo trial succeeded. Trial 0: error: {expected}"[:300] in done.stdout

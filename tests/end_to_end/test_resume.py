@@ -63,19 +63,25 @@ def test_a_driver_killed_again_and_again_finds_what_an_uninterrupted_one_finds(
     assert outcome(tmp_path, "killed") == outcome(tmp_path, "whole")
 
 
-def test_a_search_goes_on_from_another_folder_where_the_images_are_named_from_there(tmp_path, small_data) -> None:
+@pytest.mark.usefixtures("one_thread")
+def test_a_search_goes_on_from_another_folder_where_the_images_are_named_from_there(
+    tmp_path: Path, small_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "images.parquet").symlink_to(small_data)
     space = "space: {level: linear, bs: 256, lr: 0.1}\nsearch: {num_samples: 1, max_epochs: 1}"
     (tmp_path / "space.yaml").write_text(space)
     arguments = ("--name", "x", "--data", "images.parquet", "--experiments-dir=~/mine", "--in-process")
-    done = tune_app(tmp_path, "search", "~/space.yaml", *arguments)  # the home is tmp_path
-    assert done.returncode == 0, done.stderr
+    done = run("search", "~/space.yaml", *arguments)
+    assert done.exit_code == 0, done.stderr
+    monkeypatch.chdir("elsewhere")
     again = ("extend", "x", "--num-samples", 2, "--experiments-dir=../mine", "--in-process")
-    refused = tune_app(tmp_path / "elsewhere", *again)
+    refused = run(*again)
     assert refused.stderr.startswith("Error: images.parquet: No such file or directory; allowed: ")
-    done = tune_app(tmp_path / "elsewhere", *again, "--data", "../images.parquet")
-    assert done.returncode == 0, done.stderr
+    done = run(*again, "--data", "../images.parquet")
+    assert done.exit_code == 0, done.stderr
     experiment = load_experiment("x", tmp_path / "mine")
     assert experiment.history.spec.data.source == "images.parquet"
     assert (experiment.state, len(experiment.history.trials)) == ("finished", 2)

@@ -15,14 +15,12 @@ import pytest
 from tests.bundles import run
 from tests.end_to_end.conftest import OF_TESTS, alive, descendants, left_in, temporary, tune_app, wait_for
 from tests.end_to_end.invariants import check
-from tests.made_up import ask_and_start, spec_of
+from tests.made_up import ask_and_start, searching
 from tune_app.bundle.manifest import FILES, MANIFEST
 from tune_app.cli import main
 from tune_app.cli.search import finish
-from tune_app.engine.search import Search
 from tune_app.output.view import outcome
 from tune_app.storage.load import load_experiment
-from tune_app.storage.location import paths
 from tune_app.task.tutorial import tutorial
 
 SPACE = """
@@ -70,10 +68,12 @@ def test_the_end_says_what_is_best_and_what_to_do_next_and_the_record_holds_it_a
     assert not (folder / "ray_results").exists()
 
 
-def test_without_ray_the_same_configs_give_the_same_floats_and_states(folder: Path, small_data: Path) -> None:
+@pytest.mark.usefixtures("one_thread")
+def test_without_ray_the_same_configs_give_the_same_floats_and_states(folder, small_data, monkeypatch) -> None:
+    monkeypatch.chdir(folder)
     beside = ("--experiments-dir", "alone", "--in-process")
-    done = tune_app(folder, "search", "space.yaml", "--name", "x", "--data", small_data, *beside)
-    assert done.returncode == 0, done.stderr
+    done = run("search", "space.yaml", "--name", "x", "--data", small_data, *beside)
+    assert done.exit_code == 0, done.stderr
     on_ray, alone = (load_experiment("x", folder / place).history.trials for place in ("experiments", "alone"))
     for trial, other in zip(on_ray, alone, strict=True):
         assert (trial.config, trial.seed) == (other.config, other.seed)
@@ -89,19 +89,20 @@ def test_a_worker_that_comes_late_is_waited_for_while_another_goes_on(tmp_path: 
     assert seen["began"] == len(seen["trained"]) == 2
 
 
-def test_status_and_list_show_every_trial_and_json_is_complete(folder: Path) -> None:
-    shown = tune_app(folder, "status").stdout
+def test_status_and_list_show_every_trial_and_json_is_complete(folder: Path, monkeypatch) -> None:
+    monkeypatch.chdir(folder)
+    shown = run("status").stdout
     assert shown.startswith("x: finished\n")
     assert len([line for line in shown.splitlines() if line.endswith(("momentum 0", "*")) or "lr" in line]) >= 9
-    status = json.loads(tune_app(folder, "status", "x", "--json").stdout)
+    status = json.loads(run("status", "x", "--json").stdout)
     assert (status["name"], status["state"], len(status["trials"])) == ("x", "finished", 9)
     assert set(status["best"]) >= {"trial", "epoch", "valid_accuracy", "config"}
     for trial in status["trials"]:
         assert set(trial) >= {"number", "state", "epoch", "valid_accuracy", "config"}
     stopped = next(t for t in load_experiment("x", folder / "experiments").history.trials if t.state == "stopped")
-    shown = tune_app(folder, "status", "x", "--trial", stopped.number).stdout
+    shown = run("status", "x", "--trial", stopped.number).stdout
     assert str(stopped.reason) in shown and "stop: cutoff" in shown
-    (row,) = json.loads(tune_app(folder, "list", "--json").stdout)
+    (row,) = json.loads(run("list", "--json").stdout)
     files = [f for f in (folder / "experiments" / "x").rglob("*") if f.is_file()]
     assert (row["name"], row["bytes"]) == ("x", sum(f.stat().st_size for f in files))
 
@@ -123,31 +124,31 @@ def test_the_exported_config_trains_again_to_the_same_floats(folder: Path, monke
     assert (again.exit_code, again.stderr) == (1, "Error: best: exists already, allowed: another folder with -o\n")
 
 
-def test_the_experiment_moves_and_is_removed_as_a_folder(folder: Path) -> None:
+def test_the_experiment_moves_and_is_removed_as_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
     shutil.copytree(folder / "experiments", folder / "elsewhere")
-    moved = tune_app(folder, "status", "x", "--experiments-dir", "elsewhere")
-    assert moved.stdout == tune_app(folder, "status", "x").stdout
-    assert tune_app(folder, "remove", "x", "--experiments-dir", "elsewhere").returncode == 0
+    moved = run("status", "x", "--experiments-dir", "elsewhere")
+    assert moved.stdout == run("status", "x").stdout
+    assert run("remove", "x", "--experiments-dir", "elsewhere").exit_code == 0
     assert list((folder / "elsewhere").iterdir()) == []
 
 
-def test_failed_trials_show_in_the_exit_code(tmp_path: Path, small_data: Path) -> None:
+@pytest.mark.usefixtures("one_thread")
+def test_failed_trials_show_in_the_exit_code(tmp_path, monkeypatch, small_data) -> None:
+    monkeypatch.chdir(tmp_path)
     space = "space: {level: scratch, lr: {grid: [900, 1000, 0.1]}}\nsearch: {max_epochs: 2, results_per_epoch: 2}"
-    (tmp_path / "space.yaml").write_text(space)
-    done = tune_app(tmp_path, "search", "space.yaml", "--name", "x", "--data", small_data, "--in-process")
-    assert done.returncode == 3, done.stderr
+    Path("space.yaml").write_text(space)
+    done = run("search", "space.yaml", "--name", "x", "--data", small_data, "--in-process")
+    assert done.exit_code == 3, done.stderr
     assert "1 completed, 0 stopped early, 2 failed" in done.stdout
-    failed = json.loads(tune_app(tmp_path, "status", "--trial", 1, "--json").stdout)
+    failed = json.loads(run("status", "--trial", 1, "--json").stdout)
     assert failed["state"] == "failed"
     assert re.fullmatch("diverged: (train|valid)_loss was not finite at epoch 0.5", failed["reason"])
 
 
 def test_where_all_trials_failed_the_exit_code_says_so(tmp_path: Path) -> None:
-    search = Search.create(spec_of("x", num_samples=1), paths(tmp_path, "x"))
-    search.begin()
-    search.failed(ask_and_start(search), "Traceback\nValueError: broken")
-    search.end("completed")
-    search.close()
+    with searching(tmp_path, "x", num_samples=1, end="completed") as search:
+        search.failed(ask_and_start(search), "Traceback\nValueError: broken")
     context = click.Context(main)
     with pytest.raises(click.exceptions.Exit) as left:
         finish(context, load_experiment("x", tmp_path), as_json=False)
@@ -181,20 +182,21 @@ def test_a_signal_ends_the_search_within_seconds_and_status_shows_it(tmp_path, s
     assert (status["state"], status["trials"][0]["state"]) == ("interrupted", "interrupted")
 
 
-def test_a_time_budget_ends_the_search_with_exit_code_0(tmp_path: Path, small_data: Path) -> None:
+@pytest.mark.usefixtures("one_thread")
+def test_a_time_budget_ends_the_search_with_exit_code_0(tmp_path, monkeypatch, small_data) -> None:
+    monkeypatch.chdir(tmp_path)
     space = "space: {level: linear, bs: 256, lr: 0.1}\nsearch: {num_samples: 100000, max_epochs: 1}"
-    (tmp_path / "space.yaml").write_text(space)
+    Path("space.yaml").write_text(space)
     arguments = ("--name", "x", "--data", small_data, "--in-process", "--time-budget", "1s", "--quiet")
-    done = tune_app(tmp_path, "search", "space.yaml", *arguments)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = run("search", "space.yaml", *arguments)
+    assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.startswith("The time budget is used up.")
 
 
-@pytest.mark.parametrize("option", ["--cpus-per-trial", "--gpus-per-trial"])
-def test_more_than_there_is_is_refused_at_once_and_leaves_nothing(tmp_path: Path, option: str) -> None:
-    done = tune_app(tmp_path, "search", "quick", option, 999, timeout=30)
+def test_more_than_there_is_is_refused_at_once_and_leaves_nothing(tmp_path: Path) -> None:
+    done = tune_app(tmp_path, "search", "quick", "--gpus-per-trial", 999, timeout=30)
     assert done.returncode == 1
     *before, line = done.stderr.splitlines()
-    assert line.startswith(f"Error: {option} is 999, allowed: up to the ")
+    assert line.startswith("Error: --gpus-per-trial is 999, allowed: up to the ")
     assert all(one.startswith("Ray dashboard: ") for one in before), "which may come up before the answer"
     assert not (tmp_path / "experiments").exists()

@@ -5,15 +5,13 @@ import time
 from pathlib import Path
 
 from tests.end_to_end.conftest import tune_app
-from tests.made_up import ask_and_start, give, spec_of, tutorial_search
-from tune_app.engine.search import Search
-from tune_app.storage.location import paths
+from tests.made_up import ask_and_start, give, searching, tutorial_search
 
 
 def quickest(folder: Path, *arguments: str) -> float:
-    """Seconds of the quickest of five runs: the machine may be busy."""
+    """Seconds of the quickest of three runs: the machine may be busy."""
     times = []
-    for _ in range(5):
+    for _ in range(3):
         start = time.perf_counter()
         assert tune_app(folder, *arguments).returncode == 0
         times.append(time.perf_counter() - start)
@@ -25,12 +23,9 @@ def test_help_answers_within_03_s(tmp_path: Path) -> None:
 
 
 def test_status_of_100_trials_answers_within_1_s(tmp_path: Path) -> None:
-    search = Search.create(spec_of("x", num_samples=100), paths(tmp_path / "experiments", "x"))
-    search.begin()
-    for number in range(100):
-        give(search, ask_and_start(search), *[0.5 + number / 1000] * 9)
-    search.end("completed")
-    search.close()
+    with searching(tmp_path / "experiments", "x", num_samples=100, end="completed") as search:
+        for number in range(100):
+            give(search, ask_and_start(search), *[0.5 + number / 1000] * 9)
     assert quickest(tmp_path, "status", "x") < 1
 
 

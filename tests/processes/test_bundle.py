@@ -1,6 +1,5 @@
-"""An exported CNN on all of MNIST, and its train.py where nothing of tune_app is installed."""
+"""The train.py of a bundle where nothing of tune_app is installed."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -8,33 +7,12 @@ import sysconfig
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
-import numpy as np
-import pytest
 from packaging.requirements import Requirement
 
-from tests.bundles import make_bundle
 from tests.end_to_end.conftest import tune_app
 from tune_app.bundle.manifest import read_bundle
-from tune_app.task.images import sources
-from tune_app.task.tutorial import tutorial
 
 NEEDED = ("torch", "numpy", "safetensors", "pyarrow", "annotated-types")
-
-
-@pytest.fixture(scope="module")
-def best(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tutorial's CNN, one epoch of MNIST with a result each half."""
-    return make_bundle(tmp_path_factory.mktemp("mnist"), tutorial().complete({"level": "cnn"}), None, 1, 2)
-
-
-def test_the_exported_weights_tell_the_validation_images_as_well_as_exported(best: Path) -> None:
-    valid = sources.load().valid
-    np.save(best.parent / "valid.npy", valid.x)
-    done = tune_app(best.parent, "predict", "best", "valid.npy", "--json")
-    assert done.returncode == 0, done.stderr
-    found = [image["class"] for image in json.loads(done.stdout)]
-    hits = int((np.array(found) == valid.y).sum())
-    assert hits / len(valid.y) == read_bundle(best).metrics["valid_accuracy"]
 
 
 def with_what_they_need(*packages: str) -> dict[str, Distribution]:
@@ -49,7 +27,7 @@ def with_what_they_need(*packages: str) -> dict[str, Distribution]:
     return found
 
 
-def test_train_py_needs_five_packages_and_no_tune_app_but_what_is_beside_it(best: Path, tmp_path: Path) -> None:
+def test_train_py_needs_five_packages_and_no_tune_app_but_what_is_beside_it(made, tmp_path, small_data) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", "venv"], cwd=tmp_path, check=True)
     python = str(tmp_path / "venv" / "bin" / "python")
     here = Path(sysconfig.get_path("purelib"))
@@ -60,10 +38,10 @@ def test_train_py_needs_five_packages_and_no_tune_app_but_what_is_beside_it(best
         (site / name).symlink_to(here / name)
     unknown = subprocess.run([python, "-Ic", "import tune_app"], cwd=tmp_path, capture_output=True, check=False)
     assert unknown.returncode == 1
-    shutil.copytree(best, tmp_path / "best")
-    done = tune_app(tmp_path / "best", command=[python, "-s", "train.py", "--data", str(sources.SHIPPED)])
+    shutil.copytree(made, tmp_path / "best")
+    done = tune_app(tmp_path / "best", command=[python, "-s", "train.py", "--data", str(small_data)])
     assert done.returncode == 0, done.stderr
     words = [line.split() for line in done.stdout.splitlines()]
-    recorded = read_bundle(best)
+    recorded = read_bundle(made)
     assert [float(line[4]) for line in words] == recorded.results["valid_accuracy"]
     assert [float(line[7]) for line in words] == recorded.results["valid_loss"]

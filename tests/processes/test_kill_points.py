@@ -3,14 +3,15 @@
 Without Ray, which has no part in what is judged, kept and written: test_resume.py kills searches on it.
 """
 
+import json
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.bundles import run
-from tests.end_to_end.conftest import tune_app
 from tests.end_to_end.invariants import check, outcome
 from tune_app.experiment.record import read_entries
 
@@ -23,14 +24,13 @@ search: {num_samples: 13, max_epochs: 3, results_per_epoch: 2, seed: 1}
 """
 
 KILLED = """
-import os, signal, sys
+import json, os, signal, sys
+import optuna, pandas, pyarrow.parquet, requests, torch._dynamo  # what a search imports, once for all
+import tune_app.api, tune_app.driver, tune_app.engine.in_process, tune_app.task.loop.fit
 from tune_app.cli import main
 from tune_app.experiment.record import RecordWriter, encode
 from tune_app.experiment.states import States
 from tune_app.engine.search import Search
-
-point, left = sys.argv[1], int(sys.argv[2])
-sys.argv = ["tune-app", *sys.argv[3:]]
 
 
 def passed():
@@ -67,19 +67,43 @@ def half_a_line(self, entry):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-match point:
-    case "judged":
-        patched(Search, "add_result", before=lambda *_: passed())
-    case "kept":
-        patched(States, "put", after=lambda *_: passed())
-    case "half a line":
-        patched(RecordWriter, "append", before=half_a_line)
-    case _:
-        patched(RecordWriter, "append", after=lambda _self, entry: at(entry))
-main()
+def search(arguments):
+    match point:
+        case "judged":
+            patched(Search, "add_result", before=lambda *_: passed())
+        case "kept":
+            patched(States, "put", after=lambda *_: passed())
+        case "half a line":
+            patched(RecordWriter, "append", before=half_a_line)
+        case _:
+            patched(RecordWriter, "append", after=lambda _self, entry: at(entry))
+    main(arguments)
+
+
+for point, left, folder, arguments in json.load(sys.stdin):
+    child = os.fork()
+    if child == 0:
+        os.chdir(folder)
+        search(arguments)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-
-
+KILLS = [
+    # A result was judged; nothing is kept or written of it.
+    ("judged", 3, "random", "result 2", [1, 2]),
+    # Its state is kept, but the record does not know of the result.
+    ("kept", 3, "random", "result 2", [1, 2, 3]),
+    # Its entry is being written: the line is torn.
+    ("half a line", 3, "tpe", "result 2", [1, 2, 3]),
+    # Its entry is written; the older state is still there, and nobody has heard of the decision.
+    ("result", 3, "random", "result 3", [1, 2, 3]),
+    # Its entry says that the trial stops, but not yet that it has ended.
+    ("stop", 2, "tpe", "result 2", None),
+    # The end is written; the sampler has not heard of it.
+    ("ended", 12, "tpe", "ended", None),
+    # The config is in the record; no worker has heard of it.
+    ("asked", 12, "tpe", "asked", None),
+]
+"""The point, how often it is passed, the sampler, what is in the record last, and the states that there are."""
 IN_PROCESS = ("search", "space.yaml", "--in-process", "--data")
 
 
@@ -100,34 +124,29 @@ def whole(tmp_path_factory, small_data) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    ("point", "n", "sampler", "last", "states"),
-    [
-        # A result was judged; nothing is kept or written of it.
-        ("judged", 3, "random", "result 2", [1, 2]),
-        # Its state is kept, but the record does not know of the result.
-        ("kept", 3, "random", "result 2", [1, 2, 3]),
-        # Its entry is being written: the line is torn.
-        ("half a line", 3, "tpe", "result 2", [1, 2, 3]),
-        # Its entry is written; the older state is still there, and nobody has heard of the decision.
-        ("result", 3, "random", "result 3", [1, 2, 3]),
-        # Its entry says that the trial stops, but not yet that it has ended.
-        ("stop", 2, "tpe", "result 2", None),
-        # The end is written; the sampler has not heard of it.
-        ("ended", 12, "tpe", "ended", None),
-        # The config is in the record; no worker has heard of it.
-        ("asked", 12, "tpe", "asked", None),
-    ],
-)
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory, small_data) -> Path:
+    """A folder with one for each of the kills, which all came from one process that had imported everything."""
+    folder: Path = tmp_path_factory.mktemp("killed")
+    cases = []
+    for point, n, sampler, *_ in KILLS:
+        (folder / point).mkdir()
+        (folder / point / "space.yaml").write_text(SPACE)
+        arguments = [*IN_PROCESS, str(small_data), "--name", "x", "--sampler", sampler]
+        cases.append((point, n, str(folder / point), arguments))
+    script = [sys.executable, "-c", KILLED]
+    done = subprocess.run(script, input=json.dumps(cases), capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(-signal.SIGKILL)] * len(KILLS), done.stderr
+    return folder
+
+
+@pytest.mark.parametrize(("point", "sampler", "last", "states"), [(point, *rest) for point, _, *rest in KILLS])
 def test_killed_between_two_steps_a_search_goes_on_as_if_it_had_not_been(
-    tmp_path, monkeypatch, small_data, whole, point, n, sampler, last, states
+    monkeypatch, killed, whole, point, sampler, last, states
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("space.yaml").write_text(SPACE)
-    script = [sys.executable, "-c", KILLED, point, str(n)]
-    killed = tune_app(tmp_path, *IN_PROCESS, small_data, "--name", "x", "--sampler", sampler, command=script)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    root = tmp_path / "experiments" / "x"
+    folder = killed / point
+    monkeypatch.chdir(folder)
+    root = folder / "experiments" / "x"
     written = list(read_entries(root / "record.jsonl"))
     assert f"{written[-1]['kind']} {written[-1].get('k', '')}".strip() == last
     assert (point != "half a line") == (root / "record.jsonl").read_bytes().endswith(b"\n")
@@ -135,6 +154,6 @@ def test_killed_between_two_steps_a_search_goes_on_as_if_it_had_not_been(
         assert [int(path.stem.split("-")[1]) for path in sorted(root.rglob("*.safetensors"))] == states
     resumed = run("resume", "x", "--in-process")
     assert resumed.exit_code == 0, resumed.stderr
-    check(tmp_path, "x")
-    assert outcome(tmp_path, "x") == outcome(whole, sampler)
+    check(folder, "x")
+    assert outcome(folder, "x") == outcome(whole, sampler)
     assert list(read_entries(root / "record.jsonl"))[: len(written)] == written

@@ -20,7 +20,6 @@ import requests
 from bottle import Bottle
 from click.testing import CliRunner
 
-from tests.end_to_end.conftest import wait_for
 from tests.made_up import ask_and_start, give, give_one, spec_of
 from tune_app.cli import main
 from tune_app.engine.search import Search
@@ -191,23 +190,6 @@ def test_the_study_says_what_the_record_says(folder: Path, server: Server) -> No
     assert lr == {"type": "FloatDistribution", "low": 0.01, "high": 1, "step": None, "log": True}
 
 
-def test_what_is_written_while_it_runs_appears(tmp_path: Path) -> None:
-    search = of_every_kind(tmp_path, "made")
-    dashboard_of(optuna.create_study())  # imports what would make the first look last, and so the pause after it
-    application = Dashboard(search.paths)
-
-    def trials() -> list[Shown]:
-        return [in_short(trial) for trial in asked(application, "/api/studies/0")[1]["trials"]]
-
-    before = len(trials())
-    give(search, ask_and_start(search), *[0.95] * 9)
-    give_one(search, 10, 2, 0.97)
-    wait_for(lambda: len(trials()) == before + 1, "the trial appears")
-    assert trials() == expected(load_experiment("made", tmp_path / "experiments"))
-    assert trials()[10][4] == {1: 0.99, 2: 0.97}
-    search.close()
-
-
 def routes(writing: bool) -> list[tuple[str, str]]:
     """Method and path of every route of the installed dashboard that may write, or that only reads."""
     application = dashboard_of(optuna.create_study())
@@ -256,19 +238,19 @@ def test_it_listens_on_loopback_alone_and_serves_its_page(server: Server) -> Non
         socket.create_connection(("127.0.0.2", server.port), timeout=1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_and_it_has_said_nothing_but_its_url(tmp_path: Path, number: int) -> None:
+def test_a_signal_ends_it_and_it_has_said_nothing_but_its_url(tmp_path: Path) -> None:
     search_of(tmp_path, "made").close()
-    server = Server(tmp_path, "made")
-    idle = socket.create_connection(("127.0.0.1", server.port))
-    for path in ("api/studies", "api/studies/9", "api/studies/0?after=x", "nothing"):
-        server.session.get(server.url + path, timeout=10)
-    with socket.create_connection(("127.0.0.1", server.port)) as bare:
-        bare.sendall(b"GET /favicon.ico HTTP/1.0\r\n\r\n")
-        assert bare.recv(100).startswith(b"HTTP/1.0 200 OK")
-    idle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    idle.close()  # with a reset, as browsers do
-    assert server.end(number) == (0, "", "")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        server = Server(tmp_path, "made")
+        idle = socket.create_connection(("127.0.0.1", server.port))
+        for path in ("api/studies", "api/studies/9", "api/studies/0?after=x", "nothing"):
+            server.session.get(server.url + path, timeout=10)
+        with socket.create_connection(("127.0.0.1", server.port)) as bare:
+            bare.sendall(b"GET /favicon.ico HTTP/1.0\r\n\r\n")
+            assert bare.recv(100).startswith(b"HTTP/1.0 200 OK")
+        idle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        idle.close()  # with a reset, as browsers do
+        assert server.end(number) == (0, "", "")
 
 
 def test_a_port_in_use_is_one_line(folder: Path, search: Search) -> None:

@@ -13,14 +13,12 @@ import torch
 import yaml
 
 import tune_app
-from tests.made_up import ask_and_start, give, spec_of
+from tests.made_up import ask_and_start, give, searching
 from tune_app import Where
-from tune_app.engine.search import Search
 from tune_app.enqueue import enqueued_configs
 from tune_app.errors import TuneAppError
 from tune_app.experiment.settings import Settings, check_settings
 from tune_app.experiment.space import load_space
-from tune_app.storage.location import paths
 from tune_app.task.tutorial import tutorial
 
 FILE = """
@@ -106,12 +104,9 @@ def test_what_is_tried_first_may_be_a_path(tmp_path: Path) -> None:
 def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A finished search called x of two trials in the folder experiments."""
     monkeypatch.chdir(tmp_path)
-    search = Search.create(spec_of("x", num_samples=2), paths(tmp_path / "experiments", "x"))
-    search.begin()
-    for value in (0.5, 0.6):
-        give(search, ask_and_start(search), *[value] * 9)
-    search.end("completed")
-    search.close()
+    with searching(tmp_path / "experiments", "x", num_samples=2, end="completed") as search:
+        for value in (0.5, 0.6):
+            give(search, ask_and_start(search), *[value] * 9)
 
 
 @pytest.mark.usefixtures("finished")

@@ -2,25 +2,21 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from tests.bad_tasks import BEFORE_ANY_TRIAL, DOES_NOT_COME_BACK, IN_TRIALS
 from tests.own_task import write
-from tune_app.cli import main
 from tune_app.storage.load import load_experiment
 from tune_app.task.failure import in_one_line
 
 
 @pytest.fixture
-def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def search(run: Callable[..., Result]) -> Callable[..., Result]:
     """Search in this process, in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    arguments = ["space.yaml", "--name", "x", "--in-process"]
-    return lambda *more: CliRunner().invoke(main, ["search", *arguments, *map(str, more)])
+    return partial(run, "search", "space.yaml", "--name", "x", "--in-process")
 
 
 @pytest.mark.parametrize("what", BEFORE_ANY_TRIAL)
@@ -52,11 +48,11 @@ def test_a_metric_that_is_not_finite_is_named(search, tmp_path):
     assert trial.reason == "diverged: valid_accuracy was not finite at epoch 0.5"
 
 
-def test_a_state_that_does_not_come_back_is_named_where_a_training_would_go_on(search, tmp_path):
+def test_a_state_that_does_not_come_back_is_named_where_a_training_would_go_on(run, search, tmp_path):
     expected = DOES_NOT_COME_BACK.expected(tmp_path)
     assert search("--time-budget", 0.0001).exit_code == 0
     assert load_experiment("x").trial(0).epoch == 0.5
-    CliRunner().invoke(main, ["resume", "x", "--in-process"])
+    run("resume", "x", "--in-process")
     assert load_experiment("x").trial(0).reason == f"error: {expected}"
 
 

@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from tests.bad_tasks import BEFORE_ANY_TRIAL, DOES_NOT_COME_BACK, IN_TRIALS, RETURN
 from tests.own_task import line_of, write
-from tune_app.cli import main
 from tune_app.task.declaration import read_task
 from tune_app.task.recorded import was_run_here
 
@@ -17,11 +16,9 @@ LINE = "return Lesson(model, F.cross_entropy, torch.optim.SGD(model.parameters()
 
 
 @pytest.fixture
-def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def check(run: Callable[..., Result]) -> Callable[..., Result]:
     """Check in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return lambda *arguments: CliRunner().invoke(main, ["check", *map(str, arguments)])
+    return partial(run, "check")
 
 
 def mistake(done: Result, level: str = "net") -> str:

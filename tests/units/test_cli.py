@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.bundles import search_really
-from tests.made_up import ask_and_start, give, spec_of
+from tests.made_up import ask_and_start, give, searching, spec_of
 from tune_app.cli import main
 from tune_app.engine.search import Search
 from tune_app.storage.load import load_experiment
@@ -16,25 +16,16 @@ from tune_app.storage.location import paths
 from tune_app.task.tutorial import tutorial
 
 COMMANDS = main.commands
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Run a command in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return lambda *arguments: CliRunner().invoke(main, [str(a) for a in arguments])
+NO_TOKEN = "without a token, anyone who reaches it could run programs here; allowed: RAY_AUTH_MODE=token"
 
 
 @pytest.fixture
 def experiment(tmp_path: Path) -> str:
     """An experiment of three trials, made without Ray."""
-    search = Search.create(spec_of("made", metric="valid_accuracy"), paths(tmp_path / "experiments", "made"))
-    search.begin()
-    give(search, ask_and_start(search), *[0.9] * 9)
-    search.failed(ask_and_start(search), "Traceback (most recent call last):\nValueError: broken")
-    search.ask()
-    search.end("completed")
-    search.close()
+    with searching(tmp_path / "experiments", "made", metric="valid_accuracy", end="completed") as search:
+        give(search, ask_and_start(search), *[0.9] * 9)
+        search.failed(ask_and_start(search), "Traceback (most recent call last):\nValueError: broken")
+        search.ask()
     return "made"
 
 
@@ -67,6 +58,11 @@ def test_each_setting_is_an_option_of_search_and_a_row_of_the_docs() -> None:
         (["search", "--name", ""], 1, "name '' is not allowed"),
         (["search", "~nobody-here/x.yaml"], 1, "no such file or shipped space"),
         (["search", "--address", "a..b:1"], 1, "--address a..b:1: no Ray cluster answers"),
+        (["search", "--address", "127.0.0.1:1"], 1, "Error: --address 127.0.0.1:1: "),
+        (["search", "--address", "127.0.0.1:99999"], 1, "Error: --address 127.0.0.1:99999: "),
+        (["search", "--address", "ray://127.0.0.1:1"], 1, "Error: --address ray://127.0.0.1:1: "),
+        (["search", "--address", "nonsense"], 1, "Error: --address nonsense: "),
+        (["search", "--address", "auto"], 1, "Error: --address auto: "),
         (
             ["search", "--data", "https://me:secret@localhost/"],
             1,
@@ -184,14 +180,12 @@ def test_reading_an_experiment_creates_and_changes_nothing(run, experiment: str)
 
 
 def test_the_exported_threads_and_cpu_are_those_of_the_attempt_that_made_the_best(run, tmp_path: Path) -> None:
-    search = Search.create(spec_of("two"), paths(tmp_path / "experiments", "two"))
-    search.begin()
-    number = ask_and_start(search)
-    give(search, number, 0.9)
-    search.lost(number, "its worker died", "text")
-    search.next_attempt()
-    search.started(number, {"node": None, "pid": None, "cpu": None, "threads": None, "device": None})
-    search.close()
+    with searching(tmp_path / "experiments", "two") as search:
+        number = ask_and_start(search)
+        give(search, number, 0.9)
+        search.lost(number, "its worker died", "text")
+        search.next_attempt()
+        search.started(number, {"node": None, "pid": None, "cpu": None, "threads": None, "device": None})
     manifest = json.loads(run("export", "two", "--json").output)
     assert (manifest["threads"], manifest["cpu"]) == (1, "a CPU")
 
@@ -199,10 +193,8 @@ def test_the_exported_threads_and_cpu_are_those_of_the_attempt_that_made_the_bes
 def test_what_an_error_says_is_shown_as_it_is(run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from tune_app.output.progress import Progress, progress
 
-    search = Search.create(spec_of("odd"), paths(tmp_path / "experiments", "odd"))
-    search.begin()
-    search.failed(ask_and_start(search), "RuntimeError: [enforce fail at x.cpp:118] in [/tmp/foo]")
-    search.close()
+    with searching(tmp_path / "experiments", "odd") as search:
+        search.failed(ask_and_start(search), "RuntimeError: [enforce fail at x.cpp:118] in [/tmp/foo]")
     with progress(quiet=False) as shown:
         shown.show(search.history, 2)
         assert isinstance(shown, Progress)
@@ -243,10 +235,8 @@ def no_search(monkeypatch: pytest.MonkeyPatch) -> None:
 def grid(tmp_path: Path) -> str:
     """A grid whose time budget was used up."""
     space = {"level": {"grid": ["linear", "cnn"]}}
-    search = Search.create(spec_of("grid", space), paths(tmp_path / "experiments", "grid"))
-    search.begin()
-    search.end("time budget")
-    search.close()
+    with searching(tmp_path / "experiments", "grid", space, end="time budget"):
+        pass
     return "grid"
 
 
@@ -299,14 +289,12 @@ def test_an_extension_says_what_is_missing(run, experiment: str, no_search: None
 
 
 def test_an_experiment_that_is_being_searched_is_not_extended(run, tmp_path: Path, no_search: None) -> None:
-    search = Search.create(spec_of("held"), paths(tmp_path / "experiments", "held"))
-    search.begin()
-    before = search.record.path.read_bytes()
-    done = run("extend", "held", "--num-samples", 99)
-    assert done.exit_code == 1
-    assert done.stderr == f"Error: held: is being searched by process {os.getpid()} on {platform.node()}\n"
-    assert search.record.path.read_bytes() == before
-    search.close()
+    with searching(tmp_path / "experiments", "held") as search:
+        before = search.record.path.read_bytes()
+        done = run("extend", "held", "--num-samples", 99)
+        assert done.exit_code == 1
+        assert done.stderr == f"Error: held: is being searched by process {os.getpid()} on {platform.node()}\n"
+        assert search.record.path.read_bytes() == before
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.made_up import WORKER, ask_and_start, diverged, give, result_of, spec_of, tell
+from tests.made_up import WORKER, ask_and_start, diverged, give, result_of, searching, spec_of, tell
 from tune_app import session
 from tune_app.bundle.export import confirmed_metrics
 from tune_app.cluster.connect import Where
@@ -277,10 +277,8 @@ def test_an_unfinished_confirmation_of_another_size_is_not_gone_on_with(at: Path
 
 
 def test_a_search_without_result_cannot_be_confirmed(tmp_path: Path) -> None:
-    search = Search.create(spec_of("y"), paths(tmp_path, "y"))
-    search.begin()
-    search.end("interrupted")
-    search.close()
+    with searching(tmp_path, "y", end="interrupted"):
+        pass
     with pytest.raises(TuneAppError, match="y: has no result to confirm"):
         confirm(load_experiment("y", tmp_path), 5, 10, False, Where(), print, lambda *_: None)
 

@@ -112,13 +112,6 @@ def test_a_task_in_one_file(tmp_path: Path) -> None:
     assert (task.modules, task.files) == (modules, {"texts.py": TEXTS})
 
 
-def test_nothing_of_a_task_is_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(tmp_path)
-    trap = "import os\nos._exit(1)\n"
-    (tmp_path / "other.py").write_text(trap)
-    assert len(task_of(tmp_path, f"import other\n{trap}" + level("data, *, lr=0.1")).files) == 2
-
-
 @pytest.mark.parametrize(
     ("written", "allowed"),
     [

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.made_up import WORKER, ask_and_start, give, result_of, spec_of
+from tests.made_up import WORKER, ask_and_start, give, result_of, searching, spec_of
 from tune_app.bundle.export import export_best
 from tune_app.engine.sampler import Sampler
 from tune_app.engine.search import Search
@@ -29,12 +29,9 @@ WIDE_CNN = tutorial().complete({"level": "cnn", "lr": 0.05, "width": 2})
 
 def searched(folder: Path, name: str, *results: tuple[float, ...], space: dict[str, Any] = LEVEL_AND_LR) -> None:
     """An experiment, a trial for each of the results."""
-    search = Search.create(spec_of(name, space, early_stopping=False), paths(folder, name))
-    search.begin()
-    for values in results:
-        give(search, ask_and_start(search), *values)
-    search.end("completed")
-    search.close()
+    with searching(folder, name, space, early_stopping=False, end="completed") as search:
+        for values in results:
+            give(search, ask_and_start(search), *values)
 
 
 def configs_of(folder: Path, name: str) -> list[Config]:
@@ -53,11 +50,6 @@ def test_what_export_writes_is_enqueued(tmp_path: Path) -> None:
     assert found == [configs_of(tmp_path, "x")[1]]
 
 
-def test_what_a_config_leaves_out_has_the_tutorials_value(tmp_path: Path) -> None:
-    source = write_config(tmp_path / "own.yaml", {"level": "cnn", "lr": 0.05})
-    assert enqueued_configs([source], SPACE, tmp_path) == [BASELINE | {"lr": 0.05}]
-
-
 def test_the_best_trials_come_best_first_each_once_whatever_else_they_reached(tmp_path: Path) -> None:
     searched(tmp_path, "x", (0.5, 0.9, 0.4), (0.95, 0.94, 0.93), (0.3,), (0.6,), (0.92,), (0.91, 0.1))
     configs = configs_of(tmp_path, "x")
@@ -67,13 +59,11 @@ def test_the_best_trials_come_best_first_each_once_whatever_else_they_reached(tm
 
 
 def test_a_trial_that_failed_after_good_results_counts_and_one_without_results_does_not(tmp_path: Path) -> None:
-    search = Search.create(spec_of("x"), paths(tmp_path, "x"))
-    search.begin()
-    first, second = ask_and_start(search), ask_and_start(search)
-    give(search, second, 0.8)
-    search.failed(first, "ValueError: no")
-    search.failed(second, "ValueError: no")
-    search.close()
+    with searching(tmp_path, "x") as search:
+        first, second = ask_and_start(search), ask_and_start(search)
+        give(search, second, 0.8)
+        search.failed(first, "ValueError: no")
+        search.failed(second, "ValueError: no")
     assert enqueued_configs(["x:5"], SPACE, tmp_path) == [configs_of(tmp_path, "x")[second]]
 
 

@@ -100,17 +100,6 @@ def test_all_but_the_config_may_be_left_out(tmp_path):
     assert exported.config == {"level": "cnn", **tutorial().levels["cnn"].defaults, "lr": 0.05}
 
 
-def test_the_manifest_beside_the_config_is_read(tmp_path, small):
-    recorded = read_exported(write(tmp_path, CONFIG, manifest_of([0.5], small))).recorded
-    assert recorded is not None
-    assert recorded.values == [0.5]
-    assert recorded.config == CONFIG["config"]
-
-
-def test_a_missing_file_is_refused_with_its_path(tmp_path):
-    assert refusal(tmp_path / "config.yaml") == ": cannot be read: No such file or directory"
-
-
 @pytest.mark.parametrize(
     ("content", "line"),
     [

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.made_up import ask_and_start, give, result_of, spec_of
+from tests.made_up import ask_and_start, give, result_of, searching, spec_of
 from tune_app import api, driver
 from tune_app.bundle.export import trial_again
 from tune_app.engine.search import Search
@@ -106,23 +106,19 @@ def test_a_resumption_with_other_enqueued_configs_is_refused(folder: Path) -> No
 
 
 def test_a_trial_that_failed_after_results_is_repeated_beyond_them(folder: Path) -> None:
-    search = Search.create(spec_of("x"), paths(folder, "x"))
-    search.begin()
-    number = ask_and_start(search)
-    give(search, number, 0.5)
-    search.failed(number, "ValueError: at step 2")
-    search.close()
+    with searching(folder, "x") as search:
+        number = ask_and_start(search)
+        give(search, number, 0.5)
+        search.failed(number, "ValueError: at step 2")
     _, config, _ = trial_again(load_experiment("x", folder), number)
     assert config["epochs"] == 9
 
 
 def test_the_best_of_an_experiment_are_so_many_configs_however_often_each_was_tried(folder: Path) -> None:
     space = {"level": "linear", "bs": {"choice": [32, 64]}}
-    search = Search.create(spec_of("x", space, early_stopping=False), paths(folder, "x"))
-    search.begin()
-    for number in range(8):
-        give(search, ask_and_start(search), 0.9 - 0.2 * (search.history.trials[number].config["bs"] == 64))
-    search.close()
+    with searching(folder, "x", space, early_stopping=False) as search:
+        for number in range(8):
+            give(search, ask_and_start(search), 0.9 - 0.2 * (search.history.trials[number].config["bs"] == 64))
     found = enqueued_configs(["x:2"], spec_of("x", space).search_space(), folder)
     assert [config["bs"] for config in found] == [32, 64]
 
@@ -157,11 +153,9 @@ def test_a_record_without_an_entry_says_what_to_do(folder: Path) -> None:
 
 
 def test_judging_changes_nothing(folder: Path) -> None:
-    search = Search.create(spec_of("x"), paths(folder, "x"))
-    search.begin()
-    search.judge(ask_and_start(search), result_of(1, 0.5))
-    assert search.history == replay(search.record.path)
-    search.close()
+    with searching(folder, "x") as search:
+        search.judge(ask_and_start(search), result_of(1, 0.5))
+        assert search.history == replay(search.record.path)
 
 
 def test_a_dimension_that_a_chain_of_conditions_excludes_is_not_told_to_the_sampler(folder: Path) -> None:

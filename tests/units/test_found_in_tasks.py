@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
+from click.testing import Result
 from safetensors.torch import load_file
 
-from tune_app.cli import main
 from tune_app.task.loop.data import as_arrays, as_tensors, digest
 
 HEAD = """
@@ -37,20 +36,6 @@ LINE = LEVEL.replace("NAME", "line").replace("MODEL", "nn.Linear(1, 1)")
 SEARCH = "search: {num_samples: 2, max_epochs: 2, results_per_epoch: 1}"
 
 
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Run a command in a folder of its own, in this process."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def command(*arguments: object) -> Result:
-        done = CliRunner().invoke(main, list(map(str, arguments)))
-        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-        return done
-
-    return command
-
-
 def search(run: Callable[..., Result], task: str, space: str = "{lr: {uniform: [0.01, 0.1]}}") -> Result:
     """Search a task as "x"."""
     Path("space.yaml").write_text(f"task: {task}\nspace: {space}\n{SEARCH}")
@@ -59,15 +44,17 @@ def search(run: Callable[..., Result], task: str, space: str = "{lr: {uniform: [
     return done
 
 
-def test_a_folder_with_a_file_of_its_own_name_is_exported_whole_and_verified(run) -> None:
+def test_a_folder_with_a_file_of_its_own_name_is_exported_whole_and_verified_whatever_it_prints(run) -> None:
+    prints = "    print('{not json', flush=True)\n    model"
     Path("two").mkdir()
-    Path("two/two.py").write_text(HEAD + DATA + LINE)
-    Path("two/other.py").write_text(HEAD + LINE.replace("line", "curve"))
+    Path("two/two.py").write_text(HEAD + DATA + LINE.replace("    model", prints))
+    Path("two/other.py").write_text(HEAD + LINE.replace("line", "curve").replace("    model", prints))
     search(run, "two", "{level: {choice: [line, curve]}}")
     assert run("export", "x", "-o", "best").exit_code == 0
     assert {path.name for path in Path("best/task").iterdir()} == {"two.py", "other.py"}
     done = run("verify", "best")
     assert done.stdout.endswith("The same valid losses as in the search.\n"), done.output
+    assert json.loads(run("train", "x", "--trial", 0, "--json").stdout)["same"], "what it prints is no result"
 
 
 def test_a_helper_of_the_same_name_as_another_files_level_does_not_take_its_place(run) -> None:
@@ -104,17 +91,6 @@ def test_tied_weights_are_exported_by_each_name_also_by_the_script(run) -> None:
     search(run, "mine.py")
     run("export", "x", "-o", "best")
     assert set(load_file("best/weights.safetensors")) == {"a.weight", "a.bias", "b.weight", "b.bias"}
-
-
-def test_what_a_task_prints_is_none_of_its_results(run) -> None:
-    Path("mine.py").write_text(
-        HEAD + DATA + LINE.replace("    model", "    print('{not json', flush=True)\n    model")
-    )
-    search(run, "mine.py")
-    run("export", "x", "-o", "best")
-    assert run("verify", "best").exit_code == 0
-    told = json.loads(run("train", "x", "--trial", 0, "--json").stdout)
-    assert told["same"]
 
 
 def test_a_switch_of_torch_that_load_sets_is_put_back(run) -> None:

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from tests.made_up import ask_and_start, give, spec_of
+from tests.made_up import ask_and_start, give, searching, spec_of
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import replay
@@ -27,14 +27,7 @@ ASKED = {"kind": "asked", "trial": 0, "config": {"level": "cnn"}, "seed": 1}
         ([created(), {"kind": "started", "trial": 0}], 2),
         ([created(), {"kind": "asked"}], 2),
         ([created(), ASKED, {"kind": "result"}], 3),
-        (
-            [
-                created(),
-                ASKED,
-                {"kind": "ended", "trial": "x"},
-            ],
-            3,
-        ),
+        ([created(), ASKED, {"kind": "ended", "trial": "x"}], 3),
     ],
 )
 def test_an_entry_that_makes_no_sense_is_named_though_its_checksum_fits(tmp_path, entries, line) -> None:
@@ -64,10 +57,8 @@ def test_an_empty_record_is_said_to_be_empty(tmp_path: Path) -> None:
 
 
 def test_a_renamed_experiment_goes_by_its_new_name(tmp_path: Path) -> None:
-    search = Search.create(spec_of("old"), paths(tmp_path, "old"))
-    search.begin()
-    give(search, ask_and_start(search), 0.5)
-    search.close()
+    with searching(tmp_path, "old") as search:
+        give(search, ask_and_start(search), 0.5)
     (tmp_path / "old").rename(tmp_path / "new")
     experiment = load_experiment("new", tmp_path)
     assert experiment.name == "new"

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
 from tests.interrupted import TRAIN, VALID, layers, lesson_of
-from tune_app.task import Lesson, Maximize, Minimize, get_data, loop
+from tune_app.task import Lesson, get_data, loop
 from tune_app.task.loop.batches import pairs
 from tune_app.task.loop.chance import SWITCHES, mixed, seeded, switches_put_back
 from tune_app.task.loop.lesson import count_parameters, own_generators, place, train_mode
@@ -93,10 +93,6 @@ def test_model_and_loss_are_moved_and_change_their_mode_together():
     assert isinstance(loss_func.weight, Tensor)
     assert loss_func.weight.is_meta
     assert (model.training, model[0].training, loss_func.training) == (False, False, False)
-
-
-def test_the_two_kinds_of_metrics_are_told_apart():
-    assert Maximize != Minimize
 
 
 # ---- batches -------------------------------------------------------------------------------------------

@@ -4,24 +4,13 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from tests.own_task import write
-from tune_app.cli import main
 from tune_app.task.loop.data import whole_path
 
 EXECUTED = ('"""Points', 'raise SystemExit("executed")\n"""Points')
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Run a command in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    return lambda *arguments: CliRunner().invoke(main, list(map(str, arguments)))
 
 
 def test_levels_lists_what_a_file_declares(run, tmp_path):
@@ -116,7 +105,6 @@ IMPORTS = ("import numpy as np", "from pathlib import Path\n\nimport numpy as np
 
 def test_what_lies_beside_a_file_and_what_data_names_is_found_by_whatever_loads(run, tmp_path, monkeypatch):
     """By search, check, and train of the file and of a trial; of a file or folder load gets the whole path."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     write(tmp_path, READS, IMPORTS)
     (tmp_path / "data").mkdir()
     (tmp_path / "elsewhere").mkdir()

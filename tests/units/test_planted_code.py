@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner, Result
 
+from tests.bundles import run
 from tests.own_task import TASK, write
-from tune_app.cli import main
-from tune_app.experiment.record import encode, read_entries
+from tune_app.bundle import verify
 from tune_app.task.declaration import read_task
 from tune_app.task.recorded import was_run_here
 
@@ -45,18 +44,11 @@ READING = (
     ),
     ("remove", "x"),
 )
-TRAINING = (
-    (("resume", "x", "--in-process"), "x", "(tune-app status x --task)"),
-    (("extend", "x", "--num-samples", 3, "--in-process"), "x", "(tune-app status x --task)"),
-    (("confirm", "x", "--in-process"), "x", "(tune-app status x --task)"),
+TRAINING = (  # resume, extend and confirm: test_trust.py
     (("train", "x", "--trial", 0), "x", "(tune-app status x --task)"),
     (("train", "best/config.yaml"), "best/config.yaml", "best/task/mine.py"),
     (("verify", "best"), "best", "best/task"),
 )
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, list(map(str, arguments)))
 
 
 def traces(folder: Path) -> list[str]:
@@ -111,18 +103,23 @@ def test_reading_executes_nothing(planted: Path, copied: Path) -> None:
     ("command", "name", "to_read"), TRAINING, ids=[" ".join(map(str, one[0])) for one in TRAINING]
 )
 def test_training_asks_first(
-    planted: Path, copied: Path, command: tuple[object, ...], name: str, to_read: str
+    planted: Path,
+    copied: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[object, ...],
+    name: str,
+    to_read: str,
 ) -> None:
-    if command[0] == "resume":
-        record = copied / "experiments" / "x" / "record.jsonl"
-        record.write_bytes(b"".join(map(encode, list(read_entries(record))[:-1])))
     done = run(*command)
     assert (done.exit_code, done.stdout, traces(planted)) == (1, "", [])
     start, end = done.stderr.split(" that you have not run here before: first read ")
     assert start == f"Error: {name}: runs the code of a task"
     assert end.endswith(f"{to_read}; allowed: then --run-its-code\n")
     assert end.count("\n") == 1
-    if command[0] in ("train", "verify"):  # of the others: test_trust.py
+    if command[0] == "train":
         assert run(*command, "--run-its-code").exit_code == 0
         assert traces(planted) == sorted(FILES)
         assert was_run_here(read_task(Path("mine.py")))
+    if command[0] == "verify":
+        monkeypatch.setattr(verify, "printed", lambda *_: iter(()))  # its script is started
+        assert "0 results came out" in run(*command, "--run-its-code").stderr

@@ -147,7 +147,7 @@ def test_a_stream_that_is_closed_or_no_file_is_none_to_fail_on(search, monkeypat
     console().print("nobody hears it")
 
 
-COMMANDS = ("status made", "report made --format md", "status nope")
+COMMANDS = ("status made", "status nope")
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
@@ -159,7 +159,7 @@ def test_a_command_without_its_streams_does_its_work(search: Search, tmp_path: P
         assert "Traceback" not in done.stderr
         assert "Exception" not in done.stderr
         assert bool(done.stdout) == (closed == "2>&-" and command != "status nope")
-    assert (tmp_path / "codes").read_text().split() == ["0", "0", "1"]
+    assert (tmp_path / "codes").read_text().split() == ["0", "1"]
 
 
 def test_the_descriptors_of_closed_streams_are_no_files_that_are_opened_later_here_and_in_children(
@@ -177,13 +177,12 @@ def test_the_descriptors_of_closed_streams_are_no_files_that_are_opened_later_he
     assert (tmp_path / "child").read_text().split() == ["/dev/null"] * 2
 
 
-@pytest.mark.parametrize("command", COMMANDS[:-1])
-def test_a_reader_that_leaves_early_is_no_traceback(search: Search, tmp_path: Path, command: str) -> None:
+def test_a_reader_that_leaves_early_is_no_traceback(search: Search, tmp_path: Path) -> None:
     give(search, ask_and_start(search), *[0.9] * 9)
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-m", "tune_app", *command.split()],
+        [sys.executable, "-m", "tune_app", "report", "made", "--format", "md"],
         cwd=tmp_path,
         stdout=writing,
         stderr=subprocess.PIPE,

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from tests.made_up import SCRIPT, WORKER, ask_and_start, give, spec_of, tutorial_search
+from tests.made_up import SCRIPT, WORKER, ask_and_start, give, searching, spec_of, tutorial_search
 from tune_app.cli import main
 from tune_app.engine.search import Search
 from tune_app.experiment.history import Experiment
@@ -224,23 +224,18 @@ def test_the_page_may_load_nothing_and_run_only_its_own_scripts(make) -> None:
 
 
 def test_a_search_without_a_result_yet_is_a_page_that_says_so(tmp_path: Path) -> None:
-    search = Search.create(spec_of("x"), paths(tmp_path, "x"))
-    search.begin()
-    ask_and_start(search)
-    reader = read(load_experiment("x", tmp_path))
-    assert "There is no result yet." in reader.texts["answer"]
-    assert "still running" in reader.texts["answer"]
-    assert reader.anchors == ["answer", "trials", "failures", "where-the-time-went", "repeat-it"]
-    search.close()
+    with searching(tmp_path, "x") as search:
+        ask_and_start(search)
+        reader = read(load_experiment("x", tmp_path))
+        assert "There is no result yet." in reader.texts["answer"]
+        assert "still running" in reader.texts["answer"]
+        assert reader.anchors == ["answer", "trials", "failures", "where-the-time-went", "repeat-it"]
 
 
 def test_a_search_in_which_all_failed_tells_the_failures(tmp_path: Path) -> None:
-    search = Search.create(spec_of("x"), paths(tmp_path, "x"))
-    search.begin()
-    for _ in range(3):
-        search.failed(ask_and_start(search), "Traceback\nRuntimeError: no such device")
-    search.end("error")
-    search.close()
+    with searching(tmp_path, "x", end="error") as search:
+        for _ in range(3):
+            search.failed(ask_and_start(search), "Traceback\nRuntimeError: no such device")
     reader = read(load_experiment("x", tmp_path))
     assert reader.tables["failures"][0][1][:3] == ["error: RuntimeError", "3", "0, 1, 2"]
     assert reader.figures.keys() == {"chart-times"}
@@ -275,11 +270,9 @@ def test_the_command_for_the_newest_and_for_a_pull_request(make, tmp_path: Path)
 
 @pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl", "html", "md"])
 def test_half_a_surrogate_pair_in_a_traceback_does_no_harm(tmp_path: Path, kind: str) -> None:
-    search = Search.create(spec_of("x"), paths(tmp_path, "x"))
-    search.begin()
-    give(search, number := ask_and_start(search), 0.5)
-    search.failed(number, "Traceback\nValueError: \udc80")
-    search.close()
+    with searching(tmp_path, "x") as search:
+        give(search, number := ask_and_start(search), 0.5)
+        search.failed(number, "Traceback\nValueError: \udc80")
     path = tmp_path / f"found.{kind}"
     command = ["report", "x", "--format", kind] if kind in ("html", "md") else ["results", "x"]
     done = CliRunner().invoke(main, [*command, "-o", str(path), "--experiments-dir", str(tmp_path)])

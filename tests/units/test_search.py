@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.invariants import outcome
-from tests.made_up import WORKER, ask_and_start, diverged, give, give_one, result_of, spec_of, tell
+from tests.made_up import WORKER, ask_and_start, diverged, give, give_one, result_of, searching, spec_of, tell
 from tune_app.engine.search import OUT_OF_MEMORY, Search
 from tune_app.engine.stopwatch import Stopwatch
 from tune_app.engine.strategy import Sampled
@@ -38,21 +38,6 @@ def search(at: Paths) -> Iterator[Search]:
     search.begin()
     yield search
     search.close()
-
-
-def test_at_a_result_the_state_is_kept_before_the_record_says_so(search: Search, at: Paths) -> None:
-    number = ask_and_start(search)
-    result = result_of(1, 0.9)
-    decision = search.judge(number, result)
-    before = at.record.read_bytes()
-    assert search.history.trials[number].results == []
-    order: list[str] = []
-    put, append = search.states.put, search.record.append
-    search.states.put = lambda *args: (order.append("state"), put(*args))  # type: ignore[method-assign,assignment]
-    search.record.append = lambda entry: (order.append(entry["kind"]), append(entry))[1]  # type: ignore[method-assign]
-    search.add_result(number, result, b"state", decision)
-    assert order == ["state", "result"]
-    assert at.record.read_bytes().startswith(before)
 
 
 def test_the_record_tells_what_the_driver_spent_its_time_on(search, at, monkeypatch) -> None:
@@ -142,10 +127,8 @@ def test_a_search_that_nobody_holds_and_that_did_not_finish_is_interrupted(searc
     ],
 )
 def test_how_a_search_ended_decides_whether_it_is_finished(tmp_path: Path, reason: str, state: str) -> None:
-    search = Search.create(spec_of("y"), paths(tmp_path, "y"))
-    search.begin()
-    search.end(reason)
-    search.close()
+    with searching(tmp_path, "y", end=reason):
+        pass
     assert load_experiment("y", tmp_path).state == state
 
 

@@ -216,15 +216,9 @@ def test_what_is_no_number_can_be_a_choice_a_grid_or_a_constant(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("space", "message"),
     [
-        (
-            "{nesterov: {uniform: [0, 1]}}",
-            "space.nesterov.uniform is a range of true or false, allowed: ",
-        ),
+        ("{nesterov: {uniform: [0, 1]}}", "space.nesterov.uniform is a range of true or false, allowed: "),
         ("{nesterov: {randint: [0, 1]}}", "space.nesterov.randint is a range of true or false, allowed: choice, "),
-        (
-            "{optimizer: {loguniform: [1, 2]}}",
-            "space.optimizer.loguniform is a range of text, allowed: ",
-        ),
+        ("{optimizer: {loguniform: [1, 2]}}", "space.optimizer.loguniform is a range of text, allowed: "),
         ("{optimizer: {uniform: [Adam, SGD]}}", "space.optimizer.uniform is a range of text, allowed: choice, "),
         ("{nesterov: 1}", "space.nesterov: nesterov is 1, allowed: true or false"),
         ("{nesterov: {choice: [true, 0]}}", "space.nesterov.choice: nesterov is 0, allowed: true or false"),

@@ -111,12 +111,11 @@ SCHEDULES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-@pytest.mark.parametrize("when", ["each_batch", "each_epoch"])
-def test_every_schedule_of_torch_goes_on_exactly(name, when):
+def test_every_schedule_of_torch_goes_on_exactly(name):
     def build() -> Lesson:
         model = nn.Linear(6, 2)
         opt = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
-        return lesson_of(model, opt, **{when: SCHEDULES[name](opt)})
+        return lesson_of(model, opt, each_batch=SCHEDULES[name](opt))
 
     goes_on_exactly(build, {}, epochs=3, per=2)
 

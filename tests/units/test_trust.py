@@ -1,15 +1,12 @@
 """Whose code runs: going on with a task that was not run here before needs a word of consent."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from tests.own_task import TASK, write
 from tune_app import api
-from tune_app.cli import main
 from tune_app.cluster.connect import Where
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import Experiment
@@ -24,14 +21,6 @@ REFUSED = (
     "x: runs the code of a task that you have not run here before: first read mine.py"
     " (tune-app status x --task); allowed: then --run-its-code"
 )
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Run a command in a folder of its own, as a user who has run nothing yet."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return lambda *arguments: CliRunner().invoke(main, list(map(str, arguments)))
 
 
 @pytest.fixture

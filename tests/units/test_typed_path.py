@@ -11,15 +11,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.made_up import ask_and_start, give, spec_of
+from tests.made_up import ask_and_start, give, searching
 from tune_app.api import alone
 from tune_app.cli import main
-from tune_app.engine.search import Search
 from tune_app.enqueue import read_config
 from tune_app.errors import TuneAppError
 from tune_app.experiment.space import load_space
 from tune_app.storage.load import load_experiment
-from tune_app.storage.location import folder_or_bucket, paths
+from tune_app.storage.location import folder_or_bucket
 from tune_app.task.images import sources
 from tune_app.task.tutorial import tutorial
 from tune_app.typed_path import typed_path
@@ -31,11 +30,8 @@ Run = Callable[..., Result]
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a command beside a home and a finished experiment called made."""
     folder = tmp_path / "here"
-    search = Search.create(spec_of("made", metric="valid_accuracy"), paths(folder / "experiments", "made"))
-    search.begin()
-    give(search, ask_and_start(search), *[0.9] * 9)
-    search.end("completed")
-    search.close()
+    with searching(folder / "experiments", "made", metric="valid_accuracy", end="completed") as search:
+        give(search, ask_and_start(search), *[0.9] * 9)
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(folder)

@@ -1,12 +1,7 @@
 """What a search says of a task whose results do not come out again, or which writes to the data of all trials."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-from click.testing import CliRunner, Result
-
-from tune_app.cli import main
 from tune_app.storage.load import load_experiment
 
 TASK = """
@@ -29,14 +24,8 @@ def line(data, *, lr: float = 0.01, bs: int = 16) -> Lesson:
     return Lesson(model, LOSS, opt, *get_data(TensorDataset(x, y), TensorDataset(*data["valid"]), bs))
 """
 SPACE = "task: mine.py\nspace: {lr: {uniform: [0.01, 0.1]}}\nsearch: {num_samples: 6, max_epochs: 3, seed: 1}"
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Run a command in a folder of its own, in this process."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return lambda *arguments: CliRunner().invoke(main, [str(a) for a in (*arguments, "--in-process", "--quiet")])
+HERE = ("--in-process", "--quiet")
+SEARCH = ("search", "space.yaml", "--name", "x", *HERE)
 
 
 def write(change: str = "pass", loss: str = "F.mse_loss") -> None:
@@ -46,7 +35,7 @@ def write(change: str = "pass", loss: str = "F.mse_loss") -> None:
 
 def test_a_level_that_writes_to_the_shared_data_ends_the_search_and_is_named(run) -> None:
     write(change="x -= x.mean() + 1")
-    done = run("search", "space.yaml", "--name", "x")
+    done = run(*SEARCH)
     assert done.exit_code == 1
     assert done.stdout.startswith("The search was stopped: a trial wrote to the data that all trials share.\n")
     (trial,) = load_experiment("x", Path("experiments")).history.trials
@@ -58,12 +47,12 @@ def test_a_level_that_writes_to_the_shared_data_ends_the_search_and_is_named(run
 
 def test_a_result_that_comes_out_otherwise_when_it_is_computed_again_is_named_with_both_values(run) -> None:
     write(loss="lambda out, yb: F.mse_loss(out, yb) * (1 + time.time() % 1)")
-    assert run("search", "space.yaml", "--name", "x", "--time-budget", "0.01").exit_code == 0
+    assert run(*SEARCH, "--time-budget", "0.01").exit_code == 0
     history = load_experiment("x", Path("experiments")).history
     assert not history.trials[-1].ended
     for state in Path("experiments/x/states").iterdir():
         state.unlink()  # so that it begins again
-    done = run("resume", "x")
+    done = run("resume", "x", *HERE)
     assert done.exit_code == 0, done.output
     again = next(trial for trial in load_experiment("x", Path("experiments")).history.trials if trial.otherwise)
     assert again.otherwise is not None
@@ -77,9 +66,9 @@ def test_a_result_that_comes_out_otherwise_when_it_is_computed_again_is_named_wi
 
 def test_nothing_is_said_of_a_task_that_repeats_itself(run) -> None:
     write()
-    assert run("search", "space.yaml", "--name", "x", "--time-budget", "0.01").exit_code == 0
+    assert run(*SEARCH, "--time-budget", "0.01").exit_code == 0
     for state in Path("experiments/x/states").iterdir():
         state.unlink()
-    done = run("resume", "x")
+    done = run("resume", "x", *HERE)
     assert "does not repeat itself" not in done.stdout
     assert not any(trial.otherwise for trial in load_experiment("x", Path("experiments")).history.trials)
