@@ -128,6 +128,8 @@ def outcome(folder: Path, name: str) -> list[tuple[Any, ...]]:
         elif e["kind"] == "result":
             values = (*e["valid"].values(), e["train_loss"], e["state"])
             told.append((e["trial"], e["k"], *values, e["decision"], e["rung"], e["cutoff"], e["compared"]))
+        elif e["kind"] == "promoted":
+            told.append(("promoted", e["trial"], e["rung"], e["cutoff"], e["of"]))
         elif e["kind"] == "ended":
             told.append(("ended", e["trial"], e["state"], e["reason"]))
     return told

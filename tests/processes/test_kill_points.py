@@ -53,7 +53,7 @@ def patched(owner, name, before=lambda *_: None, after=lambda *_: None):
 
 
 def at(entry):
-    if point == "stop" and entry["kind"] == "result" and entry["decision"] == "stop" or entry["kind"] == point:
+    if point == entry["kind"] or point in ("stop", "pause") and entry.get("decision") == point:
         passed()
 
 
@@ -93,17 +93,23 @@ KILLS = [
     # Its state is kept, but the record does not know of the result.
     ("kept", 3, "random", "result 2", [1, 2, 3]),
     # Its entry is being written: the line is torn.
-    ("half a line", 3, "tpe", "result 2", [1, 2, 3]),
+    ("half a line", 3, "random", "result 2", [1, 2, 3]),
     # Its entry is written; the older state is still there, and nobody has heard of the decision.
     ("result", 3, "random", "result 3", [1, 2, 3]),
     # Its entry says that the trial stops, but not yet that it has ended.
-    ("stop", 2, "tpe", "result 2", None),
-    # The end is written; the sampler has not heard of it.
+    ("stop", 2, "random", "result 2", None),
+    # Its entry says that the trial pauses; no worker has another.
+    ("pause", 3, "tpe", "result 2", None),
+    # A paused trial is to go on; no worker has heard of it.
+    ("promoted", 2, "tpe", "promoted 2", None),
+    # One of those that were left is written to have ended.
     ("ended", 12, "tpe", "ended", None),
     # The config is in the record; no worker has heard of it.
     ("asked", 12, "tpe", "asked", None),
 ]
 """The point, how often it is passed, the sampler, what is in the record last, and the states that there are."""
+SCHEDULER = {"random": "stopping", "tpe": "promotion"}
+"""By sampler."""
 IN_PROCESS = ("search", "space.yaml", "--in-process", "--data")
 
 
@@ -115,7 +121,9 @@ def whole(tmp_path_factory, small_data) -> Path:
         patch.chdir(folder)
         Path("space.yaml").write_text(SPACE)
         for sampler in ("random", "tpe"):
-            done = run(*IN_PROCESS, small_data, "--name", sampler, "--sampler", sampler)
+            done = run(
+                *IN_PROCESS, small_data, "--name", sampler, "--sampler", sampler, "--scheduler", SCHEDULER[sampler]
+            )
             assert done.exit_code == 0, done.stderr
             check(folder, sampler)
             told = outcome(folder, sampler)
@@ -132,7 +140,8 @@ def killed(tmp_path_factory, small_data) -> Path:
     for point, n, sampler, *_ in KILLS:
         (folder / point).mkdir()
         (folder / point / "space.yaml").write_text(SPACE)
-        arguments = [*IN_PROCESS, str(small_data), "--name", "x", "--sampler", sampler]
+        options = ["--name", "x", "--sampler", sampler, "--scheduler", SCHEDULER[sampler]]
+        arguments = [*IN_PROCESS, str(small_data), *options]
         cases.append((point, n, str(folder / point), arguments))
     script = [sys.executable, "-c", KILLED]
     done = subprocess.run(script, input=json.dumps(cases), capture_output=True, text=True, check=True)

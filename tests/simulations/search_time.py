@@ -235,24 +235,6 @@ class PrunedSampler(Sampler):
         return len(history.trials) - len(history.at_work) >= ENOUGH
 
 
-class LeftOut(Sampler):
-    """TPE told by BOHB's rule alone: trials that have not come so far are as if they had not been."""
-
-    def learn(self, history: History) -> bool:
-        self.learned = None  # have it all told anew
-        informed = super().learn(history)
-        for trial in self.study.get_trials(deepcopy=False):
-            if trial.state == TrialState.RUNNING:
-                self.study.tell(trial.number, state=TrialState.FAIL)
-        return informed
-
-
-class WithLeftOut(Sampled):
-    def __init__(self, history: History) -> None:
-        super().__init__(history)
-        self.sampler = LeftOut(self.spec.search_space(), self.spec.settings)
-
-
 @dataclass(frozen=True)
 class Way:
     """A way of searching: one of our own, unless it is Optuna's with a pruner."""
@@ -268,7 +250,6 @@ WAYS = {
     "TPE told as pruned, promotion": Way({"scheduler": "promotion"}, ToldAsPruned),
     "TPE told by BOHB's rule, stopping": Way({"scheduler": "stopping"}),
     "TPE told by BOHB's rule, promotion": Way({"scheduler": "promotion"}),
-    "the same, others left out": Way({"scheduler": "promotion"}, WithLeftOut),
     "Optuna: TPE, successive halving": Way({}, pruner=lambda: optuna.pruners.SuccessiveHalvingPruner(1, 3)),
     "Optuna: TPE, Hyperband": Way({}, pruner=lambda: optuna.pruners.HyperbandPruner(1, 27, 3)),
     "Optuna: TPE, default pruner": Way({}, pruner=optuna.pruners.MedianPruner),
