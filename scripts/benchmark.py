@@ -335,28 +335,27 @@ def resident_kb() -> float:
 def tpe_seconds(most: int) -> Iterator[tuple[int, float]]:
     """Seconds that TPE takes to ask, after so many trials with made-up values."""
     from tune_app.engine.sampler import Sampler
-    from tune_app.experiment.history import COMPLETED, Trial
+    from tune_app.experiment.history import History
     from tune_app.experiment.space import load_space
+    from tune_app.experiment.spec import DataSource, Spec
+    from tune_app.experiment.trial import COMPLETED, Trial
     from tune_app.task.result import Result
 
-    source = load_space("tutorial")
-    sampler = Sampler(source.space, source.settings)
+    source = load_space("cnn")
+    data = DataSource(source=None, digest="d")
+    spec = Spec(name="x", space=source.content, settings=source.settings, data=data, versions={})
+    history, sampler = History(spec, 0.0), Sampler(source.space, source.settings)
     for number in range(most + 1):
         start = time.perf_counter()
-        config = sampler.ask(number)
+        config = sampler.ask(history)
         seconds = time.perf_counter() - start
         if number in (10, 100, 300, 1000, 3000):
             yield number, seconds
+        trial = Trial(number, config, 0, "cnn", COMPLETED)
         value = 1 - abs(float(config["lr"]) - 0.1)
-        sampler.tell(
-            Trial(
-                number,
-                config,
-                0,
-                COMPLETED,
-                results=[Result(1, 1.0, {"valid_accuracy": value}, 0.0, 0, 0.0, 0.0, 1)],
-            )
-        )
+        end = source.settings.max_epochs
+        trial.results = [Result(1, end, {"valid_accuracy": value}, 0.0, 0, 0.0, 0.0, 1, trial=number)]
+        history.trials.append(trial)
 
 
 @main.command(hidden=True)

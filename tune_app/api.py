@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from tune_app.cluster.connect import Where
 from tune_app.enqueue import enqueued_configs
 from tune_app.errors import TuneAppError
+from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.findings import Confirmation
-from tune_app.experiment.history import Experiment
 from tune_app.experiment.space import load_space
 from tune_app.experiment.spec import Paths
 from tune_app.storage.bucket import Bucket

@@ -18,8 +18,8 @@ from tune_app.driver import on_data, prepare, require_free, same_data
 from tune_app.engine.race import Race
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
+from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.findings import Confirmation, Findings, candidates_of, confirming
-from tune_app.experiment.history import Experiment
 from tune_app.experiment.race import ROUNDS
 from tune_app.experiment.spec import Candidate, Confirming, Paths, Spec
 from tune_app.experiment.states import read_state, sha256

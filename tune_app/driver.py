@@ -7,11 +7,12 @@ from tune_app.cluster.connect import Where
 from tune_app.cluster.signals import terminable
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
-from tune_app.experiment.history import FAILED, FINISHED, Experiment
+from tune_app.experiment.experiment import FINISHED, Experiment
 from tune_app.experiment.record import refuse_existing
 from tune_app.experiment.settings import check_settings
 from tune_app.experiment.space import SpaceSource
 from tune_app.experiment.spec import DataSource, Paths, Spec
+from tune_app.experiment.trial import FAILED
 from tune_app.machine import versions
 from tune_app.session import Show, carry_out
 from tune_app.storage.location import searched_here

@@ -24,10 +24,11 @@ from tune_app.driver import check_batches
 from tune_app.engine.asha import judged, rungs
 from tune_app.engine.in_process import Train, run_in_process
 from tune_app.engine.search import Attempt, Search
-from tune_app.experiment.history import COMPLETED, History
+from tune_app.experiment.history import History
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SpaceSource
 from tune_app.experiment.spec import DataSource, Paths, Spec
+from tune_app.experiment.trial import COMPLETED
 from tune_app.task.loading import Loaded, one_line
 from tune_app.task.result import Result
 from tune_app.task.task import Config, Task

@@ -15,7 +15,8 @@ from tune_app.cluster.signals import interruptible
 from tune_app.engine.in_process import Run, device_of, train_here
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
-from tune_app.experiment.history import Experiment, History
+from tune_app.experiment.experiment import Experiment
+from tune_app.experiment.history import History
 from tune_app.experiment.spec import Paths, Spec
 from tune_app.storage.load import load_experiment
 from tune_app.storage.mirroring import Copying, mirrored

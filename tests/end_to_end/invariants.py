@@ -60,6 +60,7 @@ def check(folder: Path, name: str) -> None:
 
 
 CNN = {"cnn", "sequential", "wrapped", "accelerator"}
+BASELINE = {"level": "cnn", "lr": 0.1, "bs": 64, "momentum": 0.9, "weight_decay": 0.0, "width": 1}
 
 
 def check_decisions(entries: Sequence[Mapping[str, Any]]) -> None:
@@ -73,6 +74,7 @@ def check_decisions(entries: Sequence[Mapping[str, Any]]) -> None:
     while settings["early_stopping"] and rung < end:
         ladder.append(rung)
         rung *= factor
+    baseline = {e["trial"] for e in entries if e["kind"] == "asked" and e["config"] == BASELINE}
     is_cnn = {e["trial"]: e["config"]["level"] in CNN for e in entries if e["kind"] == "asked"}
     there: dict[tuple[bool, float], list[tuple[float, int]]] = {}
     paused: dict[int, float] = {}
@@ -106,7 +108,7 @@ def check_decisions(entries: Sequence[Mapping[str, Any]]) -> None:
         if promotion:
             values.append((value, e["trial"]))
             cutoff = best(values)[-1][0] if best(values) else None
-            decision = "continue" if (value, e["trial"]) in best(values) else "pause"
+            decision = "continue" if (value, e["trial"]) in best(values) or e["trial"] in baseline else "pause"
             assert e["cutoff"] == (None if cutoff is None else sign * cutoff), e
         else:
             if values:

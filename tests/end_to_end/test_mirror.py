@@ -20,7 +20,7 @@ from tests.end_to_end.invariants import check, outcome
 from tests.made_up import ask_and_start, give, spec_of
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
-from tune_app.experiment.history import Experiment
+from tune_app.experiment.experiment import Experiment
 from tune_app.storage import mirroring
 from tune_app.storage.bucket import Bucket
 from tune_app.storage.load import load_experiment

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.end_to_end.conftest import HASTY, Start, needs_mounts, tune_app, wait_for
 from tests.end_to_end.invariants import check
 from tests.end_to_end.nodes import kill_node, nodes
-from tune_app.experiment.history import Trial
+from tune_app.experiment.trial import Trial
 from tune_app.storage.load import load_experiment
 
 LONG = """

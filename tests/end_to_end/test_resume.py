@@ -13,7 +13,7 @@ from tests.end_to_end.conftest import Start, alive, descendants, tune_app, wait_
 from tests.end_to_end.invariants import check, outcome
 from tests.made_up import spec_of
 from tune_app.engine.search import Search
-from tune_app.experiment.history import Trial
+from tune_app.experiment.trial import Trial
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from tune_app.cluster import resources
 from tune_app.cluster.resources import Share
 from tune_app.engine.search import Search
-from tune_app.experiment.history import Trial
 from tune_app.experiment.spec import Spec
+from tune_app.experiment.trial import Trial
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 from tune_app.task.images import sources

@@ -23,7 +23,7 @@ from click.testing import CliRunner
 from tests.made_up import ask_and_start, give, give_one, spec_of
 from tune_app.cli import main
 from tune_app.engine.search import Search
-from tune_app.experiment.history import Experiment
+from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.record import read_entries
 from tune_app.output import dashboard
 from tune_app.output.dashboard import Dashboard, dashboard_of

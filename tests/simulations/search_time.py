@@ -31,9 +31,10 @@ from tests.simulations.curves import read_curves
 from tune_app.engine.sampler import ENOUGH, Sampler, is_constant, suggest
 from tune_app.engine.search import Search
 from tune_app.engine.strategy import Sampled
-from tune_app.experiment.history import STOPPED, History
+from tune_app.experiment.history import History
 from tune_app.experiment.space import SpaceSource, load_space
 from tune_app.experiment.spec import DataSource, Paths, Spec
+from tune_app.experiment.trial import STOPPED
 from tune_app.task.result import Result
 from tune_app.task.task import Config
 
@@ -103,7 +104,7 @@ def tutorial() -> Curves:
         some = [curve for curve in read_curves() if curve.family == family]
         configs: list[Config] = [{"lr": c.lr, "bs": c.bs, "momentum": c.momentum} for c in some]
         families[family] = regression(configs, [c.accuracy for c in some], [c.seconds for c in some])
-    source = load_space("tutorial")
+    source = load_space(HERE / "levels.yaml")
 
     def of(config: Config) -> tuple[NDArray[np.float64], float]:
         curve, seconds = families[source.task.level(str(config["level"])).family]({"momentum": 0.0, **config})

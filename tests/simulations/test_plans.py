@@ -22,7 +22,7 @@ def test_trials_at_each_rung_and_epochs_are_those_of_random_searches_on_measured
     for seed in range(8):
         settings: dict[str, Any] = {"sampler": "random", "seed": seed}
         happened.append(simulate(tmp_path / str(seed), curves, **settings))
-        source = load_space("tutorial", {**settings, "results_per_epoch": 1})
+        source = load_space(Path(__file__).with_name("levels.yaml"), {**settings, "results_per_epoch": 1})
         planned += [made_up_search(source, loaded, number) for number in range(5)]
     expected = {(rung.family, rung.epoch): rung.trials for rung in mean_rungs(planned, source.settings)}
     for family in ("logistic", "cnn"):

@@ -1,4 +1,4 @@
-"""Whole searches on measured learning curves: what the shipped space and its settings find, without training."""
+"""Whole searches on measured learning curves: what a space and its settings find, without training."""
 
 import heapq
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ import pytest
 from tests.made_up import WORKER, result_of, tell
 from tests.simulations.curves import Curve, nearest
 from tune_app.engine.search import Attempt, Search
-from tune_app.experiment.history import STOPPED, History
+from tune_app.experiment.history import History
 from tune_app.experiment.space import load_space
 from tune_app.experiment.spec import DataSource, Spec
+from tune_app.experiment.trial import STOPPED
 from tune_app.machine import versions
 from tune_app.storage.location import paths
 from tune_app.task.tutorial import tutorial
@@ -34,8 +35,8 @@ class Step:
 
 
 def simulate(folder: Path, curves: list[Curve], workers: int = 2, **settings: object) -> History:
-    """Search the shipped space on the curves: each config takes the values and the time of the nearest one."""
-    source = load_space("tutorial", settings)
+    """Search the space of the curves: each config takes the values and the time of the nearest one."""
+    source = load_space(Path(__file__).with_name("levels.yaml"), settings)
     spec = Spec(name="x", space=source.content, settings=source.settings, data=DATA, versions=versions())
     search = Search.create(spec, paths(folder, "x"))
     search.begin()

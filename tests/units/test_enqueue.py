@@ -12,9 +12,10 @@ from tune_app.engine.sampler import Sampler
 from tune_app.engine.search import Search
 from tune_app.enqueue import enqueued_configs
 from tune_app.errors import TuneAppError
-from tune_app.experiment.history import COMPLETED, History, Trial
+from tune_app.experiment.history import History
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace, check_space
+from tune_app.experiment.trial import COMPLETED, Trial
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 from tune_app.task.task import Config

@@ -13,7 +13,8 @@ from tune_app.bundle.export import trial_again
 from tune_app.engine.search import Search
 from tune_app.enqueue import enqueued_configs
 from tune_app.errors import TuneAppError
-from tune_app.experiment.history import Experiment, replay
+from tune_app.experiment.experiment import Experiment
+from tune_app.experiment.history import replay
 from tune_app.experiment.record import RecordWriter
 from tune_app.experiment.space import load_space
 from tune_app.experiment.spec import Paths

@@ -24,8 +24,8 @@ from tune_app.cli import main
 from tune_app.confirmation import spec_of as confirmation_spec
 from tune_app.engine.race import Race
 from tune_app.engine.search import Search
+from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.findings import Confirmation, Findings, candidates_of
-from tune_app.experiment.history import Experiment
 from tune_app.experiment.record import encode, read_entries
 from tune_app.experiment.spec import Confirming, Paths
 from tune_app.output.progress import Progress

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from tests.made_up import SCRIPT, WORKER, ask_and_start, give, searching, spec_of, tutorial_search
 from tune_app.cli import main
 from tune_app.engine.search import Search
-from tune_app.experiment.history import Experiment
+from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import load_space
 from tune_app.output.markdown import report_markdown

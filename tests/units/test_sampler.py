@@ -9,9 +9,10 @@ from optuna.trial import TrialState
 
 from tests.made_up import result_of, spec_of
 from tune_app.engine.sampler import Sampler
-from tune_app.experiment.history import COMPLETED, FAILED, History, Trial
+from tune_app.experiment.history import History
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace, load_space
+from tune_app.experiment.trial import COMPLETED, FAILED, Trial
 from tune_app.task.task import Config
 
 Sampling = Literal["random", "tpe"]

@@ -14,7 +14,8 @@ import pytest
 
 from tests.end_to_end.invariants import outcome
 from tests.made_up import WORKER, ask_and_start, diverged, give, give_one, result_of, searching, spec_of, tell
-from tune_app.engine.search import OUT_OF_MEMORY, Search
+from tune_app.engine.hopeless import OUT_OF_MEMORY
+from tune_app.engine.search import Search
 from tune_app.engine.stopwatch import Stopwatch
 from tune_app.engine.strategy import Sampled
 from tune_app.errors import TuneAppError

@@ -12,7 +12,7 @@ import pytest
 
 from tests.made_up import SCRIPT, tutorial_search
 from tune_app.errors import TuneAppError
-from tune_app.experiment.history import Experiment
+from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.table import AFTER, BEFORE, BETWEEN, columns, result_rows, results_table
 from tune_app.output.results import write_results
 from tune_app.storage.load import load_experiment

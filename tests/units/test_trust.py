@@ -9,7 +9,7 @@ from tests.own_task import TASK, write
 from tune_app import api
 from tune_app.cluster.connect import Where
 from tune_app.errors import TuneAppError
-from tune_app.experiment.history import Experiment
+from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.record import encode, read_entries
 from tune_app.storage.load import load_experiment
 from tune_app.task.declaration import read_task

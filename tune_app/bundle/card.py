@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from tune_app.experiment.history import Experiment
+from tune_app.experiment.experiment import Experiment
 from tune_app.task.images.mnist import original_digest
 from tune_app.task.task import config_words
 

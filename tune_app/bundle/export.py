@@ -14,9 +14,10 @@ from tune_app.bundle.card import model_card
 from tune_app.bundle.code import TASK, code_files
 from tune_app.bundle.manifest import CARD, CONFIG, CONFIG_JSON, MANIFEST, WEIGHTS, sealed
 from tune_app.errors import TuneAppError
+from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.findings import Confirmation
-from tune_app.experiment.history import FAILED, Experiment, Trial
 from tune_app.experiment.states import sha256
+from tune_app.experiment.trial import FAILED, Trial
 from tune_app.machine import umask, versions
 from tune_app.storage.load import load_confirmation
 from tune_app.storage.mirror import kept_state

@@ -20,7 +20,7 @@ from tune_app.errors import TuneAppError
 
 if TYPE_CHECKING:
     from tune_app.cluster.connect import Where
-    from tune_app.experiment.history import Experiment
+    from tune_app.experiment.experiment import Experiment
     from tune_app.storage.bucket import Bucket
 
 
@@ -148,7 +148,7 @@ def extend(
 def finish(ctx: click.Context, experiment: "Experiment", as_json: bool) -> None:
     """Print the outcome of a search and leave with its exit code."""
     from tune_app.driver import succeeded
-    from tune_app.experiment.history import FAILED
+    from tune_app.experiment.trial import FAILED
     from tune_app.output.confirmation import print_confirmation
     from tune_app.output.summary import summary
     from tune_app.output.view import outcome

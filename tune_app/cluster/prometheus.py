@@ -4,7 +4,8 @@ import time
 
 from ray.util.metrics import Gauge
 
-from tune_app.experiment.history import COMPLETED, FAILED, PAUSED, PENDING, RUNNING, STOPPED, History
+from tune_app.experiment.history import History
+from tune_app.experiment.trial import COMPLETED, FAILED, PAUSED, PENDING, RUNNING, STOPPED
 from tune_app.task.task import Metric
 
 SECONDS_BETWEEN_UPDATES = 1.0

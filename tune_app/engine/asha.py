@@ -134,3 +134,16 @@ def promotable(
 def best_of(at_rung: Sequence[Result], factor: float) -> Sequence[Result]:
     """The best 1/factor of the results at a rung, which are ordered."""
     return at_rung[: promoted_of(len(at_rung), factor)]
+
+
+def why(metric: Metric, result: Result, cutoff: float | None, others: int) -> str:
+    """A stop in words: "epoch 0.75: 0.912 below the cutoff 0.934 of 11 trials at this rung".
+
+    Equal to the cutoff was one that came later; without a cutoff, too few others came.
+    """
+    value = metric.value(result)
+    trials = "1 trial" if others == 1 else f"{others} trials"
+    if cutoff is None:
+        return f"epoch {result.epoch:g}: {value:.4g}, with {trials} at this rung too few to go on with one"
+    side = "at" if value == cutoff else "below" if metric.mode == "max" else "above"
+    return f"epoch {result.epoch:g}: {value:.4g} {side} the cutoff {cutoff:.4g} of {trials} at this rung"

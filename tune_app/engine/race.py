@@ -2,9 +2,10 @@
 
 from tune_app.engine.asha import Decision
 from tune_app.experiment.findings import Findings, Seeds, confirming
-from tune_app.experiment.history import History, Trial
+from tune_app.experiment.history import History
 from tune_app.experiment.race import ROUNDS
 from tune_app.experiment.spec import Candidate
+from tune_app.experiment.trial import Trial
 from tune_app.task.result import Result
 from tune_app.task.task import Config
 

@@ -5,10 +5,12 @@ has a sampler of its own, and Optuna's study lives in memory, filled from the hi
 
 Most trials do not come to their end, so TPE learns from values that can be compared: those at the highest rung that
 enough trials have reached, as BOHB does (Falkner, Klein and Hutter, "BOHB: Robust and Efficient Hyperparameter
-Optimization at Scale", ICML 2018, https://arxiv.org/abs/1807.01774).
+Optimization at Scale", ICML 2018, https://arxiv.org/abs/1807.01774). A family that learns fast is ahead at a low
+rung, whatever it comes to; so the values of each family are shifted until its best there is its best so far.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -17,10 +19,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from tune_app.engine.asha import rungs
 from tune_app.experiment.dimension import Dimension
 from tune_app.experiment.distribution import distribution
-from tune_app.experiment.history import COMPLETED, History
+from tune_app.experiment.history import History
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace
 from tune_app.experiment.spec import derive_seed
+from tune_app.experiment.trial import COMPLETED
 from tune_app.task.result import Result
 from tune_app.task.task import Config, Value
 
@@ -44,8 +47,8 @@ class Sampler:
             self.grid.remove(baseline)
             self.grid.insert(0, baseline)
         self.study = self.empty_study()
-        self.learned: float | None = None
-        """The epoch of the values that the study holds."""
+        self.learned: tuple[float, dict[str, float]] | None = None
+        """The epoch of the values that the study holds, and the shifts of families."""
 
     def empty_study(self) -> optuna.Study:
         """A study that knows nothing."""
@@ -82,23 +85,39 @@ class Sampler:
                 break
         else:
             return False
-        if epoch != self.learned:
-            self.study, self.learned = self.empty_study(), epoch
+        shifts = self.shifts(history, results.values())
+        if (epoch, shifts) != self.learned:
+            self.study, self.learned = self.empty_study(), (epoch, shifts)
         known = self.study.get_trials(deepcopy=False)
         for trial in history.trials:
             result = results.get(trial.number)
+            value = None if result is None else self.metric.value(result) + shifts[trial.family]
             if trial.number >= len(known):
-                self.study.add_trial(self.told(trial.config, result))
-            elif result and known[trial.number].state == TrialState.RUNNING:
-                self.study.tell(trial.number, self.metric.value(result))
+                self.study.add_trial(self.told(trial.config, value))
+            elif value is not None and known[trial.number].state == TrialState.RUNNING:
+                self.study.tell(trial.number, value)
         return True
 
-    def told(self, config: Config, result: Result | None) -> FrozenTrial:
+    def shifts(self, history: History, results: Iterable[Result]) -> dict[str, float]:
+        """By how much the best value of each family so far is above its best among these results."""
+        there, so_far = self.best_of_families(history, results), history.ranked()
+        ever = self.best_of_families(history, (trial.best for trial in so_far if trial.best))
+        return {family: ever[family] - value if len(ever) > 1 else 0.0 for family, value in there.items()}
+
+    def best_of_families(self, history: History, results: Iterable[Result]) -> dict[str, float]:
+        """The best value of each family among some results."""
+        values: dict[str, list[float]] = defaultdict(list)
+        for result in results:
+            values[history.trials[result.trial].family].append(self.metric.value(result))
+        best = max if self.metric.mode == "max" else min
+        return {family: best(some) for family, some in values.items()}
+
+    def told(self, config: Config, value: float | None) -> FrozenTrial:
         """A trial as Optuna has it."""
         existing = {d.name: d for d in self.space.existing(config) if not is_constant(d)}
         return create_trial(
-            state=TrialState.COMPLETE if result else TrialState.RUNNING,
-            value=self.metric.value(result) if result else None,
+            state=TrialState.RUNNING if value is None else TrialState.COMPLETE,
+            value=value,
             params={name: config[name] for name in existing},
             distributions={name: distribution(d) for name, d in existing.items()},
         )

@@ -6,7 +6,6 @@ acts on it. The order at a result: decide, keep the state, write result and deci
 
 import os
 import platform
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,26 +16,23 @@ from typing import Any, Self
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from tune_app.engine.asha import Decision, best_of
+from tune_app.engine.asha import Decision, best_of, why
+from tune_app.engine.hopeless import OUT_OF_MEMORY, all_failed_alike, no_memory
+from tune_app.engine.resumption import require_format, require_larger
 from tune_app.engine.stopwatch import Stopwatch
 from tune_app.engine.strategy import Sampled, Strategy
 from tune_app.errors import TuneAppError
-from tune_app.experiment.history import COMPLETED, FAILED, STOPPED, WHOLE, History, Trial, replay
+from tune_app.experiment.history import WHOLE, History, replay
 from tune_app.experiment.record import FORMAT, RecordWriter
-from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import Paths, Spec
 from tune_app.experiment.states import States, read_state, sha256
+from tune_app.experiment.trial import COMPLETED, FAILED, STOPPED, Trial
 from tune_app.machine import versions
 from tune_app.task.failure import in_one_line
 from tune_app.task.result import Result
-from tune_app.task.task import Metric
 
 DRIVERS_TASKS = ("decide", "write", "tune")
 """The driver's tasks between two results; tune: waiting in Ray Tune for the next."""
-
-SAME_FAILURES = 3
-"""So many that are alike, while no trial has a result, end the search: errors, or workers without memory."""
-OUT_OF_MEMORY = "its worker was killed because the machine's memory ran out"
 
 
 @dataclass(frozen=True)
@@ -299,7 +295,7 @@ class Search:
         self.write("lost", trial=number, reason=reason, traceback=traceback)
         if reason == OUT_OF_MEMORY:
             self.killed.append(number)
-            self.hopeless = self.hopeless or self.no_memory()
+            self.hopeless = self.hopeless or no_memory(self.history.trials, self.killed)
         if not self.end_if_lost_too_often(number):
             self.waiting.insert(0, number)
 
@@ -317,55 +313,9 @@ class Search:
         """A trial ended with an exception. data_changed: what other trials find is not to be trusted any more."""
         self.ended(number, FAILED, f"error: {in_one_line(traceback)}"[:300], traceback)
         self.spoiled = self.spoiled or data_changed
-        self.hopeless = self.all_failed_alike()
-
-    def all_failed_alike(self) -> bool:
-        """Whether the same error, but for numbers in it, is all that came out of the first trials."""
-        ended = [trial for trial in self.history.trials if trial.ended]
-        kinds = {re.sub(r"0x[0-9a-f]+|\d+", "#", str(trial.reason)) for trial in ended}
-        nothing = not any(trial.results for trial in self.history.trials)
-        return nothing and len(ended) >= SAME_FAILURES and len(kinds) == 1 and kinds.pop().startswith("error: ")
-
-    def no_memory(self) -> bool:
-        """Whether memory is what every open trial wants, of two or more, and none has a result."""
-        killed, trials = set(self.killed), self.history.trials
-        if any(trial.results for trial in trials) or len(self.killed) < SAME_FAILURES or len(killed) < 2:
-            return False
-        return all(trial.ended or trial.number in killed for trial in trials)
+        self.hopeless = all_failed_alike(self.history.trials)
 
     def ended(self, number: int, state: str, reason: str, traceback: str | None = None) -> None:
         """Write the end of a trial."""
         self.write("ended", trial=number, state=state, reason=reason, traceback=traceback)
         self.remove_states(number)
-
-
-def require_format(history: History) -> None:
-    """Raise `TuneAppError` for the record of an earlier version, whose training states are of another form."""
-    if history.format < FORMAT:
-        name, version = history.spec.name, history.spec.versions["tune_app"]
-        other = "tune-app confirm --again" if history.spec.confirming else f"a new search with --enqueue {name}:5"
-        raise TuneAppError(
-            f"{name}: was begun by tune_app {version}, which goes on with it; allowed: that version, or {other}"
-        )
-
-
-def require_larger(spec: Spec, extension: Mapping[str, object]) -> None:
-    """Raise `TuneAppError` where another process has extended a search further in the meantime."""
-    extended = Settings(**{**spec.settings.model_dump(), **extension})
-    if extended.num_samples < spec.settings.num_samples:
-        raise TuneAppError(
-            f"{spec.name}: has been extended to {spec.settings.num_samples} trials by another process"
-        )
-
-
-def why(metric: Metric, result: Result, cutoff: float | None, others: int) -> str:
-    """A stop in words: "epoch 0.75: 0.912 below the cutoff 0.934 of 11 trials at this rung".
-
-    Equal to the cutoff was one that came later; without a cutoff, too few others came.
-    """
-    value = metric.value(result)
-    trials = "1 trial" if others == 1 else f"{others} trials"
-    if cutoff is None:
-        return f"epoch {result.epoch:g}: {value:.4g}, with {trials} at this rung too few to go on with one"
-    side = "at" if value == cutoff else "below" if metric.mode == "max" else "above"
-    return f"epoch {result.epoch:g}: {value:.4g} {side} the cutoff {cutoff:.4g} of {trials} at this rung"

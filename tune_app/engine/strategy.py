@@ -1,10 +1,12 @@
 """Who proposes the trials of a search, and who decides how far each goes."""
 
+from dataclasses import replace
 from typing import Protocol
 
 from tune_app.engine.asha import Decision, decide, promotable
 from tune_app.engine.sampler import Sampler
-from tune_app.experiment.history import History, Trial
+from tune_app.experiment.history import History
+from tune_app.experiment.trial import Trial
 from tune_app.task.result import Result
 from tune_app.task.task import Config
 
@@ -79,5 +81,11 @@ class Sampled:
         return self.spec.settings.max_epochs
 
     def decide(self, trial: Trial, result: Result) -> Decision:
-        """ASHA's decision, among the trials of the same family."""
-        return decide(self.spec.settings, self.spec.metric, result, self.history.rungs.get(trial.family, {}))
+        """ASHA's decision, among the trials of the same family.
+
+        The baseline does not pause: the end of a search compares with it, and its family's best is known early.
+        """
+        decision = decide(self.spec.settings, self.spec.metric, result, self.history.rungs.get(trial.family, {}))
+        if decision.action == "pause" and trial.config == self.spec.task.baseline_config:
+            return replace(decision, action="continue")
+        return decision

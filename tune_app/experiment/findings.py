@@ -13,11 +13,13 @@ from functools import cached_property
 import numpy as np
 
 from tune_app.errors import TuneAppError
-from tune_app.experiment.history import FAILED, FINISHED, Experiment, History, Trial
+from tune_app.experiment.experiment import FINISHED, Experiment
+from tune_app.experiment.history import History
 from tune_app.experiment.race import ROUNDS, Standing, race
 from tune_app.experiment.record import Entry
 from tune_app.experiment.spec import Candidate, Confirming, Spec, derive_seed
 from tune_app.experiment.statistics import mean_interval, next_interval, proportion_interval, student_interval
+from tune_app.experiment.trial import FAILED, Trial
 from tune_app.task.task import Config, Metric
 
 Interval = tuple[float, float]

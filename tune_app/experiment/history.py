@@ -7,71 +7,17 @@ from bisect import insort
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tune_app.errors import TuneAppError
 from tune_app.experiment.record import FORMAT, Entry, read_entries
 from tune_app.experiment.settings import Settings
-from tune_app.experiment.spec import Paths, Spec
+from tune_app.experiment.spec import Spec
+from tune_app.experiment.trial import PAUSED, PENDING, RUNNING, Trial
 from tune_app.task.result import Result
-from tune_app.task.task import Config, Metric
+from tune_app.task.task import Metric
 
-if TYPE_CHECKING:
-    import pandas
-
-PENDING, RUNNING, PAUSED = "pending", "running", "paused"
-STOPPED, COMPLETED, FAILED = "stopped", "completed", "failed"
-INTERRUPTED, FINISHED = "interrupted", "finished"
 WHOLE = ("completed", "target", "patience")
 """Reasons for the end of a search that has nothing left to do."""
-
-
-@dataclass
-class Trial:
-    """One config and what became of it."""
-
-    number: int
-    config: Config
-    seed: int
-    family: str
-    """The trials that it is compared with."""
-    state: str = PENDING
-    reason: str | None = None
-    traceback: str | None = None
-    losses: int = 0
-    """How often its worker died or hung."""
-    last_loss: Entry = field(default_factory=dict)
-    ended_at: float | None = None
-    attempts: list[Entry] = field(default_factory=list)
-    promotions: list[Entry] = field(default_factory=list)
-    """The entries that had it go on after a pause."""
-    results: list[Result] = field(default_factory=list)
-    best: Result | None = None
-    """The best of its results whose states were kept."""
-    otherwise: Entry | None = None
-    """The entry of its first result that was computed again and came out otherwise."""
-
-    @property
-    def epoch(self) -> float:
-        """How far it was trained."""
-        return self.results[-1].epoch if self.results else 0.0
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more will happen to it."""
-        return self.state in (STOPPED, COMPLETED, FAILED)
-
-    def outcome(self, result: Result) -> str:
-        """What became of it at one of its results that reached a rung: passed, paused or stopped."""
-        promoted = any(entry["k"] == result.k for entry in self.promotions)
-        if promoted or result.decision == "continue":
-            return "passed"
-        return PAUSED if self.state == PAUSED else STOPPED
-
-    @property
-    def resumable(self) -> list[Result]:
-        """The results that it may go on from: the last two whose states were kept, unless it has ended."""
-        return [] if self.ended else [result for result in self.results if result.state][-2:]
 
 
 @dataclass
@@ -270,53 +216,3 @@ def replay(record: Path) -> History:
             f"{record}, line {entry['n'] + 1}: the entry makes no sense: {type(error).__name__}"
         ) from None
     return history
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """An experiment as a reader sees it."""
-
-    paths: Paths
-    history: History
-    held: bool
-    """Whether a process is searching right now."""
-    not_copied: str | None = None
-    """The part that its bucket does not hold after a search, in one line."""
-
-    @property
-    def name(self) -> str:
-        """Its name: that of its folder, which may have been renamed."""
-        return self.paths.root.name
-
-    @property
-    def state(self) -> str:
-        """running, finished or interrupted."""
-        if self.held:
-            return RUNNING
-        end = self.history.end
-        return FINISHED if end and end["reason"] in WHOLE else INTERRUPTED
-
-    def trial_state(self, trial: Trial) -> str:
-        """The state of a trial; what nobody is working on any more is interrupted."""
-        return trial.state if trial.ended or trial.state == PAUSED or self.held else INTERRUPTED
-
-    def trial(self, number: int) -> Trial:
-        """The trial of that number."""
-        if not 0 <= number < len(self.history.trials):
-            raise TuneAppError(
-                f"experiment {self.name} has no trial {number}, allowed: 0 to {len(self.history.trials) - 1}"
-            )
-        return self.history.trials[number]
-
-    def to_pandas(self) -> "pandas.DataFrame":
-        """All results, a row each, with the columns of `table.columns`."""
-        from tune_app.experiment.table import results_table
-
-        frame: pandas.DataFrame = results_table(self).to_pandas()
-        return frame
-
-    def _repr_html_(self) -> str:
-        """How a notebook shows it: its trials as a table."""
-        from tune_app.experiment.table import notebook_html
-
-        return notebook_html(self)

@@ -10,7 +10,7 @@ from tune_app.task.task import Kind, Task
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tune_app.experiment.history import Experiment
+    from tune_app.experiment.experiment import Experiment
 
 Cell = str | int | float | None
 INTEGER, NUMBER, TEXT, BOOLEAN = "int64", "double", "string", "bool"

@@ -24,19 +24,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tune_app.errors import TuneAppError
 from tune_app.experiment.distribution import distribution
-from tune_app.experiment.history import (
-    COMPLETED,
-    FAILED,
-    PAUSED,
-    PENDING,
-    RUNNING,
-    STOPPED,
-    Experiment,
-    Trial,
-    replay,
-)
+from tune_app.experiment.experiment import Experiment
+from tune_app.experiment.history import replay
 from tune_app.experiment.record import is_held
 from tune_app.experiment.spec import Paths
+from tune_app.experiment.trial import COMPLETED, FAILED, PAUSED, PENDING, RUNNING, STOPPED, Trial
 
 HOST = "127.0.0.1"
 READING = ("GET", "HEAD")

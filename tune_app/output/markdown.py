@@ -1,6 +1,6 @@
 """The findings of a search, as text for a pull request."""
 
-from tune_app.experiment.history import Experiment
+from tune_app.experiment.experiment import Experiment
 from tune_app.output.confirmation import answer
 from tune_app.output.repeat import repetition
 from tune_app.output.summary import seconds_searched

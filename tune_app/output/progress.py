@@ -8,7 +8,8 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from tune_app.experiment.history import COMPLETED, FAILED, PAUSED, PENDING, STOPPED, History, Trial
+from tune_app.experiment.history import History
+from tune_app.experiment.trial import COMPLETED, FAILED, PAUSED, PENDING, STOPPED, Trial
 from tune_app.output.summary import seconds_left
 from tune_app.output.terminal import can_draw, console, plain_table
 from tune_app.output.view import duration

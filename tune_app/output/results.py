@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tune_app.errors import TuneAppError
-from tune_app.experiment.history import Experiment
+from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.table import result_rows, results_table
 from tune_app.output.whole_file import whole_file
 

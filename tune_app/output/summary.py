@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from tune_app.errors import TuneAppError
+from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.findings import Confirmation, confirming
-from tune_app.experiment.history import Experiment, History, Trial
+from tune_app.experiment.history import History
+from tune_app.experiment.trial import Trial
 from tune_app.storage.bucket import Bucket
 from tune_app.storage.load import experiment_names, load_confirmation, load_experiment
 from tune_app.task.result import Result

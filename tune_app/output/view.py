@@ -7,7 +7,8 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from tune_app.experiment.history import COMPLETED, FAILED, INTERRUPTED, RUNNING, STOPPED, Experiment, Trial
+from tune_app.experiment.experiment import INTERRUPTED, Experiment
+from tune_app.experiment.trial import COMPLETED, FAILED, RUNNING, STOPPED, Trial
 from tune_app.output.summary import baseline, seconds_left, seconds_searched
 from tune_app.output.terminal import plain_table
 from tune_app.task.result import Result

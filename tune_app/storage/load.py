@@ -6,8 +6,9 @@ import weakref
 from pathlib import Path
 
 from tune_app.errors import TuneAppError, choices
+from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.findings import Confirmation
-from tune_app.experiment.history import Experiment, replay
+from tune_app.experiment.history import replay
 from tune_app.experiment.record import is_held, read_entries
 from tune_app.experiment.spec import NAME, Paths
 from tune_app.storage import mirror

@@ -37,7 +37,8 @@ from tune_app.cluster.ray_private import (
 from tune_app.cluster.reaper import in_use
 from tune_app.cluster.resources import Share, cluster_nodes
 from tune_app.engine.asha import Decision, judged
-from tune_app.engine.search import OUT_OF_MEMORY, Attempt, Search
+from tune_app.engine.hopeless import OUT_OF_MEMORY
+from tune_app.engine.search import Attempt, Search
 from tune_app.experiment.spec import Spec
 from tune_app.storage.bucket import SECRETS
 from tune_app.trials.watchdog import Watchdog

@@ -5,8 +5,9 @@ from itertools import accumulate
 
 import optuna
 
-from tune_app.experiment.history import Experiment, Trial
+from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.record import read_entries
+from tune_app.experiment.trial import Trial
 from tune_app.output import times
 from tune_app.output.report import charts
 from tune_app.output.report.elements import Cell, Chart, Section, Table, legend, paragraph

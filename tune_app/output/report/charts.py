@@ -8,17 +8,8 @@ from html import escape
 import optuna
 import plotly.graph_objects as go
 
-from tune_app.experiment.history import (
-    COMPLETED,
-    FAILED,
-    INTERRUPTED,
-    PAUSED,
-    PENDING,
-    RUNNING,
-    STOPPED,
-    Experiment,
-    Trial,
-)
+from tune_app.experiment.experiment import INTERRUPTED, Experiment
+from tune_app.experiment.trial import COMPLETED, FAILED, PAUSED, PENDING, RUNNING, STOPPED, Trial
 from tune_app.output.report.study import study_of_best, study_of_cost, study_of_last
 from tune_app.output.times import (
     ASKING,

@@ -2,8 +2,9 @@
 
 import plotly.graph_objects as go
 
+from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.findings import Confirmation, value_at_end
-from tune_app.experiment.history import FAILED, Experiment
+from tune_app.experiment.trial import FAILED
 from tune_app.output.confirmation import answer, candidate_rows
 from tune_app.output.report.charts import BLUE, GREY, ORANGE, styled
 from tune_app.output.report.elements import Cell, Chart, Html, Section, Table, paragraph

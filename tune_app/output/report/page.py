@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import plotly.offline
 
-from tune_app.experiment.history import Experiment
+from tune_app.experiment.experiment import Experiment
 from tune_app.output.report.elements import Chart, Section, part
 from tune_app.output.report.sections import SECTIONS
 

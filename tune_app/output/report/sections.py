@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime
 
-from tune_app.experiment.history import FAILED, Experiment, Trial
+from tune_app.experiment.experiment import Experiment
+from tune_app.experiment.trial import FAILED, Trial
 from tune_app.output.repeat import repetition
 from tune_app.output.report.chart_sections import (
     best_against_time,

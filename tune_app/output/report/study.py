@@ -11,7 +11,8 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from tune_app.experiment.distribution import distribution
-from tune_app.experiment.history import Experiment, Trial
+from tune_app.experiment.experiment import Experiment
+from tune_app.experiment.trial import Trial
 from tune_app.task.result import Result
 from tune_app.task.task import Value
 
