@@ -201,3 +201,19 @@ def test_what_an_encoding_lacks_is_shown_as_an_escape(search: Search, tmp_path: 
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "größe ≤ \udcff".encode(encoding, "backslashreplace") in done.stdout
+
+
+def test_a_log_has_a_line_for_each_trial_that_pauses(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("tune_app.output.progress.SECONDS_BETWEEN_REFRESHES", 0)
+    log = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", log)
+    search = Search.create(spec_of("made", scheduler="promotion"), paths(tmp_path, "made"))
+    with progress(quiet=False) as said:
+        said.show(search.history, 9)
+        for _ in range(2):  # the baseline, which does not pause, and another
+            give(search, ask_and_start(search), 0.9)
+            said.show(search.history, 9)
+            said.show(search.history, 9)
+    search.close()
+    (line,) = log.getvalue().splitlines()
+    assert line.startswith("trial 1: paused, valid accuracy 0.9000 at epoch 1; ")

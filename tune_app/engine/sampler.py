@@ -100,9 +100,11 @@ class Sampler:
 
     def shifts(self, history: History, results: Iterable[Result]) -> dict[str, float]:
         """By how much the best value of each family so far is above its best among these results."""
-        there, so_far = self.best_of_families(history, results), history.ranked()
-        ever = self.best_of_families(history, (trial.best for trial in so_far if trial.best))
-        return {family: ever[family] - value if len(ever) > 1 else 0.0 for family, value in there.items()}
+        if len(history.spec.task.families) == 1:
+            return dict.fromkeys(history.spec.task.families, 0.0)
+        there = self.best_of_families(history, results)
+        ever = there | self.best_of_families(history, (trial.best for trial in history.trials if trial.best))
+        return {family: ever[family] - best for family, best in there.items()}
 
     def best_of_families(self, history: History, results: Iterable[Result]) -> dict[str, float]:
         """The best value of each family among some results."""

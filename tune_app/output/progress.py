@@ -17,6 +17,8 @@ from tune_app.task.task import Metric, config_words
 
 SECONDS_BETWEEN_REFRESHES = 0.25
 BEST_SHOWN = 5
+Told = tuple[int, str, float]
+"""A trial's number, state and epoch, of which a line was printed."""
 
 
 class Progress:
@@ -26,7 +28,7 @@ class Progress:
         self.out, self.live = out, live
         self.began = time.monotonic()
         self.refreshed = 0.0
-        self.told: set[int] = set()
+        self.told: set[Told] = set()
 
     def announce(self, text: str) -> None:
         """Print a line."""
@@ -38,7 +40,7 @@ class Progress:
         if now - self.refreshed < SECONDS_BETWEEN_REFRESHES and not all_ended(history, num_trials):
             return
         if not self.refreshed:  # what had ended before a resumption was told then
-            self.told = {trial.number for trial in history.trials if trial.ended}
+            self.told = {told(trial) for trial in history.trials}
         self.refreshed = now
         if self.live:
             self.live.update(self.table(history, num_trials), refresh=True)
@@ -46,10 +48,10 @@ class Progress:
             self.tell_ended(history)
 
     def tell_ended(self, history: History) -> None:
-        """Print a line for each trial that has ended since the last time."""
+        """Print a line for each trial that has ended or paused since the last time."""
         for trial in history.trials:
-            if trial.ended and trial.number not in self.told:
-                self.told.add(trial.number)
+            if (trial.ended or trial.state == PAUSED) and told(trial) not in self.told:
+                self.told.add(told(trial))
                 how = words(trial, history.metric)
                 self.announce(f"trial {trial.number}: {trial.state}, {how}; {config_words(trial.config)}")
 
@@ -80,9 +82,14 @@ def all_ended(history: History, num_trials: int) -> bool:
     return len(history.trials) == num_trials and all(trial.ended for trial in history.trials)
 
 
+def told(trial: Trial) -> Told:
+    """By what it is known whether a line was printed."""
+    return trial.number, trial.state, trial.epoch
+
+
 def words(trial: Trial, metric: Metric) -> str:
-    """The end of a trial in words."""
-    if trial.state == COMPLETED:
+    """The end of a trial, or its pause, in words."""
+    if trial.state in (COMPLETED, PAUSED):
         return f"{metric.words} {metric.value(trial.results[-1]):.4f} at epoch {trial.epoch:g}"
     return str(trial.reason)
 
