@@ -17,7 +17,8 @@ from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 from tune_app.task.tutorial import tutorial
 
-CNN = {"level": "cnn", "lr": {"loguniform": [0.01, 1]}}
+CNN = {"level": "cnn", "lr": {"loguniform": [0.2, 1]}}
+"""Without the baseline, whose lr is 0.1."""
 
 
 @pytest.fixture
@@ -191,3 +192,16 @@ def test_what_cannot_be_is_refused_in_one_line(search_settings: object, message:
     with pytest.raises(TuneAppError) as refused:
         check_settings(search_settings, {}, tutorial(), "x.yaml")
     assert str(refused.value) == message
+
+
+def test_the_baseline_does_not_pause_but_counts_at_each_rung(at: Paths) -> None:
+    space = {**CNN, "lr": {"loguniform": [0.05, 1]}}
+    search = Search.create(spec_of("x", space, scheduler="promotion", num_samples=9), at)
+    search.begin()
+    give(search, ask_and_start(search), *[0.1] * 9)
+    for value in (0.5, 0.6):
+        give(search, ask_and_start(search), value)
+    search.close()
+    assert states(search) == ["completed", "paused", "running"]
+    assert [result.cutoff for result in search.history.rungs["cnn"][1]] == [0.6, None, None]
+    check_decisions(list(read_entries(at.record)))
