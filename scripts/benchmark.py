@@ -355,6 +355,7 @@ def tpe_seconds(most: int) -> Iterator[tuple[int, float]]:
         value = 1 - abs(float(config["lr"]) - 0.1)
         end = source.settings.max_epochs
         trial.results = [Result(1, end, {"valid_accuracy": value}, 0.0, 0, 0.0, 0.0, 1, trial=number)]
+        trial.best = trial.results[0]
         history.trials.append(trial)
 
 

@@ -149,6 +149,7 @@ def asked(space: SearchSpace, settings: Settings, enqueued: list[Config], n: int
     for number in range(n):
         trial = Trial(number, sampler.ask(history), seed=0, family="cnn", state=COMPLETED)
         trial.results = [result_of(settings.max_epochs, 1 - abs(float(trial.config["lr"]) - 0.1), trial=number)]
+        trial.best = trial.results[0]
         history.trials.append(trial)
     return [trial.config for trial in history.trials]
 

@@ -48,6 +48,7 @@ def play(
     for number in range(n):
         trial = Trial(number, sampler.ask(history), seed=0, family="cnn", state=COMPLETED)
         trial.results = [result_of(settings.max_epochs, value(trial.config), trial=number)]
+        trial.best = trial.results[0]
         history.trials.append(trial)
     return [trial.config for trial in history.trials]
 
@@ -116,6 +117,7 @@ def test_tpe_learns_the_values_at_the_highest_rung_that_ten_trials_have_reached(
     def reach(number: int, k: int) -> None:
         trial = history.trials[number]
         trial.results.append(result_of(k, 1000 * number + k, trial=number))
+        trial.best = trial.results[-1]
         if k == 9:
             trial.state = COMPLETED
         else:

@@ -6,11 +6,10 @@ has a sampler of its own, and Optuna's study lives in memory, filled from the hi
 Most trials do not come to their end, so TPE learns from values that can be compared: those at the highest rung that
 enough trials have reached, as BOHB does (Falkner, Klein and Hutter, "BOHB: Robust and Efficient Hyperparameter
 Optimization at Scale", ICML 2018, https://arxiv.org/abs/1807.01774). A family that learns fast is ahead at a low
-rung, whatever it comes to; so the values of each family are shifted until its best there is its best so far.
+rung, whatever it comes to; so families are ordered by their best so far, and values within a family alone.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -31,6 +30,8 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 ENOUGH = 10
 """Trials that TPE needs before it proposes anything; with fewer it draws at random."""
+BETWEEN_FAMILIES = 1e6
+"""By so much the values of a family are behind those of a better one: TPE looks at their order alone."""
 
 
 class Sampler:
@@ -47,8 +48,8 @@ class Sampler:
             self.grid.remove(baseline)
             self.grid.insert(0, baseline)
         self.study = self.empty_study()
-        self.learned: tuple[float, dict[str, float]] | None = None
-        """The epoch of the values that the study holds, and the shifts of families."""
+        self.learned: tuple[float, list[str]] | None = None
+        """The epoch of the values that the study holds, and the order of families."""
 
     def empty_study(self) -> optuna.Study:
         """A study that knows nothing."""
@@ -85,34 +86,22 @@ class Sampler:
                 break
         else:
             return False
-        shifts = self.shifts(history, results.values())
-        if (epoch, shifts) != self.learned:
-            self.study, self.learned = self.empty_study(), (epoch, shifts)
+        order = list(dict.fromkeys(trial.family for trial in history.ranked()))
+        if (epoch, order) != self.learned:
+            self.study, self.learned = self.empty_study(), (epoch, order)
         known = self.study.get_trials(deepcopy=False)
         for trial in history.trials:
-            result = results.get(trial.number)
-            value = None if result is None else self.metric.value(result) + shifts[trial.family]
+            value = None
+            if trial.number in results:
+                behind = order.index(trial.family) * BETWEEN_FAMILIES
+                value = self.metric.value(results[trial.number]) + (
+                    -behind if self.metric.mode == "max" else behind
+                )
             if trial.number >= len(known):
                 self.study.add_trial(self.told(trial.config, value))
             elif value is not None and known[trial.number].state == TrialState.RUNNING:
                 self.study.tell(trial.number, value)
         return True
-
-    def shifts(self, history: History, results: Iterable[Result]) -> dict[str, float]:
-        """By how much the best value of each family so far is above its best among these results."""
-        if len(history.spec.task.families) == 1:
-            return dict.fromkeys(history.spec.task.families, 0.0)
-        there = self.best_of_families(history, results)
-        ever = there | self.best_of_families(history, (trial.best for trial in history.trials if trial.best))
-        return {family: ever[family] - best for family, best in there.items()}
-
-    def best_of_families(self, history: History, results: Iterable[Result]) -> dict[str, float]:
-        """The best value of each family among some results."""
-        values: dict[str, list[float]] = defaultdict(list)
-        for result in results:
-            values[history.trials[result.trial].family].append(self.metric.value(result))
-        best = max if self.metric.mode == "max" else min
-        return {family: best(some) for family, some in values.items()}
 
     def told(self, config: Config, value: float | None) -> FrozenTrial:
         """A trial as Optuna has it."""
