@@ -100,14 +100,14 @@ def search_out(
         def reason() -> str | None:
             if interrupted.is_set() or copying.taken_over:
                 return "interrupted"
-            if search.history.on_target:
-                return "target"
-            if search.history.out_of_patience:
-                return "patience"
             if search.spoiled:
                 return "changed data"
             if search.hopeless:
                 return "error"
+            if search.history.on_target:
+                return "target"
+            if search.history.out_of_patience:
+                return "patience"
             return "time budget" if time.monotonic() > deadline else None
 
         def shown() -> None:
@@ -115,10 +115,12 @@ def search_out(
             carried.update(search.history, False)
 
         search.begin()
+        shown()
         ended_by = carried.run(search, content, reason, shown)
         if ended_by is None:
             completed(search, carried.test)
         search.end(ended_by or "completed")
+        shown()
         carried.update(search.history, True)
     return ended_by
 

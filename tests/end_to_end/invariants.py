@@ -74,10 +74,12 @@ def check_decisions(entries: Sequence[Mapping[str, Any]]) -> None:
     while settings["early_stopping"] and rung < end:
         ladder.append(rung)
         rung *= factor
-    baseline = {e["trial"] for e in entries if e["kind"] == "asked" and e["config"] == BASELINE}
+    asked = [e for e in entries if e["kind"] == "asked"]
+    baseline = {0} if asked and asked[0]["config"] == BASELINE else set()
     is_cnn = {e["trial"]: e["config"]["level"] in CNN for e in entries if e["kind"] == "asked"}
     there: dict[tuple[bool, float], list[tuple[float, int]]] = {}
     paused: dict[int, float] = {}
+    left: dict[int, float] = {}
 
     def best(values: list[tuple[float, int]]) -> list[tuple[float, int]]:
         """The best of the values at a rung, with their trials; of equals those that came first."""
@@ -94,8 +96,13 @@ def check_decisions(entries: Sequence[Mapping[str, Any]]) -> None:
             values = there[is_cnn[e["trial"]], e["rung"]]
             assert (sign * e["cutoff"], e["of"]) == (best(values)[-1][0], len(values)), e
             del paused[e["trial"]]
-        elif e["kind"] == "ended" and paused.pop(e["trial"], None):
-            assert not promotable(), "a trial was left that was to be promoted"
+        elif e["kind"] == "ended" and e["trial"] in paused:
+            rung = left[e["trial"]] = paused.pop(e["trial"])
+            at_rung = best(there[is_cnn[e["trial"]], rung])
+            assert ("before it was promoted" in e["reason"]) == (e["trial"] in [trial for _, trial in at_rung]), e
+        elif e.get("event") == "extended":  # those that were left wait again
+            paused |= left
+            left.clear()
         if e["kind"] != "result":
             continue
         decision, value = "stop" if e["epoch"] >= end else "continue", sign * e["valid"][metric]

@@ -472,7 +472,7 @@ class Histories(RuleBasedStateMachine):
         needed = {(best["trial"], best["k"])} if best else set()
         for number, trial in enumerate(self.seen.trials):
             if not trial.ended:
-                needed |= {(number, k) for k in self.with_states(number)[-2:]}
+                needed |= {(number, k) for k in self.with_states(number)[-1 if trial.state == "paused" else -2 :]}
         assert self.kept() - self.leftover <= needed
         if best is not None and self.is_whole(best["trial"], best["k"]):
             state = self.paths.state(best["trial"], best["k"]).read_bytes()

@@ -168,10 +168,10 @@ def test_patience_is_out_when_so_many_trials_have_not_improved_the_best_by_enoug
     out = []
     for value in (0.5, 0.55, 0.59, 0.61, 0.62, 0.62, 0.7):  # only 0.61 is better by more than 0.1
         give(search, ask_and_start(search), value)
-        out.append((search.history.since_improved, search.history.out_of_patience))
+        out.append((len(search.history.unimproved), search.history.out_of_patience))
     search.close()
     assert out == [(0, False), (1, False), (2, False), (0, False), (1, False), (2, False), (3, True)]
-    assert replay(at.record).since_improved == 3
+    assert len(replay(at.record).unimproved) == 3
     extended = Search.resume(at, {"num_samples": 60})
     assert not extended.history.out_of_patience
     extended.close()
@@ -205,3 +205,84 @@ def test_the_baseline_does_not_pause_but_counts_at_each_rung(at: Paths) -> None:
     assert states(search) == ["completed", "paused", "running"]
     assert [result.cutoff for result in search.history.rungs["cnn"][1]] == [0.6, None, None]
     check_decisions(list(read_entries(at.record)))
+
+
+def test_patience_does_not_count_the_trial_that_is_the_best_nor_one_trial_twice(at: Paths) -> None:
+    search = Search.create(spec_of("x", CNN, scheduler="promotion", patience=2, num_samples=9), at)
+    search.begin()
+    for value in (0.5, 0.4, 0.3):
+        go_on(search, value)
+    assert search.history.unimproved == {1, 2}
+    go_on(search, 0.6, 0.6)  # trial 0 is promoted and improves the best; then it pauses
+    assert search.history.unimproved == set()
+    go_on(search, 0.45)
+    go_on(search, 0.44)
+    assert search.history.unimproved == {3, 4}
+    assert search.history.out_of_patience
+    search.close()
+
+
+def test_without_a_best_nobody_is_out_of_patience(at: Paths) -> None:
+    search = Search.create(spec_of("x", CNN, patience=1, num_samples=9), at)
+    search.begin()
+    search.failed(ask_and_start(search), "ValueError: no")
+    assert not search.history.out_of_patience
+    search.close()
+
+
+@pytest.mark.parametrize("reason", ["completed", "target"])
+def test_an_extended_search_is_the_one_that_had_more_trials_from_the_start(tmp_path: Path, reason: str) -> None:
+    def play(search: Search) -> None:
+        while not search.all_begun:
+            attempt = search.next_attempt()
+            number = attempt.trial.number
+            search.started(number, WORKER)
+            for k in range(attempt.after + 1, 10):
+                if tell(search, number, result_of(k, (number * 7 % 27 + k) / 40)).stop:
+                    break
+
+    def results(search: Search) -> list[list[tuple[int, str]]]:
+        return [[(result.k, result.decision) for result in trial.results] for trial in search.history.trials]
+
+    whole = Search.create(spec_of("whole", CNN, scheduler="promotion", num_samples=27), paths(tmp_path, "whole"))
+    whole.begin()
+    play(whole)
+    whole.close()
+    at = paths(tmp_path, "extended")
+    search = Search.create(spec_of("extended", CNN, scheduler="promotion", num_samples=12), at)
+    search.begin()
+    play(search)
+    search.end(reason)
+    search.close()
+    extended = Search.resume(at, {"num_samples": 27})
+    extended.begin()
+    play(extended)
+    extended.end("completed")
+    extended.close()
+    assert results(extended) == results(whole)
+    assert replay(at.record) == extended.history
+    check_decisions(list(read_entries(at.record)))
+
+
+def test_a_paused_trial_keeps_one_state_and_one_at_work_two(search: Search, at: Paths) -> None:
+    for value in (0.5, 0.4, 0.3):
+        go_on(search, value)
+    assert go_on(search, 0.6) == 0
+    assert sorted(path.stem for path in at.states.iterdir()) == [
+        "00000-000001",
+        "00000-000002",
+        "00001-000001",
+        "00002-000001",
+    ]
+    give_one(search, 0, 3, 0.7)
+    assert [path.stem for path in at.states.glob("00000-*")] == ["00000-000003"]
+
+
+def test_only_trial_0_is_the_baseline_that_does_not_pause(at: Paths) -> None:
+    constant = {"level": "cnn", "lr": 0.1}
+    search = Search.create(spec_of("x", constant, scheduler="promotion", num_samples=9), at)
+    search.begin()
+    give(search, ask_and_start(search), 0.5)
+    give(search, ask_and_start(search), 0.4)
+    search.close()
+    assert states(search) == ["running", "paused"]

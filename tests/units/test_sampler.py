@@ -157,3 +157,26 @@ def test_a_grid_is_tried_in_order_with_the_tutorials_config_first(tmp_path: Path
         ("linear", 0.1),
         ("cnn", 0.5),
     ]
+
+
+@pytest.mark.parametrize("seed", [5, 37])
+def test_a_sampler_that_begins_with_the_history_proposes_what_one_would_that_saw_it_grow(tmp_path, seed) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text("""
+space:
+  level: {choice: [linear, optim, dataset, dataloader, validation, fit]}
+  lr: {loguniform: [0.01, 1]}
+  momentum: {uniform: [0, 0.95], when: {level: [optim, dataset, dataloader, validation, fit]}}
+""")
+    space, settings = load_space(path).space, Settings(seed=seed)
+    sampler, history = (
+        Sampler(space, settings),
+        History(spec_of("x").model_copy(update={"settings": settings}), 0.0),
+    )
+    for number in range(40):
+        config = sampler.ask(history)
+        assert Sampler(space, settings).ask(history) == config
+        trial = Trial(number, config, seed=0, family="logistic", state=COMPLETED)
+        trial.best = result_of(settings.max_epochs, near_a_tenth(config), trial=number)
+        trial.results = [trial.best]
+        history.trials.append(trial)

@@ -35,6 +35,8 @@ def run_in_process(
     """
     worker = worker or process("cpu", 1, 0.0)
     while not search.all_begun:
+        if ended_by := reason():
+            return ended_by
         attempt = search.next_attempt()
         number = attempt.trial.number
         search.started(number, worker)
@@ -53,9 +55,7 @@ def run_in_process(
                 raise
             search.failed(number, traceback.format_exc(), isinstance(error, DataChanged))
         show()
-        if ended_by := reason():
-            return ended_by
-    return None
+    return reason()
 
 
 def train_here(

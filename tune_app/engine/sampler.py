@@ -50,6 +50,8 @@ class Sampler:
         self.study = self.empty_study()
         self.learned: tuple[float, list[str]] | None = None
         """The epoch of the values that the study holds, and the order of families."""
+        self.known: dict[int, int] = {}
+        """Optuna's number of each trial that the study holds."""
 
     def empty_study(self) -> optuna.Study:
         """A study that knows nothing."""
@@ -72,6 +74,7 @@ class Sampler:
         for d in self.space.dimensions:
             if d.exists(config):
                 config[d.name] = d.values[0] if is_constant(d) else suggest(trial, d)
+        self.study.tell(trial, state=TrialState.FAIL)  # it holds what no record tells; `learn` adds the trial
         return self.space.task.complete(config)
 
     def learn(self, history: History) -> bool:
@@ -88,19 +91,21 @@ class Sampler:
             return False
         order = list(dict.fromkeys(trial.family for trial in history.ranked()))
         if (epoch, order) != self.learned:
-            self.study, self.learned = self.empty_study(), (epoch, order)
-        known = self.study.get_trials(deepcopy=False)
+            self.study, self.learned, self.known = self.empty_study(), (epoch, order), {}
+        there = self.study.get_trials(deepcopy=False)
+        new: list[FrozenTrial] = []
         for trial in history.trials:
             value = None
             if trial.number in results:
                 behind = order.index(trial.family) * BETWEEN_FAMILIES
-                value = self.metric.value(results[trial.number]) + (
-                    -behind if self.metric.mode == "max" else behind
-                )
-            if trial.number >= len(known):
-                self.study.add_trial(self.told(trial.config, value))
-            elif value is not None and known[trial.number].state == TrialState.RUNNING:
-                self.study.tell(trial.number, value)
+                value = self.metric.value(results[trial.number])
+                value += -behind if self.metric.mode == "max" else behind
+            number = self.known.setdefault(trial.number, len(there) + len(new))
+            if number >= len(there):
+                new.append(self.told(trial.config, value))
+            elif value is not None and there[number].state == TrialState.RUNNING:
+                self.study.tell(number, value)
+        self.study.add_trials(new)
         return True
 
     def told(self, config: Config, value: float | None) -> FrozenTrial:

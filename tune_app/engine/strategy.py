@@ -86,6 +86,6 @@ class Sampled:
         The baseline does not pause: the end of a search compares with it, and its family's best is known early.
         """
         decision = decide(self.spec.settings, self.spec.metric, result, self.history.rungs.get(trial.family, {}))
-        if decision.action == "pause" and trial.config == self.spec.task.baseline_config:
+        if decision.action == "pause" and trial.number == 0 and trial.config == self.spec.task.baseline_config:
             return replace(decision, action="continue")
         return decision

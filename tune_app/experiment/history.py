@@ -12,7 +12,7 @@ from tune_app.errors import TuneAppError
 from tune_app.experiment.record import FORMAT, Entry, read_entries
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import Spec
-from tune_app.experiment.trial import PAUSED, PENDING, RUNNING, Trial
+from tune_app.experiment.trial import PAUSED, PENDING, RUNNING, STOPPED, Trial
 from tune_app.task.result import Result
 from tune_app.task.task import Metric
 
@@ -43,8 +43,10 @@ class History:
     """The best result whose state was kept; among equals the cheapest."""
     improved_to: float | None = None
     """The best value when it had last improved by more than `min_improvement`."""
-    since_improved: int = 0
-    """How often a trial has ended or paused since."""
+    improved_by: int | None = None
+    """The trial whose value that is."""
+    unimproved: set[int] = field(default_factory=set)
+    """The other trials that have ended or paused since."""
     searches: list[Entry] = field(default_factory=list)
     """Starts, ends and extensions of searching."""
     tested: Entry | None = None
@@ -83,7 +85,7 @@ class History:
                 trial = self.trials[entry["trial"]]
                 trial.state, trial.reason, trial.traceback = entry["state"], entry["reason"], entry["traceback"]
                 trial.ended_at = entry["time"]
-                self.since_improved += 1
+                self.add_unimproved(trial.number)
                 self.at_work.discard(trial.number)
                 self.paused.pop(trial.number, None)
             case "planned":  # by a version before this one
@@ -111,7 +113,11 @@ class History:
         elif entry["event"] == "extended":
             settings = Settings(**{**self.spec.settings.model_dump(), **entry["settings"]})
             self.spec = self.spec.model_copy(update={"settings": settings})
-            self.since_improved = 0
+            self.unimproved.clear()
+            for trial in self.trials:
+                if trial.state == STOPPED and trial.results[-1].decision == "pause":  # now it may be promoted
+                    trial.reason = trial.ended_at = None
+                    self.pause(trial, trial.results[-1])
 
     def add_versions(self, versions: dict[str, str]) -> None:
         """Take in the versions that a search goes on with: of a package "2.13.0, 2.13.1" if it has changed."""
@@ -128,23 +134,35 @@ class History:
         if result.rung is not None:
             insort(self.rungs[trial.family].setdefault(result.rung, []), result, key=self.at_rung)
             if result.decision == "pause":
-                trial.state = PAUSED
-                self.paused[trial.number] = result.rung
-                self.since_improved += 1
-                self.at_work.remove(trial.number)
+                self.pause(trial, result)
         if not result.state:  # nobody could use it
             return
         if trial.best is None or self.rank(result) < self.rank(trial.best):
             trial.best = result
         if self.best is None or self.rank(result) < self.rank(self.best):
             self.best = result
-            self.improve(self.metric.value(result))
+            self.improve(result)
 
-    def improve(self, value: float) -> None:
-        """Take in a new best value, which may be too little better to count."""
+    def pause(self, trial: Trial, result: Result) -> None:
+        """Take in that a trial waits at the rung of this result."""
+        assert result.rung is not None
+        trial.state = PAUSED
+        self.paused[trial.number] = result.rung
+        self.at_work.discard(trial.number)
+        self.add_unimproved(trial.number)
+
+    def add_unimproved(self, number: int) -> None:
+        """Take in that a trial has ended or paused, unless the best is its own."""
+        if number != self.improved_by:
+            self.unimproved.add(number)
+
+    def improve(self, result: Result) -> None:
+        """Take in a new best result, which may be too little better to count."""
+        value = self.metric.value(result)
         least = self.spec.settings.min_improvement
         if self.improved_to is None or self.metric.gain(value, self.improved_to) > least:
-            self.improved_to, self.since_improved = value, 0
+            self.improved_to, self.improved_by = value, result.trial
+            self.unimproved.clear()
 
     def rank(self, result: Result) -> tuple[float, float, int, int]:
         """Orders results, best first: by the metric, then the cheaper: epochs, parameters, number."""
@@ -188,7 +206,7 @@ class History:
     def out_of_patience(self) -> bool:
         """Whether so many trials have not improved the best that the search is to end, if it ever is."""
         patience = self.spec.settings.patience
-        return patience is not None and self.since_improved >= patience
+        return patience is not None and self.best is not None and len(self.unimproved) >= patience
 
     @property
     def end(self) -> Entry | None:
@@ -207,7 +225,8 @@ def replay(record: Path) -> History:
         )
     entry = first
     try:
-        first["spec"]["settings"].setdefault("scheduler", "stopping")  # up to format 4 there was no other
+        if first["spec"]["settings"]["early_stopping"]:  # up to format 4 there was no other scheduler
+            first["spec"]["settings"].setdefault("scheduler", "stopping")
         history = History(Spec.model_validate(first["spec"]), first["time"], first["format"])
         for entry in entries:
             history.apply(entry)

@@ -1,7 +1,7 @@
 """Training states kept beside the record: what a trial goes on from, and what an export holds.
 
-A state is a safetensors file; its SHA-256 stands in the record's result, so a file that is not what was
-kept is noticed. Of a trial that goes on the last two are kept, and the one of the search's best result.
+A state is a safetensors file; its SHA-256 stands in the record's result, so a file that is not what was kept is
+noticed. Of a trial that goes on the last two are kept, of a paused one the last, and the one of the best result.
 """
 
 import hashlib

@@ -54,5 +54,6 @@ class Trial:
 
     @property
     def resumable(self) -> list[Result]:
-        """The results that it may go on from: the last two whose states were kept, unless it has ended."""
-        return [] if self.ended else [result for result in self.results if result.state][-2:]
+        """The results that it may go on from, whose states were kept: the last two, of a paused trial the last."""
+        most = 0 if self.ended else 1 if self.state == PAUSED else 2
+        return [result for result in self.results if result.state][-most:] if most else []

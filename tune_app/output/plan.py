@@ -29,5 +29,7 @@ def plan_view(plan: "Plan", settings: Settings, space: str) -> RenderableType:
         lines.append(f"The time budget of {duration(settings.time_budget)} ends it earlier.")
     if settings.target is not None:
         lines.append(f"The target {settings.target:g} may end it earlier.")
+    if settings.patience is not None:
+        lines.append(f"Patience with {settings.patience} trials may end it earlier.")
     lines.append(f"Search it, with the same options: tune-app search {space}")
     return Group(Text(head), table, Text("\n".join(lines)))

@@ -37,7 +37,7 @@ class Progress:
     def show(self, history: History, num_trials: int) -> None:
         """Show what happened."""
         now = time.monotonic()
-        if now - self.refreshed < SECONDS_BETWEEN_REFRESHES and not all_ended(history, num_trials):
+        if now - self.refreshed < SECONDS_BETWEEN_REFRESHES and history.end is None:
             return
         if not self.refreshed:  # what had ended before a resumption was told then
             self.told = {told(trial) for trial in history.trials}
@@ -75,11 +75,6 @@ class Progress:
         if left := seconds_left(history, num_trials):
             head += f", about {duration(left)} left"
         return Group(rows, Text(head))
-
-
-def all_ended(history: History, num_trials: int) -> bool:
-    """True if no trial will change any more."""
-    return len(history.trials) == num_trials and all(trial.ended for trial in history.trials)
 
 
 def told(trial: Trial) -> Told:

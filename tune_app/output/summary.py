@@ -143,6 +143,7 @@ def trial_detail(experiment: Experiment, trial: Trial) -> dict[str, Any]:
             for attempt in trial.attempts
         ],
         "results": [result_summary(result) for result in trial.results],
+        "promotions": [{key: entry[key] for key in ("k", "rung", "cutoff", "of")} for entry in trial.promotions],
         "traceback": trial.traceback,
     }
 

@@ -53,7 +53,8 @@ def outcome(experiment: Experiment) -> str:
             {
                 "time budget": "The time budget is used up.",
                 "target": "The target is reached.",
-                "patience": f"The last {history.spec.settings.patience} trials have not improved the best.",
+                "patience": "The best has not improved for as many trials as patience allows"
+                f" ({history.spec.settings.patience}).",
                 "changed data": "The search was stopped: a trial wrote to the data that all trials share.",
                 "error": "The search was stopped: the first trials all failed with the same error."
                 if history.count(FAILED)
@@ -193,7 +194,8 @@ def decision_words(trial: Trial, result: Result) -> str:
     if result.cutoff is not None:
         why = f"cutoff {result.cutoff:.4f} of {result.compared}"
     else:
-        why = f"with {result.compared} others" if result.compared else "the first"
+        others = "1 other" if result.compared == 1 else f"{result.compared} others"
+        why = f"with {others}" if result.compared else "the first"
     words = f"{result.decision}: {why} at rung {result.rung:g}"
     for promotion in trial.promotions:
         if promotion["k"] == result.k:

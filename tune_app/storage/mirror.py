@@ -33,7 +33,7 @@ from tune_app.task.result import Result
 CONTENTS, RECORD, STATES = "mirror.json", "record", "states"
 SECONDS_ALIVE = 120
 """A process that has not written `mirror.json` for so long has died: four times the 30 s within which it does."""
-MOST_CONTENTS, MOST_RECORD, MOST_STATE = 1_000_000, 1_000_000_000, 100_000_000
+MOST_CONTENTS, MOST_RECORD, MOST_STATE = 1_000_000, 1_000_000_000, 10_000_000_000
 TRIES = 3
 T = TypeVar("T")
 
