@@ -1,5 +1,6 @@
 """What must hold in every experiment, whatever happened to it; it calls commands, and reads by a reader alone."""
 
+import itertools
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -63,6 +64,21 @@ CNN = {"cnn", "sequential", "wrapped", "accelerator"}
 BASELINE = {"level": "cnn", "lr": 0.1, "bs": 64, "momentum": 0.9, "weight_decay": 0.0, "width": 1}
 
 
+def families_that_finish(entries: Sequence[Mapping[str, Any]], is_cnn: Mapping[int, bool]) -> dict[int, set[bool]]:
+    """At each entry the families none of whose trials is at work or will be asked for."""
+    found: dict[int, set[bool]] = {}
+    at_work: set[int] = set()
+    for i, e in enumerate(entries):
+        rest = itertools.takewhile(lambda other: other.get("event") != "extended", entries[i:])
+        another = any(other["kind"] == "asked" for other in rest)
+        found[e["n"]] = set() if another else {True, False} - {is_cnn[trial] for trial in at_work}
+        if e["kind"] in ("asked", "promoted"):
+            at_work.add(e["trial"])
+        elif e["kind"] == "ended" or e.get("decision") == "pause":
+            at_work.discard(e["trial"])
+    return found
+
+
 def check_decisions(entries: Sequence[Mapping[str, Any]]) -> None:
     """ASHA's decisions, recomputed in the order of the record, are those recorded."""
     settings = entries[0]["spec"]["settings"]
@@ -85,16 +101,24 @@ def check_decisions(entries: Sequence[Mapping[str, Any]]) -> None:
         """The best of the values at a rung, with their trials; of equals those that came first."""
         return sorted(values, key=lambda pair: -pair[0])[: int(len(values) / factor + 1e-9)]
 
-    def promotable() -> set[tuple[int, float]]:
-        """The paused trials that are to go on, with their rungs: only those of the highest such rung."""
-        found = {(t, at) for (_, at), values in there.items() for _, t in best(values) if paused.get(t) == at}
+    def promotable(finishing: set[bool]) -> set[tuple[int, float]]:
+        """The paused trials that are to go on, with their rungs: only those of the highest such rung.
+
+        finishing: the families of which no other trial will come, whose best goes on in any case.
+        """
+        found = set()
+        for (family, at), values in there.items():
+            goes_on = best(values) or (sorted(values, key=lambda pair: -pair[0])[:1] if family in finishing else [])
+            found |= {(t, at) for _, t in goes_on if paused.get(t) == at}
         return {(t, at) for t, at in found if at == max(rung for _, rung in found)}
 
+    finishing = families_that_finish(entries, is_cnn)
     for e in entries:
         if e["kind"] == "promoted":
-            assert (e["trial"], e["rung"]) in promotable(), e
+            assert (e["trial"], e["rung"]) in promotable(finishing[e["n"]]), e
             values = there[is_cnn[e["trial"]], e["rung"]]
-            assert (sign * e["cutoff"], e["of"]) == (best(values)[-1][0], len(values)), e
+            last = best(values)[-1][0] if best(values) else max(values)[0]
+            assert (sign * e["cutoff"], e["of"]) == (last, len(values)), e
             del paused[e["trial"]]
         elif e["kind"] == "ended" and e["trial"] in paused:
             rung = left[e["trial"]] = paused.pop(e["trial"])

@@ -506,7 +506,8 @@ class Histories(RuleBasedStateMachine):
 
     def last_kept(self, number: int) -> int:
         """The later of a trial's last two kept states that is as it was kept, or 0."""
-        return next((k for k in reversed(self.with_states(number)[-2:]) if self.is_whole(number, k)), 0)
+        there = [k for k in self.with_states(number)[-2:] if self.paths.state(number, k).exists()]
+        return next((k for k in reversed(there) if self.is_whole(number, k)), 0)
 
     def with_states(self, number: int) -> list[int]:
         """The results of a trial whose states were kept."""

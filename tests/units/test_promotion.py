@@ -231,7 +231,9 @@ def test_without_a_best_nobody_is_out_of_patience(at: Paths) -> None:
 
 
 @pytest.mark.parametrize("reason", ["completed", "target"])
-def test_an_extended_search_is_the_one_that_had_more_trials_from_the_start(tmp_path: Path, reason: str) -> None:
+def test_by_promotion_too_an_extended_search_is_the_one_that_had_more_trials_from_the_start(
+    tmp_path: Path, reason: str
+) -> None:
     def play(search: Search) -> None:
         while not search.all_begun:
             attempt = search.next_attempt()
@@ -286,3 +288,23 @@ def test_only_trial_0_is_the_baseline_that_does_not_pause(at: Paths) -> None:
     give(search, ask_and_start(search), 0.4)
     search.close()
     assert states(search) == ["running", "paused"]
+
+
+def test_in_the_end_the_best_of_each_family_is_trained_to_the_end_however_few_there_are(at: Paths) -> None:
+    space = {"level": {"choice": ["fit", "cnn"]}, "lr": {"loguniform": [0.2, 1]}}
+    search = Search.create(spec_of("x", space, scheduler="promotion", num_samples=4, seed=1), at)
+    search.begin()
+    while not search.all_begun:
+        attempt = search.next_attempt()
+        search.started(attempt.trial.number, WORKER)
+        for k in range(attempt.after + 1, 10):
+            if tell(search, attempt.trial.number, result_of(k, attempt.trial.number / 10 + k / 1000)).stop:
+                break
+    search.end("completed")
+    search.close()
+    ended = {(trial.family, trial.state): trial.number for trial in search.history.trials}
+    of_family = {trial.family: trial.number for trial in search.history.trials}  # the last is the best
+    assert {family: number for (family, state), number in ended.items() if state == "completed"} == of_family
+    assert set(of_family) == {"logistic", "cnn"}
+    assert search.history.count("completed") == 2
+    check_decisions(list(read_entries(at.record)))

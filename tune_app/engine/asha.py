@@ -11,7 +11,7 @@ trial that reaches a rung is compared with those of its family that have reached
 Everything here is a function of its arguments, so a decision can be repeated from the record.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Literal
@@ -115,16 +115,20 @@ def promoted_of(number: int, factor: float) -> int:
 
 def promotable(
     settings: Settings,
-    rungs_of_families: Iterable[Mapping[float, Sequence[Result]]],
+    ladders: Mapping[str, Mapping[float, Sequence[Result]]],
     paused: Mapping[int, float],
+    finishing: Collection[str] = (),
 ) -> Result | None:
     """The result of a paused trial that is to go on now: of the highest rung, and there of the longest wait.
 
-    paused: the rung at which each paused trial waits.
+    ladders: the results at each rung by family. paused: the rung at which each paused trial waits. finishing: the
+    families of which nobody else will come, so that the best is one of the best however few there are.
     """
-    ladders = list(rungs_of_families)
     for rung in reversed(rungs(settings)) if paused else ():
-        best = (result for at in ladders for result in best_of(at.get(rung, ()), settings.reduction_factor))
+        best: list[Result] = []
+        for family, ladder in ladders.items():
+            at_rung = ladder.get(rung, ())
+            best += best_of(at_rung, settings.reduction_factor) or at_rung[: family in finishing]
         waiting = [result for result in best if paused.get(result.trial) == rung]
         if waiting:
             return min(waiting, key=lambda result: result.n)

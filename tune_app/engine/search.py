@@ -206,8 +206,8 @@ class Search:
         """The paused trial of this result, from now on at work again."""
         trial = self.history.trials[result.trial]
         at = self.history.rungs[trial.family][self.history.paused[trial.number]]
-        last = best_of(at, self.spec.settings.reduction_factor)[-1]
-        cutoff = self.history.metric.value(last)
+        best = best_of(at, self.spec.settings.reduction_factor) or at[:1]
+        cutoff = self.history.metric.value(best[-1])
         self.write("promoted", trial=trial.number, k=result.k, rung=result.rung, cutoff=cutoff, of=len(at))
         return trial
 

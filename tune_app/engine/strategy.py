@@ -73,8 +73,11 @@ class Sampled:
 
     @property
     def promotable(self) -> Result | None:
-        """The one that ASHA promotes."""
-        return promotable(self.spec.settings, self.history.rungs.values(), self.history.paused)
+        """The one that ASHA promotes. In the end the best of each family goes on, however few there were."""
+        history = self.history
+        at_work = {history.trials[number].family for number in history.at_work}
+        finishing = () if self.ready else history.rungs.keys() - at_work
+        return promotable(self.spec.settings, history.rungs, history.paused, finishing)
 
     def epochs(self, _trial: Trial) -> float:
         """To max_epochs."""
