@@ -154,11 +154,12 @@ def test_a_clock_that_jumps_back_an_hour_changes_nothing(at: Paths, monkeypatch:
     assert (listed["state"], listed["trials"]) == ("finished", 2)
 
 
-@pytest.mark.parametrize("before", [2, 3])
+@pytest.mark.parametrize("before", [2, 3, 4])
 def test_what_an_earlier_version_began_is_gone_on_with_by_that_version(at: Paths, before: int) -> None:
     search = begun(at, num_samples=1, max_epochs=1)
     search.close()
     created, *others = read_entries(at.record)
+    del created["spec"]["settings"]["scheduler"]
     at.record.write_bytes(b"".join(map(encode, [{**created, "format": before}, *others])))
     with pytest.raises(TuneAppError) as caught:
         begun(at)
@@ -168,6 +169,7 @@ def test_what_an_earlier_version_began_is_gone_on_with_by_that_version(at: Paths
         " --enqueue x:5"
     )
     assert replay(at.record).spec == search.spec
+    assert search.spec.settings.scheduler == "stopping"
 
 
 def test_a_gpu_that_is_not_there_is_refused_before_anything_is_written(tmp_path: Path) -> None:
