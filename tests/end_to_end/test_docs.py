@@ -45,7 +45,7 @@ def masked(line: str) -> str:
     line = re.sub(rf"\b({names}), lr [^;*]*\*?", "CONFIG", line)
     line = re.sub(r"^  (It is|[\d.]+ better than) the baseline.*$", "  COMPARISON", line)
     line = re.sub(r"\b\d+ (h|min) \d+ (min|s)\b|\b\d+ s\b", "TIME", line)
-    line = re.sub(r"attempt 0 on \S+,", "attempt 0 on NODE,", line)
+    line = re.sub(r"attempt (\d+) on \S+,", r"attempt \1 on NODE,", line)
     return re.sub(r"[-+]?\d[\d.:-]*", "#", " ".join(line.split()))
 
 
