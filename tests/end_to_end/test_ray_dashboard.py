@@ -94,11 +94,11 @@ def test_a_search_shows_in_the_dashboard_and_for_prometheus_and_on_this_machine_
 
     wait_for(lambda: metric(scrape(), "results") == history.results, "the last results are exported")
     texts = scrape()
-    for state in ("pending", "running", "stopped", "completed", "failed"):
+    for state in ("pending", "running", "paused", "stopped", "completed", "failed"):
         assert metric(texts, "trials", state=state, experiment="shown") == history.count(state)
     assert metric(texts, "best_valid_accuracy") == pytest.approx(history.best.valid["valid_accuracy"])
     series = {line.rsplit(" ", 1)[0] for line in "\n".join(texts).splitlines() if line.startswith("ray_tune_app_")}
-    assert len(series) == 5 + 3, "few, however many trials there are"
+    assert len(series) == 6 + 3, "few, however many trials there are"
 
     (job,) = json.loads(urllib.request.urlopen(f"{url}/api/jobs/", timeout=10).read())
     assert job["metadata"] == {"job_name": "shown", "space_digest": history.spec.digest}
