@@ -100,11 +100,12 @@ def searching(
 
 
 def tutorial_search(folder: Path, name: str, trials: int, **settings: Any) -> Search:
-    """A search of the default space that has not ended: its curves rise by learning rate and family.
+    """A search of all levels that has not ended: its curves rise by learning rate and family.
 
     One trial in thirty diverges, one raises an exception whose text is a script, one loses a worker.
     """
-    source = load_space("tutorial", {"num_samples": trials, "sampler": "random", **settings})
+    space = Path(__file__).parent / "simulations" / "levels.yaml"
+    source = load_space(space, {"num_samples": trials, "sampler": "random", **settings})
     spec = spec_of(name, source.content, **source.settings.model_dump())
     search = Search.create(spec, paths(folder, name))
     search.begin()

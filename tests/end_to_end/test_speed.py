@@ -31,8 +31,7 @@ def test_status_of_100_trials_answers_within_1_s(tmp_path: Path) -> None:
 
 def test_a_thousand_trials_fit_into_eight_megabytes_and_take_less_than_ten_seconds(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)  # nothing is at stake
-    long = {"max_epochs": 9, "results_per_epoch": 4, "grace_period": 1, "scheduler": "stopping"}
-    search = tutorial_search(tmp_path / "experiments", "made", 1000, **long)
+    search = tutorial_search(tmp_path / "experiments", "made", 1000, scheduler="stopping")
     search.end("completed")
     search.close()
     assert search.history.results > 8000

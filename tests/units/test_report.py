@@ -265,7 +265,7 @@ def test_the_command_for_the_newest_and_for_a_pull_request(make, tmp_path: Path)
     assert experiment.history.best is not None
     assert f"**Valid accuracy {experiment.history.best.valid['valid_accuracy']:.4f}**" in printed
     assert printed.count("\n| ") == 1 + 10
-    assert "$ tune-app search tutorial --num-samples 30 --sampler random\n" in printed
+    assert "\n$ tune-app search made.yaml" in printed
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl", "html", "md"])

@@ -35,8 +35,6 @@ def run_in_process(
     """
     worker = worker or process("cpu", 1, 0.0)
     while not search.all_begun:
-        if ended_by := reason():
-            return ended_by
         attempt = search.next_attempt()
         number = attempt.trial.number
         search.started(number, worker)
@@ -55,7 +53,9 @@ def run_in_process(
                 raise
             search.failed(number, traceback.format_exc(), isinstance(error, DataChanged))
         show()
-    return reason()
+        if ended_by := reason():
+            return ended_by
+    return None
 
 
 def train_here(
