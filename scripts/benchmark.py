@@ -2,6 +2,7 @@
 """Measure this app against its peers: whole processes, in turns, medians.
 
     .venv/bin/python scripts/benchmark.py search [--trials 24] [--trials 100] [--rounds 5] [--no-ray-tune]
+    .venv/bin/python scripts/benchmark.py target [--seeds 10] [--seconds 60]
     .venv/bin/python scripts/benchmark.py cluster [--trials 100] [--rounds 3]
     .venv/bin/python scripts/benchmark.py scale [--trials 10000]
 
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from benchmark_target import target
 
 if TYPE_CHECKING:
     from tune_app.trials.worker import Started, Trained, Work
@@ -213,6 +215,9 @@ def table(n: int, runs: dict[str, list[dict[str, float]]]) -> str:
 @click.group()
 def main() -> None:
     """Measure this app against its peers."""
+
+
+main.add_command(target)
 
 
 @main.command()

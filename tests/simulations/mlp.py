@@ -13,11 +13,12 @@ from tune_app.task import Lesson, Maximize, get_data
 
 
 def load(source=None):
+    """`source`: how many images to train on, and as many to select by."""
     from tune_app.task.images.sources import load as mnist
 
-    images = mnist()
+    images, n = mnist(), int(source or 5000)
     return {
-        name: (part.x[:5000] / 256, part.y[:5000])
+        name: (part.x[:n] / 256, part.y[:n])
         for name, part in {"train": images.train, "valid": images.valid}.items()
     }
 
@@ -42,9 +43,7 @@ def mlp(
     momentum: Annotated[float, Interval(ge=0, lt=1)] = 0.9,
 ) -> Lesson:
     """One to three hidden layers, by one of three optimizers."""
-    train_ds, valid_ds = (
-        TensorDataset(torch.tensor(x).float().flatten(1), torch.tensor(y)) for x, y in data.values()
-    )
+    train_ds, valid_ds = (TensorDataset(x.float().flatten(1), y) for x, y in data.values())
     train_dl, valid_dl = get_data(train_ds, valid_ds, bs)
     kind = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}[act]
     sizes = [784, *[hidden] * layers]
