@@ -34,7 +34,7 @@ def run_in_process(
     what the record says of this process.
     """
     worker = worker or process("cpu", 1, 0.0)
-    while not search.all_begun:
+    while (ended_by := reason()) is None and not search.all_begun:
         attempt = search.next_attempt()
         number = attempt.trial.number
         search.started(number, worker)
@@ -44,18 +44,14 @@ def run_in_process(
                     decision = search.judge(number, result)
                 search.add_result(number, result, state, decision)
                 show()
-                if decision.stop:
+                if decision.stop or reason():
                     break
-                if ended_by := reason():
-                    return ended_by
         except (Exception, SystemExit) as error:
             if search.broken:
                 raise
             search.failed(number, traceback.format_exc(), isinstance(error, DataChanged))
         show()
-        if ended_by := reason():
-            return ended_by
-    return None
+    return ended_by
 
 
 def train_here(
