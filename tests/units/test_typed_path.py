@@ -43,6 +43,7 @@ NAMED = {
     "report -o": ("report", "made", "-o", "{}"),
     "report --output": ("report", "made", "--output={}", "--format", "md"),
     "results": ("results", "made", "-o", "{}"),
+    "tensorboard": ("results", "made", "--format", "tensorboard", "-o", "{}"),
     "export": ("export", "made", "--output={}"),
     "search": ("search", "{}"),
     "validate": ("validate", "{}"),

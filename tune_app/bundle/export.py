@@ -1,9 +1,6 @@
 """Export the winner of a search for reuse: settings, weights, a script that trains them, and their origin."""
 
 import json
-import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +15,11 @@ from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.findings import Confirmation
 from tune_app.experiment.states import sha256
 from tune_app.experiment.trial import FAILED, Trial
-from tune_app.machine import umask, versions
+from tune_app.machine import versions
 from tune_app.storage.load import load_confirmation
 from tune_app.storage.mirror import kept_state
 from tune_app.task.task import Task
+from tune_app.whole import whole_folder
 from tune_app.yaml_file import as_yaml
 
 
@@ -105,8 +103,6 @@ def export_best(experiment: Experiment, folder: Path) -> dict[str, Any]:
     The folder appears as a whole or not at all. Raises `TuneAppError` where there is no result yet, the
     folder exists, or the weights are damaged.
     """
-    if folder.exists():
-        raise TuneAppError(f"{folder}: exists already, allowed: another folder with -o")
     found = winner(experiment)
     about = {
         "experiment": experiment.name,
@@ -132,26 +128,11 @@ def export_best(experiment: Experiment, folder: Path) -> dict[str, Any]:
         **{name: text.encode() for name, text in code.items()},
     }
     manifest = {**about, "files": {name: sha256(content) for name, content in files.items()}}
-    write_folder(folder, {**files, MANIFEST: sealed(manifest).encode()})
+    with whole_folder(folder) as part:
+        for name, content in {**files, MANIFEST: sealed(manifest).encode()}.items():
+            (part / name).parent.mkdir(parents=True, exist_ok=True)
+            (part / name).write_bytes(content)
     return manifest
-
-
-def write_folder(folder: Path, files: dict[str, bytes]) -> None:
-    """Make a folder with these files, as a whole or not at all; where a link leads, if `folder` is one."""
-    try:
-        target = Path(os.path.realpath(folder))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        try:
-            for name, content in files.items():
-                (part / name).parent.mkdir(parents=True, exist_ok=True)
-                (part / name).write_bytes(content)
-            part.chmod(0o777 & ~umask())  # mkdtemp made it for the owner alone
-            part.rename(target)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-    except OSError as error:
-        raise TuneAppError(f"{folder}: cannot be written: {error.strerror}") from None
 
 
 def config_of(experiment: Experiment, trial: Trial, epochs: float) -> dict[str, Any]:

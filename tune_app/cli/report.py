@@ -31,8 +31,8 @@ def report(name: str | None, output: Path | None, kind: str, experiments_dir: "P
     Example: tune-app report quick-20261124-101500
     """
     from tune_app.output.markdown import report_markdown
-    from tune_app.output.whole_file import is_stream, whole_file
     from tune_app.storage.load import load_experiment
+    from tune_app.whole import is_stream, whole_file
 
     experiment = load_experiment(name, experiments_dir)
     if kind == "md":
@@ -55,19 +55,35 @@ def report(name: str | None, output: Path | None, kind: str, experiments_dir: "P
 @click.option(
     "-o",
     "--output",
-    type=PATH,
-    help="The file to write: .parquet, .csv or .jsonl.  [default: NAME-results.parquet]",
+    help="The file to write: .parquet, .csv or .jsonl. For tensorboard a folder to make, for mlflow a tracking URI"
+    " or an SQLite file to add to.  [default: NAME-results.parquet, NAME-tensorboard, NAME-mlflow.db]",
+)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["tensorboard", "mlflow"]),
+    help="For another tool, a run for each trial.  [default: a file, by its ending]",
 )
 @experiments_dir
-def results(name: str, output: Path | None, experiments_dir: "Path | Bucket") -> None:
+def results(name: str, output: str | None, kind: str | None, experiments_dir: "Path | Bucket") -> None:
     """Write all results of experiment NAME, one row per result, with config and decision.
+
+    For mlflow it needs an extra: pip install 'tune_app[mlflow]'
 
     Example: tune-app results quick-20261124-101500 -o results.csv
     """
     from tune_app.output.results import write_results
-    from tune_app.output.whole_file import is_stream
+    from tune_app.output.tracking import without_password, write_mlflow, write_tensorboard
     from tune_app.storage.load import load_experiment
+    from tune_app.typed_path import typed_path
+    from tune_app.whole import is_stream
 
-    path = output or Path(f"{name}-results.parquet")
-    n = write_results(load_experiment(name, experiments_dir), path)
+    if kind == "mlflow":
+        where = output or f"{name}-mlflow.db"
+        n = write_mlflow(load_experiment(name, experiments_dir), where)
+        click.echo(f"wrote {without_password(where)}: {n} results")
+        return
+    ending, write = ("-tensorboard", write_tensorboard) if kind else ("-results.parquet", write_results)
+    path = typed_path(output or f"{name}{ending}")
+    n = write(load_experiment(name, experiments_dir), path)
     click.echo(f"wrote {path}: {n} results", err=is_stream(path))

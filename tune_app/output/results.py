@@ -7,7 +7,7 @@ from pathlib import Path
 from tune_app.errors import TuneAppError
 from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.table import result_rows, results_table
-from tune_app.output.whole_file import whole_file
+from tune_app.whole import whole_file
 
 
 def write_results(experiment: Experiment, path: Path) -> int:

@@ -1,4 +1,4 @@
-"""Files that appear as a whole or not at all; streams are written to."""
+"""Files and folders that appear as a whole or not at all; streams are written to."""
 
 import errno
 import os
@@ -42,3 +42,25 @@ def whole_file(path: Path) -> Iterator[Path]:
                 part.replace(target)
     except OSError as error:
         raise TuneAppError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes `folder` if all goes well; where a link leads, if it is one.
+
+    Raises `TuneAppError` where it exists or cannot be written.
+    """
+    if folder.exists():
+        raise TuneAppError(f"{folder}: exists already, allowed: another folder with -o")
+    try:
+        target = Path(os.path.realpath(folder))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        try:
+            yield part
+            part.chmod(0o777 & ~umask())  # mkdtemp made it for the owner alone
+            part.rename(target)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    except OSError as error:
+        raise TuneAppError(f"{folder}: cannot be written: {error.strerror}") from None
