@@ -70,7 +70,8 @@ The {metric} is that of the best result of many, chosen by it, and so a little b
 CONFIRMED = """\
 The config was confirmed by training it with fresh seeds, and these are the weights of the seed with the median
 {metric}. Intervals are at 95 %: that of the {metric} is where another seed's would lie, that of the mean is the
-mean's, and those on the test data are Wilson's for a share and Student's t for other means."""
+mean's, and those on the test data are Wilson's for a share, Student's t for other means, and a bootstrap for one
+number over all items."""
 
 
 def model_card(experiment: Experiment, about: dict[str, Any]) -> str:
