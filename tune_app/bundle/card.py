@@ -45,6 +45,12 @@ Classify images, PNG, IDX or .npy, a bright digit on a dark ground:
     tune-app predict . digit.png
 
 """
+PREDICT_OWN = """\
+Give it an input, which the task's `read_input` reads:
+
+    tune-app predict . FILE
+
+"""
 OF_DIGITS = """
 ## Intended use
 Learning, and trying out hyperparameter search. It knows digits that are centred and scaled as MNIST's are, and
@@ -124,7 +130,7 @@ def own_task(experiment: Experiment, about: dict[str, Any]) -> dict[str, str]:
         "needs": "torch, numpy, safetensors, annotated-types and what the task's files import",
         "data_option": f"--data {data.source} " if data.source else "",
         "data_words": "The data are what the task's `load` returns.",
-        "predict": "",
+        "predict": PREDICT_OWN if "read_input" in task.loads else "",
         "code": "`task`, as the search ran it",
         "about_data": "",
     }
