@@ -1,5 +1,6 @@
 """Which digit an image of 8x8 pixels shows. The images come with scikit-learn: pip install scikit-learn"""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
@@ -24,6 +25,11 @@ def load(source=None):
 def load_test(source=None):
     """The same with the test part in the place of the valid part."""
     return split(slice(1500, None))
+
+
+def read_input(path):
+    """Images that `tune-app predict` is given: a .npy file, (8, 8) or (n, 8, 8), from 0 to 16."""
+    return torch.tensor(np.load(path)).reshape(-1, 64).float() / 16
 
 
 def accuracy(out, yb) -> Maximize:

@@ -23,7 +23,7 @@ from tune_app.experiment.findings import Confirmation, Findings, candidates_of, 
 from tune_app.experiment.race import ROUNDS
 from tune_app.experiment.spec import Candidate, Confirming, Paths, Spec
 from tune_app.experiment.states import read_state, sha256
-from tune_app.experiment.statistics import mean_interval, proportion_interval
+from tune_app.experiment.statistics import mean_interval, percentile_interval, proportion_interval
 from tune_app.machine import versions
 from tune_app.session import Show, Test, carry_out
 from tune_app.storage.load import confirmations, load_confirmation
@@ -64,12 +64,14 @@ def try_on_test_data(search: Search, test: Test) -> None:
 def values_with_intervals(found: Tested) -> dict[str, tuple[float, tuple[float, float] | None]]:
     """Each finite value of a metric with its 95 % interval over the items, None where there is none.
 
-    Wilson's of a share, Student's t of other values of each item.
+    Wilson's of a share, Student's t of other values of each item, the bootstrap's of one number for all of them.
     """
     loss = found.loss if found.losses is None else found.losses
     each: dict[str, NDArray[np.generic] | float] = {**found.values, LOSS: loss}
     means = {
-        name: (float(np.sum(value) / found.n), interval(value)) if isinstance(value, np.ndarray) else (value, None)
+        name: (float(np.sum(value) / found.n), interval(value))
+        if isinstance(value, np.ndarray)
+        else (value, percentile_interval(found.resampled[name]) if name in found.resampled else None)
         for name, value in each.items()
     }
     return {name: (mean, around) for name, (mean, around) in means.items() if math.isfinite(mean)}

@@ -1,5 +1,6 @@
 """A confirmation without Ray: what is run, what it says, and that the test images are read once."""
 
+import json
 import math
 import zlib
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import Result
 
 from tests.made_up import WORKER, ask_and_start, diverged, give, result_of, searching, spec_of, tell
 from tune_app import session
@@ -40,6 +42,7 @@ Value = Callable[[dict[str, Any], int], float | None]
 """The metric of a run, from config and seed; None: it diverges."""
 
 
+SHIPPED = Path(__file__).parents[2] / "search_spaces"
 SPACE = {"level": "linear", "lr": {"loguniform": [0.01, 1]}}
 
 
@@ -355,7 +358,7 @@ def by_round(search: Search) -> Value:
 
 def one_number(*_: object) -> loading.Tested:
     """One number for all of the items, and a loss of which no item has a part."""
-    return loading.Tested(n=40, digest="d", loss=0.7, losses=None, values={"valid_r2": 0.0})
+    return loading.Tested(n=40, digest="d", loss=0.7, losses=None, values={"valid_r2": 0.0}, resampled={})
 
 
 def test_where_nobody_knows_the_best_value_only_the_test_tells_configs_apart(diabetes: Search) -> None:
@@ -380,7 +383,25 @@ def test_where_it_is_known_what_is_a_tenth_behind_is_no_tie(diabetes: Search) ->
     diabetes.close()
 
 
-def test_a_test_value_that_is_no_mean_has_no_interval(diabetes: Search) -> None:
+def test_one_number_for_all_test_items_has_the_interval_of_the_bootstrap_wherever_one_is_shown(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text((SHIPPED / "diabetes.py").read_text())
+    (tmp_path / "mine.yaml").write_text("task: mine.py\nspace: {level: linear}\nsearch: {metric: valid_r2}")
+    run("search", "mine.yaml", "--name", "x", "--num-samples", 1, "--max-epochs", 2, "--in-process")
+    said = run("confirm", "x", "--top", 1, "--seeds", 2, "--in-process", "--quiet").stdout
+    told = json.loads(run("confirm", "x", "--json").stdout)["test"]
+    low, high = told["interval"]
+    assert 0 < low < told["r2"] < high < 1
+    assert f"Test r2: {told['r2']:.4f}, 95 % interval {low:.4f} to {high:.4f}, on 92 items, read once\n" in said
+    run("report", "x", "--format", "html", "-o", "x.html")
+    assert f"{told['r2']:.4f}, 95 % interval {low:.4f} to {high:.4f}" in (tmp_path / "x.html").read_text()
+    manifest = json.loads(run("export", "x", "-o", "best", "--json").stdout)
+    assert manifest["metrics"]["test_r2_interval"] == [low, high]
+    assert f"| test r2 | {told['r2']:.4f} ({low:.4f} to {high:.4f}) |" in (tmp_path / "best/README.md").read_text()
+
+
+def test_a_test_value_that_has_no_interval_is_shown_without(diabetes: Search) -> None:
     finish(diabetes, by_round(diabetes), one_number)
     confirmation = read(paths(diabetes.paths.root.parent.parent, "x"))
     assert [(m.on_test, *found) for m, found in confirmation.test_values.items()] == [
@@ -394,5 +415,5 @@ def test_a_test_value_that_is_no_mean_has_no_interval(diabetes: Search) -> None:
 
 
 def test_a_test_value_that_is_not_finite_is_left_out_and_said() -> None:
-    found = Tested(2, "digest", math.inf, None, {"valid_r2": math.nan, "valid_error": np.array([1.0, 2.0])})
+    found = Tested(2, "digest", math.inf, None, {"valid_r2": math.nan, "valid_error": np.array([1.0, 2.0])}, {})
     assert list(values_with_intervals(found)) == ["valid_error"]

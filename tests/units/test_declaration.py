@@ -314,6 +314,10 @@ def test_an_end_that_is_not_understood_is_one_line(tmp_path: Path, end: str) -> 
             (f"{head}: ...", 1, f"function 'load' is {head}, allowed: def load(source=None)")
             for head in ("def load(a, b=1)", "def load(*, a=1)", "async def load()")
         ),
+        *(
+            (f"{head}: ...", 1, f"function 'read_input' is {head}, allowed: def read_input(path)")
+            for head in ("def read_input()", "def read_input(path, *, size)", "async def read_input(path)")
+        ),
         ("def load_test(): ...", 1, "function 'load_test' stands without load, allowed: load as well"),
         (level() + level(), 2, "level 'mlp' stands twice, also in mine.py, line 4, allowed: each name once"),
         (

@@ -11,6 +11,7 @@ from torch.utils.data import TensorDataset
 
 from tests.interrupted import VALID, accuracy, layers, lesson_of
 from tune_app.task import Lesson
+from tune_app.task.loop import measure
 from tune_app.task.loop.measure import evaluate
 
 X, Y = VALID.tensors
@@ -133,7 +134,7 @@ def test_the_loss_is_the_mean_over_all_items_however_short_the_last_batch():
 
 
 def test_the_loss_of_each_item_can_be_had():
-    found = evaluate(constant(OUT), {}, each_loss=True)
+    found = evaluate(constant(OUT), {}, intervals=True)
     assert found.losses is not None
     assert found.losses == pytest.approx(F.cross_entropy(OUT, Y, reduction="none").numpy(), rel=1e-6)
 
@@ -150,7 +151,7 @@ def test_the_loss_of_each_item_can_be_had():
 )
 def test_a_loss_that_is_no_mean_of_items_has_none_for_each(loss_func):
     lesson = lesson_of(layers(), loss_func=loss_func)
-    assert evaluate(lesson, {}, each_loss=True).losses is None
+    assert evaluate(lesson, {}, intervals=True).losses is None
 
 
 def test_each_loss_of_a_nest_can_be_had():
@@ -164,8 +165,66 @@ def test_each_loss_of_a_nest_can_be_had():
 
     ds = TensorDataset(OUT, Y)
     opt = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1)
-    found = evaluate(Lesson(Two(), loss_func, opt, [ds[:16]], [ds[:16], ds[16:]]), {}, each_loss=True)
+    found = evaluate(Lesson(Two(), loss_func, opt, [ds[:16]], [ds[:16], ds[16:]]), {}, intervals=True)
     assert found.losses == pytest.approx((OUT[:, :2].sum(1) * 2 - OUT[:, 2] * Y).square().numpy(), rel=1e-5)
+
+
+# ---- one number for everything, over items that are drawn again ------------------------------------------
+
+
+def r2(out: Tensor, yb: Tensor) -> Tensor:
+    return 1 - F.mse_loss(out[:, 0], yb.float()) / yb.float().var(correction=0)
+
+
+def again(metric: Any, lesson: Lesson | None = None) -> Any:
+    return evaluate(lesson or constant(OUT), {"valid_it": metric}, intervals=True).resampled.get("valid_it", ())
+
+
+def test_one_number_is_measured_again_on_a_thousand_sets_of_items_the_same_each_time():
+    found = again(r2)
+    assert (found.shape, len(set(found))) == ((1000,), 1000)
+    assert np.array_equal(found, again(r2))
+    assert evaluate(constant(OUT), {"valid_it": r2}).resampled == {}, "while it trains nobody asks"
+    shares = again(lambda out, yb: (yb == 1).float().mean())
+    share, n = float((Y == 1).float().mean()), len(Y)
+    assert shares.mean() == pytest.approx(share, abs=0.01)
+    assert shares.std() == pytest.approx((share * (1 - share) / n) ** 0.5, rel=0.1)
+
+
+def test_what_is_drawn_again_are_whole_items():
+    pairs = {(float(x), int(y)) for x, y in zip(OUT[:, 0], Y, strict=True)}
+    assert set(again(lambda out, yb: {*zip(out[:, 0].tolist(), yb.tolist(), strict=True)} <= pairs)) == {1.0}
+
+
+def test_a_metric_of_each_item_is_not_drawn_again():
+    assert evaluate(constant(OUT), {"valid_it": accuracy}, intervals=True).resampled == {}
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        lambda out, yb: 1.0 if len(yb.unique(dim=0)) == 3 and len(out.unique(dim=0)) == 30 else 1 / 0,
+        lambda out, yb: torch.tensor(1.0) if len(out.unique(dim=0)) > 15 else torch.tensor(float("nan")),
+    ],
+    ids=["fails", "is not finite"],
+)
+def test_where_one_set_of_items_has_no_finite_value_there_are_none(metric):
+    assert len(again(metric)) == 0
+
+
+def test_a_metric_that_is_too_slow_is_not_drawn_on(monkeypatch):
+    monkeypatch.setattr(measure, "MOST_RESAMPLING", 0.0)
+    assert len(again(r2)) == 0
+
+
+def test_what_is_none_of_an_items_cannot_be_drawn_again():
+    def with_scale(xb: Tensor) -> Any:
+        return OUT[xb.long()], torch.tensor(2.0)
+
+    opt = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1)
+    ds = TensorDataset(torch.arange(30), Y)
+    lesson = Lesson(with_scale, lambda out, yb: F.cross_entropy(out[0], yb), opt, [ds[:16]], [ds[:16], ds[16:]])
+    assert len(again(lambda out, yb: 0.5, lesson)) == 0
 
 
 def test_measuring_changes_neither_a_lesson_nor_the_global_generators():

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 from tests.bundles import config_of, make_bundle, reseal
 from tune_app.bundle.images import read_images
 from tune_app.bundle.manifest import WEIGHTS, read_bundle
-from tune_app.bundle.predict import probabilities
+from tune_app.bundle.predict import opened, probabilities
 from tune_app.cli import main
 from tune_app.errors import TuneAppError
 from tune_app.task.images import mnist, sources
@@ -84,7 +84,7 @@ def test_the_exported_weights_reach_the_exported_accuracy_exactly(
     tmp_path: Path, data: mnist.Mnist, small_data: Path, level: str
 ) -> None:
     best = make_bundle(tmp_path, config_of(level), small_data, 2, 1)
-    found = probabilities(best, data.valid.x)
+    found = probabilities(opened(best), data.valid.x)
     assert found.shape == (500, 10)
     assert np.allclose(found.sum(axis=1), 1, atol=1e-5)
     hits = int((found.argmax(axis=1) == data.valid.y).sum())
@@ -98,7 +98,7 @@ def test_images_of_many_files_are_named_and_classified_in_their_order(
     found = json.loads(run(best, *files, "--json").output)
     names = ["x.png", "x.npy[0]", "x.npy[1]", "x.npy[2]", "x-idx3-ubyte[0]", "x-idx3-ubyte[1]"]
     assert [image["image"] for image in found] == names
-    expected = probabilities(best, data.valid.x[:3])
+    expected = probabilities(opened(best), data.valid.x[:3])
     for image, number in zip(found, (2, 0, 1, 2, 1, 2), strict=True):
         assert image["class"] == expected[number].argmax()
         assert image["probability"] == pytest.approx(expected[number].max(), abs=1e-6)

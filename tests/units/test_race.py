@@ -3,12 +3,19 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tune_app.experiment.race import FIRST_TEST, ROUNDS, race
-from tune_app.experiment.statistics import mean_interval, next_interval, p_worse, proportion_interval
+from tune_app.experiment.statistics import (
+    mean_interval,
+    next_interval,
+    p_worse,
+    percentile_interval,
+    proportion_interval,
+)
 
 GOOD = [0.040, 0.043, 0.039, 0.041, 0.042, 0.040]
 BAD = [0.080, 0.083, 0.081, 0.079, 0.082, 0.080]
@@ -102,3 +109,7 @@ def test_intervals_are_those_of_the_textbooks() -> None:
     assert proportion_interval(15, 50) == pytest.approx((0.1910, 0.4375), abs=1e-4)
     assert proportion_interval(0, 10) == pytest.approx((0, 0.2775), abs=1e-4)
     assert proportion_interval(10, 10) == pytest.approx((0.7225, 1), abs=1e-4)
+
+
+def test_the_interval_of_one_number_over_many_sets_leaves_out_a_fortieth_at_each_end():
+    assert percentile_interval(np.arange(1001.0)[::-1]) == pytest.approx((25, 975))

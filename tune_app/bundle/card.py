@@ -45,6 +45,12 @@ Classify images, PNG, IDX or .npy, a bright digit on a dark ground:
     tune-app predict . digit.png
 
 """
+PREDICT_OWN = """\
+Give it an input, which the task's `read_input` reads:
+
+    tune-app predict . FILE
+
+"""
 OF_DIGITS = """
 ## Intended use
 Learning, and trying out hyperparameter search. It knows digits that are centred and scaled as MNIST's are, and
@@ -70,7 +76,8 @@ The {metric} is that of the best result of many, chosen by it, and so a little b
 CONFIRMED = """\
 The config was confirmed by training it with fresh seeds, and these are the weights of the seed with the median
 {metric}. Intervals are at 95 %: that of the {metric} is where another seed's would lie, that of the mean is the
-mean's, and those on the test data are Wilson's for a share and Student's t for other means."""
+mean's, and those on the test data are Wilson's for a share, Student's t for other means, and a bootstrap for one
+number over all items."""
 
 
 def model_card(experiment: Experiment, about: dict[str, Any]) -> str:
@@ -123,7 +130,7 @@ def own_task(experiment: Experiment, about: dict[str, Any]) -> dict[str, str]:
         "needs": "torch, numpy, safetensors, annotated-types and what the task's files import",
         "data_option": f"--data {data.source} " if data.source else "",
         "data_words": "The data are what the task's `load` returns.",
-        "predict": "",
+        "predict": PREDICT_OWN if "read_input" in task.loads else "",
         "code": "`task`, as the search ran it",
         "about_data": "",
     }

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tune_app.bundle.code import CONSTANTS, TASK, code_files
-from tune_app.bundle.manifest import CONFIG, MANIFEST, SCRIPT, Manifest, read, read_bundle
+from tune_app.bundle.manifest import CONFIG, MANIFEST, SCRIPT, Manifest, Recorded, read, read_bundle
 from tune_app.bundle.retrain import Exported, differences, exported_from
 from tune_app.errors import TuneAppError
 from tune_app.machine import versions
@@ -134,16 +134,16 @@ def load_images(bundle: Bundle, source: str | None) -> mnist.Mnist:
     if source is None and named == "tutorial":
         raise TuneAppError(f"{bundle.folder}: trained on {named}; allowed: --data {named} to download it")
     images = sources.load(source or named)
-    require_same_data(bundle, images.digest(), source or named or str(sources.SHIPPED))
+    require_same_data(bundle.manifest, images.digest(), source or named or str(sources.SHIPPED))
     return images
 
 
-def require_same_data(bundle: Bundle, found: str, source: str) -> None:
+def require_same_data(manifest: Recorded, found: str, source: str) -> None:
     """Raise `TuneAppError` unless these are the data that a bundle was trained on."""
-    if found != bundle.manifest.data_digest:
+    if found != manifest.data_digest:
         raise TuneAppError(
             f"{source}: not the data of the search: their digest is {found}, the manifest says"
-            f" {bundle.manifest.data_digest}; allowed: --data with those of the search"
+            f" {manifest.data_digest}; allowed: --data with those of the search"
         )
 
 
@@ -159,7 +159,7 @@ def run_script(bundle: Bundle, source: str | None) -> Iterator[tuple[float, dict
             if "epoch" in values:
                 yield values.pop("epoch"), values
             elif "data" in values and bundle.exported.task.files:
-                require_same_data(bundle, values["data"], data or "load()")
+                require_same_data(bundle.manifest, values["data"], data or "load()")
 
 
 def result_in(line: str) -> dict[str, Any]:

@@ -1,10 +1,18 @@
 """tune-app verify and predict: what an exported folder is good for."""
 
+import json
+import sys
+from collections.abc import Iterator, Sequence, Sized
+from contextlib import redirect_stdout
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tune_app.cli.options import PATH, as_json, print_json, run_its_code
+
+if TYPE_CHECKING:
+    from tune_app.bundle.retrain import Exported
 
 MOST_LIKELY = 3
 
@@ -58,16 +66,53 @@ def verify(folder: Path, data: str | None, run_its_code: bool, as_json: bool) ->
 
 @click.command()
 @click.argument("folder", type=PATH)
-@click.argument("images", nargs=-1, required=True, type=PATH, metavar="IMAGE...")
+@click.argument("inputs", nargs=-1, required=True, type=PATH, metavar="INPUT...")
 @click.option("--invert", is_flag=True, help="The images are dark on bright: turn them round first.")
+@click.option("--data", help="Of a task of one's own, as for tune-app search.  [default: as in the search]")
+@run_its_code
 @as_json
-def predict(folder: Path, images: tuple[Path, ...], invert: bool, as_json: bool) -> None:
+def predict(
+    folder: Path, inputs: tuple[Path, ...], invert: bool, data: str | None, run_its_code: bool, as_json: bool
+) -> None:
     """Tell the digits in images of 28x28 pixels, bright on dark, by the weights of an exported FOLDER.
 
-    An IMAGE is a PNG file, an IDX file (also .gz) or a .npy array, with one image or many.
+    An INPUT is a PNG file, an IDX file (also .gz) or a .npy array, with one image or many. Of a task of one's own,
+    it is what the task's read_input reads, and what its model gives for each item is printed.
 
     Example: tune-app predict best digit.png
     """
+    from tune_app.bundle.predict import opened, outputs
+    from tune_app.task.loop.batches import mapped
+
+    exported = opened(folder)
+    if (
+        unfit := "--invert"
+        if exported.task.files and invert
+        else "--data"
+        if not exported.task.files and data
+        else ""
+    ):
+        raise click.UsageError(f"{unfit} is not for the task {exported.task.name}")
+    if not exported.task.files:
+        classify(exported, inputs, invert, as_json)
+        return
+    with redirect_stdout(sys.stderr):  # where what the task prints goes
+        found = outputs(exported, inputs, data, run_its_code)
+    named = list(zip(names(inputs, found), (output for of_file in found for output in of_file), strict=True))
+    if as_json:
+        print_json([{"input": name, "output": output} for name, output in named])
+        return
+    for name, output in named:
+        click.echo(f"{name}: {json.dumps(mapped(in_short, output))}")
+
+
+def in_short(number: float) -> float:
+    """A number with four digits, for people."""
+    return float(f"{number:.4g}") if isinstance(number, float) else number
+
+
+def classify(exported: "Exported", images: Sequence[Path], invert: bool, as_json: bool) -> None:
+    """Print the digits in images."""
     import numpy as np
 
     from tune_app.bundle.images import dark_on_bright, read_images
@@ -79,15 +124,17 @@ def predict(folder: Path, images: tuple[Path, ...], invert: bool, as_json: bool)
             which = "the border is bright" if len(batch) == 1 else f"{inverted} of {len(batch)} borders are bright"
             hint = "without --invert" if invert else "with --invert"
             click.echo(f"Warning: {path}: {which}, MNIST's are dark: if the digit is dark, try {hint}", err=True)
-    names = [
-        str(path) if len(batch) == 1 else f"{path}[{i}]"
-        for path, batch in zip(images, read, strict=True)
-        for i in range(len(batch))
-    ]
-    likely = most_likely(probabilities(folder, np.concatenate(read)), MOST_LIKELY)
+    likely = most_likely(probabilities(exported, np.concatenate(read)), MOST_LIKELY)
+    named = list(zip(names(images, read), likely, strict=True))
     if as_json:
-        print_json([{"image": name, **top[0], "top": top} for name, top in zip(names, likely, strict=True)])
+        print_json([{"image": name, **top[0], "top": top} for name, top in named])
         return
-    for name, (first, *others) in zip(names, likely, strict=True):
+    for name, (first, *others) in named:
         rest = ", ".join(f"{other['class']} {other['probability']:.4f}" for other in others)
         click.echo(f"{name}: {first['class']} {first['probability']:.4f}, then {rest}")
+
+
+def names(files: Sequence[Path], items: Sequence[Sized]) -> Iterator[str]:
+    """The name of each item of each file: the file's, with a number where it has several."""
+    for path, of_file in zip(files, items, strict=True):
+        yield from [str(path)] if len(of_file) == 1 else (f"{path}[{i}]" for i in range(len(of_file)))

@@ -18,7 +18,8 @@ from tune_app.task.annotation import LESSON, METRICS, Annotation, literal, read_
 from tune_app.task.files import ALLOWED, Source, printable, quoted, read_files
 from tune_app.task.task import COLUMNS, FACTS, KINDS, LOSS, Hyperparameter, Interval, Level, Metric, Task, Value
 
-LOADS = ("load", "load_test")
+LOADS = {"load": "(source=None)", "load_test": "(source=None)", "read_input": "(path)"}
+"""The functions that read data and inputs, and how they are written."""
 USUAL = {"lr": Annotation("float", Interval(gt=0)), "bs": Annotation("int", Interval(ge=1))}
 """The usual annotations of hyperparameters with these names."""
 ANY_VALUE = (
@@ -91,8 +92,8 @@ def check_form(f: Function) -> None:
         form = f"(out, yb) -> {f.says.kind}"
         fits = number == 2 and not given.defaults and not given.kwonlyargs
     else:
-        form = "(source=None)"
-        fits = number < 2 and not given.kwonlyargs
+        form = LOADS[f.node.name]
+        fits = number in ((1,) if form == "(path)" else (0, 1)) and not given.kwonlyargs
     if not fits or given.vararg or given.kwarg or isinstance(f.node, ast.AsyncFunctionDef):
         head = copy(f.node)
         head.body = []
@@ -188,12 +189,12 @@ def read_baseline(own: list[Source], levels: dict[str, Level]) -> str:
 
 
 def read_loads(own: list[Source], found: list[Function]) -> tuple[str, ...]:
-    """The functions that read data; they are defined in the task's own files."""
+    """The functions that read data and inputs; they are defined in the task's own files."""
     known = {f.node.name: f for f in found}
     for source, name in product(own, LOADS):
         whole = source.names.get(name)
         if name not in known and isinstance(whole, str) and source.file(whole.rpartition(".")[0]):
-            raise TuneAppError(f"{source.shown}: {name} is imported, allowed: def {name}(source=None) here")
+            raise TuneAppError(f"{source.shown}: {name} is imported, allowed: def {name}{LOADS[name]} here")
     if "load_test" in known and "load" not in known:
         raise known["load_test"].wrong(" stands without load, allowed: load as well")
     return tuple(name for name in LOADS if name in known)

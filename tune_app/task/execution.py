@@ -23,7 +23,7 @@ TUTORIAL = "tune_app.task.tutorial"
 
 @dataclass(frozen=True)
 class Functions:
-    """The functions of a task by the names in its declaration: levels, metrics but the loss, and what loads data.
+    """The functions of a task by the names in its declaration: levels, metrics but the loss, and what reads data.
 
     Those of the tutorial load nothing: `tutorial.sources` does.
     """

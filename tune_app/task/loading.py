@@ -66,13 +66,14 @@ def load_own(task: Task, source: str | None, home: Path | None) -> Loaded:
 
 @dataclass(frozen=True)
 class Tested:
-    """A trained state on n items of test data. digest: of the data. values: see `loop.measure.Evaluation`."""
+    """A trained state on n items of test data. digest: of the data. The others: see `loop.measure.Evaluation`."""
 
     n: int
     digest: str
     loss: float
     losses: NDArray[np.float64] | None
     values: Mapping[str, NDArray[np.generic] | float]
+    resampled: Mapping[str, NDArray[np.float64]]
 
 
 def tested(
@@ -90,7 +91,7 @@ def tested(
         if data is None:
             return None
         found = Training(its, config, data, seed, epochs, 1).evaluated(saved)
-        return Tested(found.n, digest(data), found.loss, found.losses, found.values)
+        return Tested(found.n, digest(data), found.loss, found.losses, found.values, found.resampled)
 
 
 def test_data(its: "Functions", task: Task, source: str | None) -> Any:

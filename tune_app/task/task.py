@@ -212,7 +212,7 @@ class Task(BaseModel):
     modules: dict[str, str]
     """The module of each function that declares something: a level, a metric, what loads data."""
     loads: tuple[str, ...] = ()
-    """The functions `load` and `load_test`, as far as it has them."""
+    """The functions `load`, `load_test` and `read_input`, as far as it has them."""
     files: dict[str, str] = {}
 
     @model_validator(mode="after")

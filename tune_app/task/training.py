@@ -94,7 +94,7 @@ class Training:
         """Evaluate a state on the valid part of the data."""
         lesson = self.lesson()
         state.load(lesson, saved)  # no round trip: what is for a GPU alone has another state here
-        return measure.evaluate(lesson, self.functions.metrics, self.device, each_loss=True)
+        return measure.evaluate(lesson, self.functions.metrics, self.device, intervals=True)
 
 
 class Watched:

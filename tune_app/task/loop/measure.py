@@ -1,7 +1,9 @@
 """Evaluate a lesson: its loss and its metrics on its valid data."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .batches import item, joined, mapped, on_cpu, pairs
+from .batches import item, joined, leaves, mapped, on_cpu, pairs
 from .chance import seeded
 from .lesson import Lesson, end_workers, own_generators, train_mode
 
@@ -17,6 +19,10 @@ Metric = Callable[[Any, Any], Any]
 """A function of (out, yb) that gives a value for each item, (n,), or one number for all of them."""
 SEED = 0
 """The seed of every validation: a variational autoencoder draws random numbers there."""
+RESAMPLES = 1000
+"""The sets of items that an interval of a metric over all of them rests on."""
+MOST_RESAMPLING = 60.0
+"""The seconds after which such a metric is too slow to have one."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +30,14 @@ class Evaluation:
     """A lesson measured on the n items of its valid_dl.
 
     loss: the mean. losses: of each item (n,), where they were asked for and can be had. values: by the name of the
-    metric, its value for each item (n,), or its one number.
+    metric, its value for each item (n,), or its one number. resampled: of one number, if asked for and to be had.
     """
 
     n: int
     loss: float
     losses: NDArray[np.float64] | None
     values: Mapping[str, NDArray[np.generic] | float]
+    resampled: Mapping[str, NDArray[np.float64]]
 
     def mean(self, name: str) -> float:
         """A metric's mean over the items, or its one number. Sums of whole numbers and truths are exact."""
@@ -40,12 +47,13 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    lesson: Lesson, metrics: Mapping[str, Metric], device: torch.device | str = "cpu", *, each_loss: bool = False
+    lesson: Lesson, metrics: Mapping[str, Metric], device: torch.device | str = "cpu", *, intervals: bool = False
 ) -> Evaluation:
     """Measure a lesson on its valid_dl, always with the same random numbers.
 
     metrics: by name; those that give a value for each item are called with each batch, others once with everything,
-    on the CPU. each_loss: find the loss of each item, too. Raises `ValueError` for a metric of another shape.
+    on the CPU. intervals: find the loss of each item, too, and one number again for items that are `resampled`.
+    Raises `ValueError` for a metric of another shape.
     """
     losses, sizes, each = list[float](), list[int](), list[float]()
     by_item: dict[str, list[Any]] = {}
@@ -59,7 +67,7 @@ def evaluate(
             found += values(metrics[name], out, yb, (n,)).tolist()  # small tensors would leave holes in the heap
         if len(by_item) < len(metrics):
             everything.append(mapped(on_cpu, (out, yb)))
-        if each_loss:
+        if intervals:
             each += item_losses(lesson.loss_func, out, yb, n, loss)
     if not sizes:
         raise ValueError("valid_dl gave no batch, allowed: as many batches as its length says")
@@ -72,6 +80,11 @@ def evaluate(
         loss=weighted_mean(losses, sizes),
         losses=np.array(each) if len(each) == n else None,
         values={name: np.array(by_item[name]) if name in by_item else found_by[name] for name in metrics},
+        resampled={
+            name: drawn
+            for name, found in found_by.items()
+            if intervals and not isinstance(found, np.ndarray) and len(drawn := resampled(metrics[name], whole, n))
+        },
     )
 
 
@@ -134,6 +147,24 @@ def item_losses(loss_func: Metric, out: Any, yb: Any, n: int, loss: float) -> li
     except Exception:
         return []
     return found if np.isclose(np.mean(found), loss, rtol=1e-4, atol=1e-6, equal_nan=True) else []
+
+
+def resampled(metric: Metric, whole: Any, n: int) -> NDArray[np.float64]:
+    """A metric over sets of n items, drawn from the n of `whole`, (out, yb), with replacement; always the same.
+
+    Empty where it fails or is not finite on one of the sets (a class may be missing there), where not every part of
+    `whole` has n items, and where it is too slow.
+    """
+    random, begun, found = np.random.default_rng(SEED), time.perf_counter(), list[float]()
+    if not all(isinstance(part, Tensor) and len(part) == n for part in leaves(whole)):
+        return np.array([])
+    while len(found) < RESAMPLES and time.perf_counter() - begun < MOST_RESAMPLING:
+        drawn = torch.from_numpy(random.integers(n, size=n))
+        try:
+            found.append(float(values(metric, *mapped(itemgetter(drawn), whole), (n,), ())))
+        except Exception:
+            return np.array([])
+    return np.array(found if len(found) == RESAMPLES and np.isfinite(found).all() else [])
 
 
 def number(loss: Tensor | float, source: str) -> float:
