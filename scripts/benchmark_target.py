@@ -245,7 +245,7 @@ def measure(program: str, ends: Ends) -> dict[str, float | None]:
 
 @click.command()
 @click.option("--seeds", type=int, default=10, show_default=True)
-@click.option("--best-known", type=float, default=0.95, show_default=True, help="By long searches of this space.")
+@click.option("--best-known", type=float, default=0.927, show_default=True, help="By long searches of this space.")
 @click.option("--within", type=float, default=0.005, show_default=True, help="Of the best known, as a share.")
 @click.option("--seconds", type=float, default=60, show_default=True, help="After which a program ends anyway.")
 def target(seeds: int, best_known: float, within: float, seconds: float) -> None:

@@ -35,6 +35,8 @@ class Checked:
     batches_per_epoch: int = 0
     seconds_per_batch: float = 0.0
     seconds_per_validation: float = 0.0
+    loading_processes: int = 0
+    """Processes that load its batches, besides the one that trains."""
     mistake: str | None = None
 
 
@@ -63,6 +65,7 @@ def checked(source: SpaceSource, config: Config, loaded: Loaded) -> Checked:
     with begun(source, config, loaded) as training:
         lesson = training.lesson()
         batches = len(lesson.train_dl)
+        loading = max(getattr(dl, "num_workers", 0) for dl in (lesson.train_dl, lesson.valid_dl))
         step_schedules(lesson, training.epochs)
     until = 2 / batches
     with begun(source, config, loaded, batches) as training:
@@ -74,7 +77,8 @@ def checked(source: SpaceSource, config: Config, loaded: Loaded) -> Checked:
         ((again, end_again),) = training.results(until, first.k, state)
     assert end is not None and end_again is not None  # the last state is always given
     require_equal((second, end), (again, end_again), training.device)
-    return Checked(str(config["level"]), second.parameters, batches, second.train_seconds, second.valid_seconds)
+    seconds = second.train_seconds, second.valid_seconds
+    return Checked(str(config["level"]), second.parameters, batches, *seconds, loading)
 
 
 @contextmanager

@@ -63,6 +63,16 @@ def test_the_tutorial_can_be_checked(check, small_data):
     assert done.stdout.startswith("cnn: goes on exactly; 3,930 parameters, 32 batches an epoch")
 
 
+def test_processes_that_load_batches_are_told_unless_they_are_counted(check, tmp_path):
+    loader = "train_dl = torch.utils.data.DataLoader(train_dl.dataset, bs, num_workers=2)"
+    write(tmp_path, (LINE, f"{loader}\n    {LINE}"))
+    told = "uses 3 processes, as its loaders have workers: cpus_per_trial 3 counts them"
+    assert told in check("mine.py", "line").stdout
+    space = tmp_path / "space.yaml"
+    space.write_text("task: mine.py\nspace: {level: line}\nsearch: {cpus_per_trial: 3}\n")
+    assert "processes" not in check("space.yaml").stdout
+
+
 def test_an_epoch_of_one_batch(check, tmp_path):
     write(tmp_path, ("bs: int = 20", "bs: int = 200"))
     assert check("mine.py").exit_code == 0

@@ -85,15 +85,10 @@ def predict(
     from tune_app.task.loop.batches import mapped
 
     exported = opened(folder)
-    if (
-        unfit := "--invert"
-        if exported.task.files and invert
-        else "--data"
-        if not exported.task.files and data
-        else ""
-    ):
-        raise click.UsageError(f"{unfit} is not for the task {exported.task.name}")
-    if not exported.task.files:
+    own = bool(exported.task.files)
+    if (invert and own) or (data and not own):
+        raise click.UsageError(f"{'--invert' if own else '--data'} is not for the task {exported.task.name}")
+    if not own:
         classify(exported, inputs, invert, as_json)
         return
     with redirect_stdout(sys.stderr):  # where what the task prints goes

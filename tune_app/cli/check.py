@@ -54,6 +54,11 @@ def show(source: "SpaceSource", one: "Checked") -> None:
         f"{one.level}: goes on exactly; {one.parameters:,} parameters, {one.batches_per_epoch:,} batches an epoch,"
         f" {one.seconds_per_batch:.2g} s a batch, {one.seconds_per_validation:.2g} s a validation"
     )
+    processes = 1 + one.loading_processes
+    if processes > max(1, source.settings.cpus_per_trial):
+        click.echo(
+            f"  uses {processes} processes, as its loaders have workers: cpus_per_trial {processes} counts them"
+        )
     domains = searched(source, one.level)
     for name, value in source.task.levels[one.level].defaults.items():
         allowed = f"{value} (allowed: {source.task.hyperparameters[name].allowed})"
