@@ -291,8 +291,8 @@ def scale(trials: int) -> None:
         begun = len(history.trials)
         if begun >= len(looks) * trials // 10:
             looks.append((begun, time.perf_counter(), resident_kb()))
-        if begun == trials:  # leaves a little to be resumed
-            os.kill(os.getpid(), signal.SIGINT)
+            if begun == trials:  # leaves a little to be resumed
+                os.kill(os.getpid(), signal.SIGINT)
 
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
