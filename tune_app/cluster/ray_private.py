@@ -137,14 +137,6 @@ FOR_WORKERS = (CLASSES, CLASS_OF, CACHED)
 FAILED_TASK = Private(
     "ray.air.execution._internal:RayActorManager._actor_task_failed", "(self, tracked_actor_task, exception)"
 )
-TRIALS = Private(f"{CONTROLLER}._trials", "", f"{CONTROLLER}.add_trial")
-STATUS = f"{CONTROLLER}._set_trial_status"
-STOPPED, FAILED = (
-    Private(f"{CONTROLLER}._stopped_trials", "", STATUS),
-    Private(f"{CONTROLLER}._failed_trials", "", STATUS),
-)
-TO_CACHE = Private(f"{CONTROLLER}._trials_to_cache", "", f"{CONTROLLER}._mark_trial_to_checkpoint")
-OF_ENDED = (TRIALS, STOPPED, FAILED, TO_CACHE)
 SECONDS_FOR_A_WORKER = 120
 """How long one that is starting is waited for, while others are free."""
 
@@ -207,20 +199,6 @@ def as_actor_error(failed: Callable[[Any, Any, Exception], None]) -> Callable[[A
         failed(manager, tracked_actor_task, exception)
 
     return task_failed
-
-
-def forgets_ended() -> bool:
-    """Whether `forget_ended` can be used."""
-    return unchanged(*OF_ENDED)
-
-
-def forget_ended(controller: Any) -> None:
-    """Let go of the trials that have ended: Tune keeps them, 37 kB each, and looks at all of them at each step."""
-    ended = controller._stopped_trials | controller._failed_trials
-    if ended:
-        controller._trials = [trial for trial in controller._trials if trial not in ended]
-        for trials in (controller._stopped_trials, controller._failed_trials, controller._trials_to_cache):
-            trials -= ended
 
 
 def ends_this_process(error: SystemExit) -> bool:

@@ -28,8 +28,6 @@ from ray.tune.search.search_algorithm import SearchAlgorithm
 from tune_app.cluster.process import variables
 from tune_app.cluster.ray_private import (
     end_worker,
-    forget_ended,
-    forgets_ended,
     lost_is_an_actor_error,
     plain_workers,
     starting_once,
@@ -45,7 +43,7 @@ from tune_app.trials.watchdog import Watchdog
 from tune_app.trials.worker import MESSAGE, WORK, Failed, Started, Trained, TrialWorker, Work
 
 ATTEMPTS_PER_CONTROLLER = 1000
-"""Then another takes over, with new workers, where Tune cannot be made to forget trials that have ended."""
+"""Then another takes over, with new workers: Tune keeps trials that have ended, and looks at all at each step."""
 SECONDS_BETWEEN_LOOKS = 3.0
 """How often the number of trials at a time is adapted to the cluster."""
 
@@ -75,11 +73,12 @@ class TuneAttempt(TuneTrial):
 class RecordedAlgorithm(SearchAlgorithm):
     """Proposes trials: no more at a time than workers, each written down before Tune hears of it.
 
-    It is finished after `left` attempts, too.
+    It is finished after `ATTEMPTS_PER_CONTROLLER`, too.
     """
 
-    def __init__(self, search: Search, make: Callable[[Attempt], TuneTrial], concurrent: int, left: float) -> None:
-        self.search, self.make, self.concurrent, self.left = search, make, concurrent, left
+    def __init__(self, search: Search, make: Callable[[Attempt], TuneTrial], concurrent: int) -> None:
+        self.search, self.make, self.concurrent = search, make, concurrent
+        self.left = ATTEMPTS_PER_CONTROLLER
         self.live: set[str] = set()
 
     def add_configurations(self, experiments: Any) -> None:
@@ -251,10 +250,8 @@ def run_row(
     reason: Callable[[], str | None],
     show: Callable[[], None],
 ) -> str | None:
-    """Let one controller of Tune run all attempts, or a row of them. Returns the reason to end, or None."""
-    endless = forgets_ended()
-    left = math.inf if endless else ATTEMPTS_PER_CONTROLLER
-    algorithm = RecordedAlgorithm(search, make, min(share.at_once, search.num_trials), left)
+    """Let one controller of Tune run a row of attempts. Returns the reason to end, or None."""
+    algorithm = RecordedAlgorithm(search, make, min(share.at_once, search.num_trials))
     callback = RecordingCallback(search, Watchdog(search.spec.settings.trial_timeout))
     controller = controller_of(algorithm, callback, storage)
     without_keys = nullcontext() if plain_workers(controller, TrialWorker) else keys_away()
@@ -276,8 +273,6 @@ def run_row(
             with search.stopwatch.on("tune"):
                 controller.step()
             callback.end_hanging(controller.get_live_trials())
-            if endless:
-                forget_ended(controller)
             show()
     return None
 
