@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,8 @@ from tune_app.engine.asha import Decision
 from tune_app.engine.search import Search
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import load_space
-from tune_app.experiment.spec import DataSource, Spec
+from tune_app.experiment.spec import DataSource, Paths, Spec
+from tune_app.experiment.trial import Trial
 from tune_app.machine import versions
 from tune_app.storage.location import paths
 from tune_app.task.result import Result
@@ -84,6 +85,25 @@ def give(search: Search, number: int, *values: float) -> None:
     for k, value in enumerate(values, 1):
         if tell(search, number, result_of(k, value)).stop:
             return
+
+
+def play(search: Search, value: Callable[[Trial, int], float], most: int | None = None) -> None:
+    """Run what there is to run one after the other, at most so many attempts, with these values of each result."""
+    while not search.all_begun and most != 0:
+        assert search.ready
+        attempt = search.next_attempt()
+        search.started(attempt.trial.number, WORKER)
+        for k in range(attempt.after + 1, int(attempt.epochs) + 1):
+            if tell(search, attempt.trial.number, result_of(k, value(attempt.trial, k))).stop:
+                break
+        most = None if most is None else most - 1
+
+
+def resumed(at: Paths, extension: dict[str, Any] | None = None) -> Search:
+    """A search that another process goes on with."""
+    search = Search.resume(at, extension)
+    search.begin()
+    return search
 
 
 @contextmanager
