@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.made_up import WORKER, ask_and_start, give, result_of, searching, spec_of
+from tests.made_up import WORKER, ask_and_start, give, result_of, resumed, searching, spec_of
+from tests.refused import refusal
 from tune_app.bundle.export import export_best
 from tune_app.engine.sampler import Sampler
 from tune_app.engine.search import Search
 from tune_app.enqueue import enqueued_configs
-from tune_app.errors import TuneAppError
 from tune_app.experiment.history import History
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace, check_space
@@ -91,9 +91,7 @@ def test_what_is_no_source_is_named(tmp_path, monkeypatch, source, message) -> N
     folder = Path("e")
     searched(folder, "x", (0.5,))
     Search.create(spec_of("empty"), paths(folder, "empty")).close()
-    with pytest.raises(TuneAppError) as error:
-        enqueued_configs([source], SPACE, folder)
-    assert str(error.value).startswith(message)
+    assert refusal(enqueued_configs, [source], SPACE, folder).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -111,9 +109,7 @@ def test_what_is_no_source_is_named(tmp_path, monkeypatch, source, message) -> N
 def test_what_is_no_config_is_said_with_the_file(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(content)
-    with pytest.raises(TuneAppError) as error:
-        enqueued_configs([str(path)], SPACE, tmp_path)
-    assert str(error.value).startswith(f"{path}: {message}")
+    assert refusal(enqueued_configs, [str(path)], SPACE, tmp_path).startswith(f"{path}: {message}")
 
 
 @pytest.mark.parametrize(
@@ -127,15 +123,14 @@ def test_what_is_no_config_is_said_with_the_file(tmp_path: Path, content: str, m
 )
 def test_a_config_outside_the_space_names_the_dimension(tmp_path, config, outside) -> None:
     source = write_config(tmp_path / "own.yaml", config)
-    with pytest.raises(TuneAppError) as error:
-        enqueued_configs([source], SPACE, tmp_path)
-    assert str(error.value) == f"--enqueue {source}: {outside}, which the space does not contain"
+    said = f"--enqueue {source}: {outside}, which the space does not contain"
+    assert refusal(enqueued_configs, [source], SPACE, tmp_path) == said
 
 
 def test_a_grid_refuses_whatever_is_enqueued_and_takes_nothing(tmp_path: Path) -> None:
     grid = check_space({"level": {"grid": ["linear", "cnn"]}}, tutorial(), "grid.yaml")
-    with pytest.raises(TuneAppError, match="--enqueue does not go with a grid, which tries each of its points"):
-        enqueued_configs(["whatever"], grid, tmp_path)
+    said = "--enqueue does not go with a grid, which tries each of its points once"
+    assert refusal(enqueued_configs, ["whatever"], grid, tmp_path) == said
     assert enqueued_configs([], grid, tmp_path) == []
 
 
@@ -209,8 +204,7 @@ def test_a_resumed_search_proposes_what_it_would_have_with_what_was_enqueued(tmp
             trial = search.next_attempt().trial
             if trial.number in interruptions:  # while it is running
                 search.close()
-                search = Search.resume(at)
-                search.begin()
+                search = resumed(at)
                 assert search.next_attempt().trial.number == trial.number
             search.started(trial.number, WORKER)
             give(search, trial.number, *[1 - abs(float(trial.config["lr"]) - 0.1)] * 2)
@@ -232,8 +226,6 @@ def test_a_search_smaller_than_what_is_enqueued_tries_the_first_of_it(tmp_path: 
     search.close()
     assert [trial.config for trial in search.history.trials] == [BASELINE, *enqueued[:2]]
     extended = Search.resume(paths(tmp_path, "x"), {"num_samples": 7})
-    for _ in range(3):
-        extended.next_attempt()
     while not extended.all_begun:
         extended.next_attempt()
     extended.close()
