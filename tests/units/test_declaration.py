@@ -389,9 +389,7 @@ def test_a_folder_with_a_mistake_is_one_line(tmp_path: Path, texts: dict[str, st
 
 
 @pytest.mark.parametrize("name", ["torch", "random", "tune_app", "google"])
-def test_a_task_is_not_named_like_an_installed_module(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_a_task_is_not_named_like_an_installed_module(tmp_path, monkeypatch, name) -> None:
     (tmp_path / f"{name}.py").write_text(HEAD + level())
     (tmp_path / "folder" / name).mkdir(parents=True)
     (tmp_path / "folder" / name / "a.py").write_text(HEAD + level())

@@ -111,9 +111,7 @@ def output_functions() -> list[Callable[..., Any]]:
 
 
 @pytest.mark.parametrize("function", output_functions(), ids=lambda f: f"{f.__module__}.{f.__name__}")
-def test_every_output_function_does_without_the_other_metric(
-    experiment: Experiment, function: Callable[..., Any]
-) -> None:
+def test_every_output_function_does_without_the_other_metric(experiment, function) -> None:
     (first, *_) = inspect.signature(function).parameters
     confirmation = load_confirmation(experiment)
     assert confirmation
@@ -203,9 +201,7 @@ def test_a_confirmation_measures_the_loss_and_exports_the_median(at: Paths, expe
     )
 
 
-def test_the_run_that_was_tested_is_exported_also_where_it_is_not_the_median_of_now(
-    at: Paths, experiment: Experiment
-) -> None:
+def test_the_run_that_was_tested_is_exported_also_where_it_is_not_the_median_of_now(at, experiment) -> None:
     confirmation = load_confirmation(experiment)
     assert confirmation
     other = next(run for run in confirmation.findings.measured.runs if run is not confirmation.exported)

@@ -105,9 +105,7 @@ def test_a_flipped_bit_anywhere_in_the_data_is_refused_or_changes_nothing(tmp_pa
 
 
 @pytest.mark.parametrize(("name", "what"), [("train", "images"), ("valid", "labels")])
-def test_other_images_or_labels_than_mnists_are_refused_as_the_shipped_file(
-    tmp_path: Path, monkeypatch, name: str, what: str
-):
+def test_other_images_or_labels_than_mnists_are_refused_as_the_shipped_file(tmp_path, monkeypatch, name, what):
     path = write(tmp_path / "other.parquet")
     original = load(str(path))
     digests = {"train": original.train.digests, "valid": original.valid.digests}

@@ -77,9 +77,7 @@ def test_a_plan_is_made_up_from_the_seed(loaded: Loaded) -> None:
     assert fates[0] == fates[1] != fates[2]
 
 
-def test_a_plan_is_shown_and_leaves_nothing(
-    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_plan_is_shown_and_leaves_nothing(small_data, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     arguments = ["plan", "quick", "--num-samples", "4", "--time-budget", "0.01", "--data", str(small_data)]

@@ -102,14 +102,7 @@ def test_reading_executes_nothing(planted: Path, copied: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "name", "to_read"), TRAINING, ids=[" ".join(map(str, one[0])) for one in TRAINING]
 )
-def test_training_asks_first(
-    planted: Path,
-    copied: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    command: tuple[object, ...],
-    name: str,
-    to_read: str,
-) -> None:
+def test_training_asks_first(planted, copied, monkeypatch, command, name, to_read) -> None:
     done = run(*command)
     assert (done.exit_code, done.stdout, traces(planted)) == (1, "", [])
     start, end = done.stderr.split(" that you have not run here before: first read ")

@@ -80,9 +80,7 @@ def refusal(path: Path) -> str:
 
 
 @pytest.mark.parametrize("level", tutorial().levels)
-def test_the_exported_weights_reach_the_exported_accuracy_exactly(
-    tmp_path: Path, data: mnist.Mnist, small_data: Path, level: str
-) -> None:
+def test_the_exported_weights_reach_the_exported_accuracy_exactly(tmp_path, data, small_data, level) -> None:
     best = make_bundle(tmp_path, config_of(level), small_data, 2, 1)
     found = probabilities(opened(best), data.valid.x)
     assert found.shape == (500, 10)
@@ -91,9 +89,7 @@ def test_the_exported_weights_reach_the_exported_accuracy_exactly(
     assert hits / 500 == read_bundle(best).metrics["valid_accuracy"]
 
 
-def test_images_of_many_files_are_named_and_classified_in_their_order(
-    best: Path, data: mnist.Mnist, digits: NDArray[np.uint8]
-) -> None:
+def test_images_of_many_files_are_named_and_classified_in_their_order(best, data, digits) -> None:
     files = [png(Image.fromarray(digits[2])), npy(digits), idx(digits[1:])]
     found = json.loads(run(best, *files, "--json").output)
     names = ["x.png", "x.npy[0]", "x.npy[1]", "x.npy[2]", "x-idx3-ubyte[0]", "x-idx3-ubyte[1]"]
@@ -176,9 +172,7 @@ def test_arrays_of_images_or_rows_are_read(digits: NDArray[np.uint8], shape: tup
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 @pytest.mark.parametrize("parts", [255, 256])
-def test_floats_are_shares_of_255_or_of_256_as_in_the_tutorials_file(
-    digits: NDArray[np.uint8], kind: type, parts: int
-) -> None:
+def test_floats_are_shares_of_255_or_of_256_as_in_the_tutorials_file(digits, kind, parts) -> None:
     assert (read_images(npy((digits / parts).astype(kind))) == digits.reshape(3, 784)).all()
 
 

@@ -105,9 +105,7 @@ def space_of(folder: Path, text: str, **options: object) -> SearchSpace:
         ("space: {bs: {grid: [32]}}\nsearch: {num_samples: 3}", "search.num_samples does not go with a grid"),
     ],
 )
-def test_a_mistake_is_one_line_with_file_key_value_and_what_is_allowed(
-    tmp_path: Path, text: str, message: str
-) -> None:
+def test_a_mistake_is_one_line_with_file_key_value_and_what_is_allowed(tmp_path, text, message) -> None:
     line = refusal(space_of, tmp_path, text)
     assert line.startswith(str(tmp_path / "space.yaml"))
     assert message in line

@@ -100,9 +100,7 @@ def test_a_value_of_its_kind_stays_as_it_is(kind: Kind, options: tuple[str, ...]
         ("float", (), "a number", [False, "0.5", math.nan, -math.inf, None, [1], 1j]),
     ],
 )
-def test_a_value_of_another_kind_is_refused(
-    kind: Kind, options: tuple[str, ...], allowed: str, values: list[object]
-):
+def test_a_value_of_another_kind_is_refused(kind, options, allowed, values):
     for value in values:
         check = Hyperparameter(name="x", kind=kind, options=options).check
         assert refusal(check, value) == f"x is {value!r}, allowed: {allowed}"

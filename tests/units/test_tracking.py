@@ -205,9 +205,7 @@ def test_mlflow_takes_more_results_than_fit_into_one_call(tmp_path: Path, databa
     assert [m.step for m in client.get_metric_history(run.info.run_id, "valid_loss")] == list(range(1, 401))
 
 
-def test_mlflow_gets_a_search_anew_in_the_place_of_what_was_written_before(
-    folder: Path, tmp_path: Path, database: Path
-) -> None:
+def test_mlflow_gets_a_search_anew_in_the_place_of_what_was_written_before(folder, tmp_path, database) -> None:
     before, _ = runs_of(reader(database), "finished")
     write_mlflow(load_experiment("finished", folder), str(database))
     again, trials = runs_of(reader(database), "finished")  # one search, one run of it
@@ -222,9 +220,7 @@ def test_mlflow_gets_a_search_anew_in_the_place_of_what_was_written_before(
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
-def test_after_an_error_there_is_what_was_there_before(
-    folder: Path, tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch, error: Any
-) -> None:
+def test_after_an_error_there_is_what_was_there_before(folder, tmp_path, database, monkeypatch, error) -> None:
     one = load_experiment("running", folder)
     before = [run.info.run_id for run in runs_of(reader(database), "running")[1]]
 
@@ -260,9 +256,7 @@ def test_the_command_writes_where_it_says(run: Run, folder: Path, database: Path
     assert run("results", name, "--format", "csv", *there).exit_code == 2
 
 
-def test_what_mlflow_cannot_write_to_is_one_line_without_a_password(
-    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_mlflow_cannot_write_to_is_one_line_without_a_password(run, folder, monkeypatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     Path("junk.db").write_text("junk" * 1000)
     Path("folder.db").mkdir()
