@@ -205,10 +205,7 @@ def test_a_script_hidden_in_a_record_stays_text(tmp_path: Path, where: str) -> N
     if where == "data":
         spec = spec.model_copy(update={"data": spec.data.model_copy(update={"source": SCRIPT})})
     search = Search.create(spec, paths(tmp_path, "x"))
-    search.begin()
-    number = search.ask().number
-    search.started(number, {**WORKER, "node": SCRIPT if where == "node" else "here"})
-    give(search, number, 0.5)
+    give(search, ask_and_start(search, {**WORKER, "node": SCRIPT if where == "node" else "here"}), 0.5)
     search.close()
     page = report_html(load_experiment("x", tmp_path))
     assert SCRIPT not in page
@@ -242,12 +239,10 @@ def test_a_search_in_which_all_failed_tells_the_failures(tmp_path: Path) -> None
 
 
 def test_a_space_in_which_nothing_varies_and_early_stopping_off_are_no_mistake(tmp_path: Path) -> None:
-    spec = spec_of("x", {"level": "linear", "lr": 0.1}, early_stopping=False, metric="valid_loss", num_samples=25)
-    search = Search.create(spec, paths(tmp_path, "x"))
-    search.begin()
-    for i in range(25):
-        give(search, ask_and_start(search), *[0.5 + i / 100 + k / 1000 for k in range(9)])
-    search.close()
+    settings = {"early_stopping": False, "metric": "valid_loss", "num_samples": 25}
+    with searching(tmp_path, "x", {"level": "linear", "lr": 0.1}, **settings) as search:
+        for i in range(25):
+            give(search, ask_and_start(search), *[0.5 + i / 100 + k / 1000 for k in range(9)])
     reader = read(load_experiment("x", tmp_path))
     assert "Early stopping was off" in reader.texts["rungs"]
     assert points(reader, "slice-epochs") == 25
@@ -286,18 +281,9 @@ def parsed(command: str, folder: Path, files: dict[str, str]) -> tuple[dict[str,
         (folder / name).write_text(content)
     program, verb, space, *options = shlex.split(command)
     assert (program, verb) == ("tune-app", "search")
-    given: dict[str, Any] = {}
-    while options:
-        name = options.pop(0).removeprefix("--").replace("-", "_")
-        if name == "no_early_stopping":
-            given["early_stopping"] = False
-        elif name not in ("data", "enqueue"):
-            kind = type(getattr(Settings.model_validate({}), name))
-            value = options.pop(0)
-            given[name] = kind(value) if kind in (int, float) else value
-        else:
-            options.pop(0)
-    source = load_space(space if f"{space}" not in files else str(folder / space), given)
+    given = main.commands["search"].make_context("search", [space, *options]).params
+    settings = {name: given[name] for name in Settings.model_fields if given[name] is not None}
+    source = load_space(str(folder / space) if space in files else space, settings)
     return source.content, source.settings
 
 
