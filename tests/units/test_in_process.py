@@ -15,12 +15,12 @@ import torch
 from click.testing import CliRunner
 
 from tests.made_up import diverged, result_of, spec_of, state_of
+from tests.refused import error_of, refusal
 from tests.trainings import LEVELS, training
 from tune_app import engine
 from tune_app.cli import main
 from tune_app.engine.in_process import run_in_process
 from tune_app.engine.search import Attempt, Search
-from tune_app.errors import TuneAppError
 from tune_app.experiment.history import replay
 from tune_app.experiment.record import FORMAT, encode, read_entries
 from tune_app.experiment.spec import Paths
@@ -168,10 +168,8 @@ def test_what_an_earlier_version_began_is_gone_on_with_by_that_version(at: Paths
     created, *others = read_entries(at.record)
     del created["spec"]["settings"]["scheduler"]
     at.record.write_bytes(b"".join(map(encode, [{**created, "format": before}, *others])))
-    with pytest.raises(TuneAppError) as caught:
-        begun(at)
     version = created["spec"]["versions"]["tune_app"]
-    assert str(caught.value) == (
+    assert refusal(begun, at) == (
         f"x: was begun by tune_app {version}, which goes on with it; allowed: that version, or a new search with"
         " --enqueue x:5"
     )
@@ -181,9 +179,6 @@ def test_what_an_earlier_version_began_is_gone_on_with_by_that_version(at: Paths
 
 def test_a_gpu_that_is_not_there_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     arguments = ["search", "quick", "--in-process", "--gpus-per-trial", "1", "--experiments-dir", str(tmp_path)]
-    done = CliRunner().invoke(main, arguments)
-    assert (done.exit_code, done.stderr) == (
-        1,
-        "Error: --gpus-per-trial is 1.0, allowed: 0, torch can use no GPU here\n",
-    )
+    said = "--gpus-per-trial is 1.0, allowed: 0, torch can use no GPU here"
+    assert error_of(CliRunner().invoke(main, arguments)) == said
     assert list(tmp_path.iterdir()) == []

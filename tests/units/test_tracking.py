@@ -19,6 +19,7 @@ from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 
 from tests.made_up import ask_and_start, diverged, give, give_one, searching, tell
+from tests.refused import error_of
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
 from tune_app.experiment.experiment import Experiment
@@ -248,9 +249,8 @@ def test_the_command_writes_where_it_says(run: Run, folder: Path, database: Path
     done = run("results", name, "--format", "tensorboard", *there)
     assert (done.exit_code, done.stdout) == (0, "wrote finished-tensorboard: 9 results\n")
     assert {path.name for path in Path("finished-tensorboard").iterdir()} > {"trial-0000"}
-    refused = run("results", name, "--format", "tensorboard", *there)
-    assert refused.exit_code == 1
-    assert refused.stderr == ("Error: finished-tensorboard: exists already, allowed: another folder with -o\n")
+    refused = error_of(run("results", name, "--format", "tensorboard", *there))
+    assert refused == "finished-tensorboard: exists already, allowed: another folder with -o"
     done = run("results", name, "--format", "mlflow", "-o", f"sqlite:///{database}", *there)
     assert (done.exit_code, done.stdout) == (0, f"wrote sqlite:///{database}: 9 results\n")
     assert run("results", name, "--format", "csv", *there).exit_code == 2
@@ -270,8 +270,7 @@ def test_what_mlflow_cannot_write_to_is_one_line_without_a_password(run, folder,
         "file:///tmp/runs": "file:///...: is no path on this machine, allowed: a file for SQLite, or ",
     }.items():
         done = run("results", "finished", "--format", "mlflow", "-o", where, "--experiments-dir", folder)
-        assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
-        assert done.stderr.startswith(f"Error: {reason}")
+        assert error_of(done).startswith(reason)
         assert "secret" not in done.stderr
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["folder.db", "junk.db"]
     assert Path("junk.db").read_text() == "junk" * 1000
@@ -280,8 +279,7 @@ def test_what_mlflow_cannot_write_to_is_one_line_without_a_password(run, folder,
 def test_without_the_extra_it_says_how_to_install_it(run: Run, folder: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)
     done = run("results", "finished", "--format", "mlflow", "--experiments-dir", folder)
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert done.stderr == "Error: mlflow is not installed: pip install 'tune_app[mlflow]'\n"
+    assert error_of(done) == "mlflow is not installed: pip install 'tune_app[mlflow]'"
     assert list(Path.cwd().iterdir()) == []
 
 
