@@ -252,7 +252,7 @@ def grid(tmp_path: Path) -> str:
         ),
         (
             ["grid", "--num-samples", 99],
-            "grid: is a grid, which tries each of its points once; allowed: --time-bud",
+            "grid: is a grid, which tries each of its points once; allowed: --time-budget",
         ),
         (["mde", "--num-samples", 99], "experiments: no experiment mde, did you mean 'made'? allowed: "),
     ],

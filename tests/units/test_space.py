@@ -13,8 +13,7 @@ from tune_app.experiment.space import SearchSpace, load_space, shipped, space_sc
 from tune_app.task.tutorial import tutorial
 
 FOLDER = Path(__file__).parents[2] / "search_spaces"
-
-
+MANY = f"{{grid: {list(range(1, 1001))}}}"
 OWN = """
 from typing import Literal
 
@@ -63,16 +62,13 @@ def space_of(folder: Path, text: str, **options: object) -> SearchSpace:
         ("space: {lr: 0.1}\nsearch: {num_sample: 3}", "search.num_sample is unknown, did you mean 'num_samples'?"),
         ("space: {lr: 0.1}\nsearch: {num_samples: true}", "search.num_samples is True, allowed: a valid integer"),
         (
-            "space: {lr: 0.1}\nsearch: {metric: accuracy}",
+            "space: {lr: 1}\nsearch: {metric: accuracy}",
             "search.metric is 'accuracy', did you mean 'valid_accuracy'? ",
         ),
+        ("space: {lr: 1}\nsearch: {time_budget: soon}", "search.time_budget is 'soon', allowed: seconds, or 90s"),
+        ("space: {lr: 1}\nsearch: [1]", "search is [1], allowed: a mapping of settings"),
         (
-            "space: {lr: 0.1}\nsearch: {time_budget: soon}",
-            "search.time_budget is 'soon', allowed: seconds, or 90s, 10m, 2h",
-        ),
-        ("space: {lr: 0.1}\nsearch: [1]", "search is [1], allowed: a mapping of settings"),
-        (
-            "space: {lr: 0.1}\nsearch: {max_epochs: 2, grace_period: 3}",
+            "space: {lr: 1}\nsearch: {max_epochs: 2, grace_period: 3}",
             "search.grace_period is 3, allowed: at most max_epochs, 2",
         ),
         (
@@ -98,10 +94,7 @@ def space_of(folder: Path, text: str, **options: object) -> SearchSpace:
             "space: {lr: {uniform: [0.1, 1]}, bs: {grid: [32, 64]}}",
             "space.lr is a uniform beside a grid, allowed: grids and constants only",
         ),
-        (
-            f"space: {{bs: {{grid: {list(range(1, 1001))}}}, lr: {{grid: {list(range(1, 1001))}}}}}",
-            "space has more than 100000 points in its grid",
-        ),
+        (f"space: {{bs: {MANY}, lr: {MANY}}}", "space has more than 100000 points in its grid"),
         ("space: {bs: {grid: [32]}}\nsearch: {num_samples: 3}", "search.num_samples does not go with a grid"),
     ],
 )
