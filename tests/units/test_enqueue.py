@@ -6,16 +6,14 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.made_up import WORKER, ask_and_start, give, result_of, resumed, searching, spec_of
+from tests.made_up import WORKER, ask_and_start, give, resumed, searching, spec_of
 from tests.refused import refusal
+from tests.units.test_sampler import play
 from tune_app.bundle.export import export_best
-from tune_app.engine.sampler import Sampler
 from tune_app.engine.search import Search
 from tune_app.enqueue import enqueued_configs
-from tune_app.experiment.history import History
 from tune_app.experiment.settings import Settings
-from tune_app.experiment.space import SearchSpace, check_space
-from tune_app.experiment.trial import COMPLETED, Trial
+from tune_app.experiment.space import check_space
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 from tune_app.task.task import Config
@@ -137,22 +135,10 @@ def test_a_grid_refuses_whatever_is_enqueued_and_takes_nothing(tmp_path: Path) -
 # The sampler.
 
 
-def asked(space: SearchSpace, settings: Settings, enqueued: list[Config], n: int) -> list[Config]:
-    """Ask n times; each trial ends at once, the better the nearer its lr is to 0.1."""
-    sampler = Sampler(space, settings, enqueued)
-    history = History(spec_of("x").model_copy(update={"settings": settings}), 0.0)
-    for number in range(n):
-        trial = Trial(number, sampler.ask(history), seed=0, family="cnn", state=COMPLETED)
-        trial.results = [result_of(settings.max_epochs, 1 - abs(float(trial.config["lr"]) - 0.1), trial=number)]
-        trial.best = trial.results[0]
-        history.trials.append(trial)
-    return [trial.config for trial in history.trials]
-
-
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_the_tutorials_config_comes_first_then_what_is_enqueued_then_proposals(sampler: Any) -> None:
     enqueued = [LINEAR, BASELINE | {"lr": 0.3}]
-    configs = asked(SPACE, Settings(sampler=sampler), enqueued, 30)
+    configs = play(SPACE, Settings(sampler=sampler), 30, enqueued=enqueued)
     assert configs[:3] == [BASELINE, *enqueued]
     assert all(SPACE.outside(config) is None for config in configs)
     assert len({str(config) for config in configs}) == 30
@@ -160,11 +146,11 @@ def test_the_tutorials_config_comes_first_then_what_is_enqueued_then_proposals(s
 
 def test_where_the_space_lacks_the_tutorials_config_what_is_enqueued_comes_first() -> None:
     space = check_space({"level": "linear", "lr": {"loguniform": [0.01, 1]}}, tutorial(), "space.yaml")
-    assert asked(space, Settings(), [LINEAR], 2)[0] == LINEAR
+    assert play(space, Settings(), 2, enqueued=[LINEAR])[0] == LINEAR
 
 
 def test_the_tutorials_config_is_tried_once_though_it_is_enqueued() -> None:
-    configs = asked(SPACE, Settings(sampler="random"), [LINEAR, dict(BASELINE)], 3)
+    configs = play(SPACE, Settings(sampler="random"), 3, enqueued=[LINEAR, dict(BASELINE)])
     assert configs[:2] == [BASELINE, LINEAR]
     assert configs[2] not in (BASELINE, LINEAR)
 
@@ -187,7 +173,7 @@ def test_a_space_with_conditions_and_constants_takes_what_is_enqueued() -> None:
         tutorial().complete({"level": "cnn", "lr": 1, "bs": 32, "momentum": 0.95, "width": 3}),
     ]
     assert [space.outside(config) for config in enqueued] == [None] * 3
-    configs = asked(space, Settings(sampler="tpe"), enqueued, 20)
+    configs = play(space, Settings(sampler="tpe"), 20, enqueued=enqueued)
     assert configs[:3] == enqueued
 
 
@@ -196,7 +182,7 @@ def test_a_resumed_search_proposes_what_it_would_have_with_what_was_enqueued(tmp
     spec = spec_of("x", LEVEL_AND_LR, num_samples=18, sampler=sampler, max_epochs=2)
     spec = spec.model_copy(update={"enqueued": (LINEAR, LINEAR | {"lr": 0.3})})
 
-    def play(name: str, interruptions: list[int]) -> list[Config]:
+    def searched(name: str, interruptions: list[int]) -> list[Config]:
         at = paths(tmp_path, name)
         search = Search.create(spec, at)
         search.begin()
@@ -211,9 +197,9 @@ def test_a_resumed_search_proposes_what_it_would_have_with_what_was_enqueued(tmp
         search.close()
         return [trial.config for trial in search.history.trials]
 
-    whole = play("whole", [])
+    whole = searched("whole", [])
     assert whole[:3] == [BASELINE, *spec.enqueued]
-    assert play("interrupted", [1, 2, 3, 8, 15]) == whole
+    assert searched("interrupted", [1, 2, 3, 8, 15]) == whole
     assert load_experiment("interrupted", tmp_path).history.spec == spec
 
 
