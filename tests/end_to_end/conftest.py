@@ -129,9 +129,9 @@ class Running:
             text=True,
         )
 
-    def wait_for_results(self, name: str, n: int) -> None:
+    def wait_for_results(self, name: str, n: int, experiments: Path | None = None) -> None:
         """Until the record of the experiment holds `n` results."""
-        record = self.folder / "experiments" / name / "record.jsonl"
+        record = (experiments or self.folder / "experiments") / name / "record.jsonl"
 
         def there() -> bool:
             assert self.process.poll() is None, self.process.communicate()

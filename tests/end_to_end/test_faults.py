@@ -177,20 +177,6 @@ class Disk:
         """Run a script as one inside would."""
         subprocess.run([*self.enter, "sh", "-e", "-c", script], check=True)
 
-    def results(self) -> int:
-        """How many results the record holds."""
-        record = self.experiments / "x" / "record.jsonl"
-        return record.read_text().count('"kind":"result"') if record.exists() else 0
-
-    def wait_for_results(self, running: Running, n: int) -> None:
-        """Until the record holds `n` results."""
-
-        def there() -> bool:
-            assert running.process.poll() is None, running.process.communicate()
-            return self.results() >= n
-
-        wait_for(there, f"there are {n} results")
-
     def fill(self) -> None:
         """Leave no room."""
         with (self.experiments / "ballast").open("wb", buffering=0) as file, suppress(OSError):
@@ -225,7 +211,7 @@ def test_a_disk_that_is_full_and_then_read_only_stops_the_search_with_the_path_a
     (tmp_path / "space.yaml").write_text(SLOW.replace("bs: 2", "bs: 4").replace("epoch: 4", "epoch: 8"))
     go_on = ("resume", "x", "--in-process")
     running = start(*SEARCH, small_data, command=disk.command)
-    disk.wait_for_results(running, 3)
+    running.wait_for_results("x", 3, disk.experiments)
     processes = descendants(running.process.pid)
     disk.fill()
     code, out, err = running.end(60)
@@ -238,7 +224,8 @@ def test_a_disk_that_is_full_and_then_read_only_stops_the_search_with_the_path_a
     disk.run("mount -o remount,size=64m experiments")
 
     running = start(*go_on, command=disk.command)
-    disk.wait_for_results(running, disk.results() + 2)
+    record = disk.experiments / "x" / "record.jsonl"
+    running.wait_for_results("x", record.read_text().count('"kind":"result"') + 2, disk.experiments)
     # The disk as a whole cannot become read-only while the record is open for writing.
     disk.run("cd experiments/x; mount --bind states states; mount -o remount,bind,ro states")
     code, out, err = running.end(60)
