@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,6 +70,13 @@ def tune_app(
         timeout=timeout,
         check=False,
     )
+
+
+def succeed(folder: Path, *arguments: object, **how: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command that succeeds."""
+    done = tune_app(folder, *arguments, **how)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
@@ -139,10 +147,11 @@ class Running:
 
         wait_for(there, f"there are {n} results")
 
-    def end(self, seconds: float = 60) -> tuple[int, str, str]:
-        """Wait for the end: exit code, stdout, stderr."""
+    def end(self, seconds: float = 60, code: int = 0) -> tuple[str, str]:
+        """Wait for the end with that exit code: stdout, stderr."""
         out, err = self.process.communicate(timeout=seconds)
-        return self.process.returncode, out, err
+        assert self.process.returncode == code, out + err
+        return out, err
 
 
 Start = Callable[..., Running]

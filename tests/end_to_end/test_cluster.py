@@ -21,6 +21,7 @@ from tests.end_to_end.conftest import (
     environment,
     left_in,
     needs_mounts,
+    succeed,
     temporary,
     tune_app,
     wait_for,
@@ -67,8 +68,7 @@ def test_a_running_cluster_is_joined_and_left_alone_and_its_workers_import_nothi
     plant(tmp_path, tmp_path / "RAN")
     (tmp_path / "space.yaml").write_text(SPACE)
     arguments = ("search", "space.yaml", "--name", "x", "--data", small_data, "--address", address)
-    done = tune_app(tmp_path, *arguments, command=INSTALLED)
-    assert done.returncode == 0, done.stderr
+    succeed(tmp_path, *arguments, command=INSTALLED)
     assert load_experiment("x", tmp_path / "experiments").history.count("completed") == 2
     assert not (tmp_path / "RAN").exists()
     refused = tune_app(tmp_path, *arguments[:2], "--address", address, "--cpus-per-trial", 3, command=INSTALLED)
@@ -185,8 +185,7 @@ def test_a_dashboard_that_ends_while_it_comes_up_is_told_and_the_search_goes_on(
 
     wait_for(dashboards, "the dashboard's process has started")
     os.kill(dashboards()[0], signal.SIGKILL)
-    code, out, err = running.end()
-    assert code == 0, err
+    out, err = running.end()
     assert "Ray dashboard: it has not come up; the search goes on without it" in err
     assert out.startswith("2 trials: 2 completed, ")
 
@@ -205,8 +204,7 @@ def test_without_anything_private_of_ray_the_search_runs_too_and_on_this_machine
     pids = {running.process.pid} | descendants(running.process.pid)
     assert {"monitor.py", "log_monitor.py"} <= {program_of(pid) for pid in pids}
     assert listening(pids) <= LOOPBACK
-    code, out, err = running.end()
-    assert code == 0, err
+    out, _ = running.end()
     assert out.startswith("2 trials: 2 completed, ")
 
 

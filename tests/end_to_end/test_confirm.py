@@ -13,7 +13,7 @@ import pytest
 
 from tests.bundles import run, search_really
 from tests.conftest import SHIPPED
-from tests.end_to_end.conftest import tune_app, wait_for
+from tests.end_to_end.conftest import succeed, tune_app, wait_for
 from tune_app.experiment.record import read_entries
 
 SPACE = {"level": {"choice": ["linear", "cnn"]}, "lr": {"loguniform": [0.05, 0.5]}, "bs": 32}
@@ -68,17 +68,15 @@ def test_a_confirmation_that_is_killed_ends_as_one_that_is_not(folder, start, co
     killed = start(*CONFIRM, "--no-dashboard")
     wait_for(lambda: record.exists() and record.read_text().count('"kind":"result"') >= 6, "there are 6 results")
     os.kill(killed.process.pid, signal.SIGKILL)
-    killed.end()
+    killed.end(code=-signal.SIGKILL)
     acknowledged = record.read_bytes()
     interrupted = start(*CONFIRM, "--no-dashboard")
     n = acknowledged.count(b'"kind":"result"')
     wait_for(lambda: record.read_text().count('"kind":"result"') >= n + 6, "there are 6 more")
     os.kill(interrupted.process.pid, signal.SIGINT)
-    code, out, _ = interrupted.end()
-    assert code == 130
+    out, _ = interrupted.end(code=130)
     assert json.loads(out)["state"] == "interrupted"
-    done = tune_app(folder, *CONFIRM, "--in-process")
-    assert done.returncode == 0, done.stderr
+    done = succeed(folder, *CONFIRM, "--in-process")
     torn = acknowledged[: acknowledged.rfind(b"\n") + 1]
     assert record.read_bytes().startswith(torn)
     check_runs(record)

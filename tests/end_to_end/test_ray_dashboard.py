@@ -114,6 +114,5 @@ def test_a_search_shows_in_the_dashboard_and_for_prometheus_and_on_this_machine_
             assert f"{words}; {config_words(trial.config)}\n" in said
 
     running.process.send_signal(signal.SIGINT)
-    code, out, _ = running.end(20)
-    assert code == 0
+    out, _ = running.end(20)
     assert "Export it: tune-app export shown" in out

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.bundles import run
-from tests.end_to_end.conftest import OF_TESTS, alive, descendants, left_in, temporary, tune_app, wait_for
+from tests.end_to_end.conftest import OF_TESTS, alive, descendants, left_in, succeed, temporary, tune_app, wait_for
 from tests.end_to_end.invariants import check
 from tests.refused import error_of
 from tune_app.storage.load import load_experiment
@@ -34,8 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> Iterat
     """A folder in which a search of a small slice of MNIST has run."""
     folder = tmp_path_factory.mktemp("s")
     (folder / "space.yaml").write_text(SPACE)
-    done = tune_app(folder, "search", "space.yaml", "--name", "x", "--data", small_data, "--no-dashboard")
-    assert done.returncode == 0, done.stderr
+    done = succeed(folder, "search", "space.yaml", "--name", "x", "--data", small_data, "--no-dashboard")
     (folder / "out.txt").write_text(done.stdout)
     (folder / "err.txt").write_text(done.stderr)
     yield folder
@@ -77,8 +76,7 @@ def test_without_ray_the_same_configs_give_the_same_floats_and_states(folder, sm
 
 
 def test_a_worker_that_comes_late_is_waited_for_while_another_goes_on(tmp_path: Path) -> None:
-    done = tune_app(tmp_path, tmp_path, command=[*OF_TESTS, "tests.end_to_end.late_worker"])
-    assert done.returncode == 0, done.stderr
+    done = succeed(tmp_path, tmp_path, command=[*OF_TESTS, "tests.end_to_end.late_worker"])
     seen = json.loads(done.stdout.splitlines()[-1])
     # Tune itself would end it as soon as the first is free, and start another: all twelve would be the first's.
     assert seen["began"] == len(seen["trained"]) == 2
@@ -152,8 +150,7 @@ def test_a_signal_ends_the_search_within_seconds_and_status_shows_it(tmp_path, s
     processes = descendants(running.process.pid)
     assert len(processes) > 3
     running.process.send_signal(signal.SIGTERM)  # SIGINT: test_resume.py and, from a terminal, test_terminal.py
-    code, out, _ = running.end(seconds=15)
-    assert code == 130
+    out, _ = running.end(seconds=15, code=130)
     assert "The search was interrupted." in out
     wait_for(lambda: not any(map(alive, processes)), "no process is left", 10)
     assert left_in(temporary(tmp_path)) == []
