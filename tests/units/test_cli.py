@@ -6,12 +6,18 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from safetensors.numpy import load_file
 
 from tests.bundles import search_really
 from tests.made_up import ask_and_start, give, searching, spec_of
 from tests.refused import error_of
+from tune_app import driver
+from tune_app.api import name_now
 from tune_app.cli import main
 from tune_app.engine.search import Search
+from tune_app.experiment.settings import Settings
+from tune_app.experiment.spec import check_name
+from tune_app.output.progress import Progress, progress
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 from tune_app.task.tutorial import tutorial
@@ -38,8 +44,6 @@ def test_every_command_has_help_with_an_example() -> None:
 
 
 def test_each_setting_is_an_option_of_search_and_a_row_of_the_docs() -> None:
-    from tune_app.experiment.settings import Settings
-
     options = {p.name: p for p in COMMANDS["search"].params if isinstance(p, click.Option)}
     rows = []
     for name, field in Settings.model_fields.items():
@@ -127,10 +131,7 @@ def test_status_shows_a_failed_trial_with_its_traceback(run, experiment: str) ->
 
 
 def test_an_export_has_the_weights_of_the_best_result(run, experiment: str) -> None:
-    from safetensors.numpy import load_file
-
-    done = run("export", experiment)
-    assert done.exit_code == 0
+    assert run("export", experiment).exit_code == 0
     weights = load_file("made-best/weights.safetensors")
     assert list(weights) == ["weights"]
     assert weights["weights"].tolist() == [0.9] * 3
@@ -183,8 +184,6 @@ def test_the_exported_threads_and_cpu_are_those_of_the_attempt_that_made_the_bes
 
 
 def test_what_an_error_says_is_shown_as_it_is(run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from tune_app.output.progress import Progress, progress
-
     with searching(tmp_path / "experiments", "odd") as search:
         search.failed(ask_and_start(search), "RuntimeError: [enforce fail at x.cpp:118] in [/tmp/foo]")
     with progress(quiet=False) as shown:
@@ -205,9 +204,6 @@ def test_validate_takes_a_space_that_needs_more_than_this_machine_has(run) -> No
 
 
 def test_a_name_is_made_from_any_file_name() -> None:
-    from tune_app.api import name_now
-    from tune_app.experiment.spec import check_name
-
     for stem in ("my space", "x" * 300, "Räume", ".hidden", "---"):
         assert check_name(name_now(stem))
 
@@ -215,7 +211,6 @@ def test_a_name_is_made_from_any_file_name() -> None:
 @pytest.fixture
 def no_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no command get as far as Ray."""
-    from tune_app import driver
 
     def refuse(*_: object) -> None:
         raise AssertionError("a search was about to be started")

@@ -196,12 +196,8 @@ def test_generators_are_found_where_loaders_and_modules_hold_them():
 )
 def test_switches_are_put_back(change):
     def switches() -> list[Any]:
-        flags = (
-            torch.backends.cudnn.benchmark,
-            torch.backends.cudnn.allow_tf32,
-            torch.backends.cuda.matmul.allow_tf32,
-        )
-        return [read() for read, _ in SWITCHES] + list(flags)
+        cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+        return [*(read() for read, _ in SWITCHES), cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32]
 
     before = switches()
     with switches_put_back():
