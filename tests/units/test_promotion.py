@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,7 +153,7 @@ def test_an_interrupted_search_keeps_its_paused_trials_and_a_finished_one_ends_t
 
 
 def test_patience_is_out_when_so_many_trials_have_not_improved_the_best_by_enough(at, tmp_path) -> None:
-    settings = {"reduction_factor": 1000, "patience": 3, "min_improvement": 0.1, "num_samples": 50}
+    settings: dict[str, Any] = {"reduction_factor": 1000, "patience": 3, "min_improvement": 0.1, "num_samples": 50}
     out = []
     with searching(tmp_path, "x", CNN, scheduler="promotion", **settings) as search:
         for value in (0.5, 0.55, 0.59, 0.61, 0.62, 0.62, 0.7):  # only 0.61 is better by more than 0.1

@@ -239,7 +239,7 @@ def test_a_search_in_which_all_failed_tells_the_failures(tmp_path: Path) -> None
 
 
 def test_a_space_in_which_nothing_varies_and_early_stopping_off_are_no_mistake(tmp_path: Path) -> None:
-    settings = {"early_stopping": False, "metric": "valid_loss", "num_samples": 25}
+    settings: dict[str, Any] = {"early_stopping": False, "metric": "valid_loss", "num_samples": 25}
     with searching(tmp_path, "x", {"level": "linear", "lr": 0.1}, **settings) as search:
         for i in range(25):
             give(search, ask_and_start(search), *[0.5 + i / 100 + k / 1000 for k in range(9)])
