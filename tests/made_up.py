@@ -13,11 +13,13 @@ from safetensors.numpy import save
 
 from tune_app.engine.asha import Decision
 from tune_app.engine.search import Search
+from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import load_space
 from tune_app.experiment.spec import DataSource, Paths, Spec
 from tune_app.experiment.trial import Trial
 from tune_app.machine import versions
+from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 from tune_app.task.result import Result
 
@@ -149,3 +151,11 @@ def tutorial_search(folder: Path, name: str, trials: int, **settings: Any) -> Se
             if tell(search, number, result).stop:
                 break
     return search
+
+
+def tutorial_experiment(folder: Path, name: str, trials: int, **settings: Any) -> Experiment:
+    """The same, which has ended."""
+    search = tutorial_search(folder, name, trials, **settings)
+    search.end("completed")
+    search.close()
+    return load_experiment(name, folder)

@@ -147,6 +147,14 @@ class Running:
 
         wait_for(there, f"there are {n} results")
 
+    def wait_for_line(self, words: str) -> str:
+        """The next line on stderr with these words."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if words in line:
+                return line
+        raise AssertionError(self.process.wait())
+
     def end(self, seconds: float = 60, code: int = 0) -> tuple[str, str]:
         """Wait for the end with that exit code: stdout, stderr."""
         out, err = self.process.communicate(timeout=seconds)

@@ -137,10 +137,7 @@ def test_gpus_that_others_hold_are_waited_for_as_long_as_told_and_then_do_not_co
         auto = succeed(tmp_path, *arguments, command=hasty)
         assert "Ray offers 2 GPUs that others hold; trials do without." in auto.stderr
         waiting = start(*arguments, "--wait-for-resources", 100, command=hasty)
-        stderr = waiting.process.stderr
-        assert stderr is not None
-        while "Waiting up to 100 s for GPUs" not in (line := stderr.readline()):
-            assert line, "it has ended"
+        waiting.wait_for_line("Waiting up to 100 s for GPUs")
         holder.communicate(timeout=30)
     _, err = waiting.end(120)
     assert "Ray offers 2 GPUs that torch cannot use (no CUDA); trials do without." in err

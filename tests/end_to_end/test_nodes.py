@@ -34,8 +34,7 @@ def test_a_node_that_is_missing_is_waited_for_and_one_that_dies_loses_nothing_wh
         said = "Error: --cpus-per-trial is 2, allowed: up to the 0 that one machine has here"
         assert refused.stderr.splitlines()[-1] == said
         running = start(*arguments, "--name", "x", "--max-epochs", 50, "--wait-for-resources", 60)
-        assert running.process.stderr is not None
-        line = next(line for line in running.process.stderr if line.startswith("Waiting"))
+        line = running.wait_for_line("Waiting")
         assert line.startswith("Waiting up to 60 s for resources: --cpus-per-trial is 1, allowed: up to the 0 ")
         second = cluster.start("--num-cpus", 2)
 

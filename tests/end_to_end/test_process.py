@@ -116,11 +116,7 @@ def test_of_two_searches_in_one_process_the_second_waits_for_the_first_and_finds
 
 def token_of(running: Running) -> Path:
     """The token that a search names beside the address of its dashboard."""
-    assert running.process.stderr is not None
-    for line in running.process.stderr:
-        if "(it asks for the token in " in line:
-            return Path(line.rpartition(" in ")[2].rstrip(")\n"))
-    raise AssertionError(running.process.wait())
+    return Path(running.wait_for_line("(it asks for the token in ").rpartition(" in ")[2].rstrip(")\n"))
 
 
 SLOW = "space: {level: cnn, bs: 8}\nsearch: {num_samples: 1, max_epochs: 1, results_per_epoch: 1}"

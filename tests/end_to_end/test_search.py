@@ -137,8 +137,7 @@ def test_failed_trials_show_in_the_exit_code(tmp_path, monkeypatch, small_data) 
 def test_a_signal_ends_the_search_within_seconds_and_status_shows_it(tmp_path, start, small_data) -> None:
     (tmp_path / "space.yaml").write_text(LONG)
     running = start("search", "space.yaml", "--name", "x", "--data", small_data)
-    assert running.process.stderr is not None
-    line = next(line for line in running.process.stderr if line.startswith("Ray dashboard: "))
+    line = running.wait_for_line("Ray dashboard: ")
     assert re.match(r"Ray dashboard: http://127\.0\.0\.1:\d+$", line)
     with urllib.request.urlopen(line.split()[-1], timeout=10) as page:
         assert "Ray Dashboard" in page.read().decode()

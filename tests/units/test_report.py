@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from tests.made_up import SCRIPT, WORKER, ask_and_start, give, searching, spec_of, tutorial_search
+from tests.made_up import SCRIPT, WORKER, ask_and_start, give, searching, spec_of, tutorial_experiment
 from tune_app.cli import main
 from tune_app.engine.search import Search
 from tune_app.experiment.experiment import Experiment
@@ -98,26 +99,15 @@ def points(reader: Reader, chart: str, *traces: str) -> int:
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., Experiment]:
     """A finished search of the default space with so many trials."""
-
-    def make(trials: int, **settings: Any) -> Experiment:
-        search = tutorial_search(tmp_path, "made", trials, **settings)
-        search.end("completed")
-        search.close()
-        return load_experiment("made", tmp_path)
-
-    return make
+    return partial(tutorial_experiment, tmp_path, "made")
 
 
 @pytest.fixture(scope="module")
 def sixty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, Reader]:
     """An experiment of sixty trials, and its report."""
-    folder = tmp_path_factory.mktemp("sixty")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
-        search = tutorial_search(folder, "made", 60)
-        search.end("completed")
-        search.close()
-    experiment = load_experiment("made", folder)
+        experiment = tutorial_experiment(tmp_path_factory.mktemp("sixty"), "made", 60)
     return experiment, read(experiment)
 
 
@@ -182,9 +172,7 @@ def test_failures_are_told_by_cause(sixty) -> None:
 
 def test_importances_say_on_how_many_trials_they_rest_and_are_left_out_below_twenty(make, tmp_path: Path) -> None:
     assert "On 29 trials" in read(make(30)).texts["importance-of-the-dimensions"]
-    search = tutorial_search(tmp_path, "few", 19)
-    search.close()
-    reader = read(load_experiment("few", tmp_path))
+    reader = read(tutorial_experiment(tmp_path, "few", 19))
     assert "Left out: 19 trials with a result say too little" in reader.texts["importance-of-the-dimensions"]
     assert "chart-importance" not in reader.figures
 
