@@ -243,7 +243,8 @@ def test_optimism_is_the_searchs_value_against_the_same_config_over_fresh_seeds(
 def test_a_worker_may_begin_a_round_before_the_one_before_is_judged_but_never_measures_an_undecided_race(
     at,
 ) -> None:
-    search, begun = begin(at, top=2, seeds=2), []
+    search = begin(at, top=2, seeds=2)
+    begun = []
     while search.ready:
         begun.append(search.next_attempt().trial)
     seeds = Seeds.of(search.spec)

@@ -182,7 +182,7 @@ def test_a_resumed_search_proposes_what_it_would_have_with_what_was_enqueued(tmp
     spec = spec_of("x", LEVEL_AND_LR, num_samples=18, sampler=sampler, max_epochs=2)
     spec = spec.model_copy(update={"enqueued": (LINEAR, LINEAR | {"lr": 0.3})})
 
-    def searched(name: str, interruptions: list[int]) -> list[Config]:
+    def configs(name: str, interruptions: list[int]) -> list[Config]:
         at = paths(tmp_path, name)
         search = Search.create(spec, at)
         search.begin()
@@ -197,9 +197,9 @@ def test_a_resumed_search_proposes_what_it_would_have_with_what_was_enqueued(tmp
         search.close()
         return [trial.config for trial in search.history.trials]
 
-    whole = searched("whole", [])
+    whole = configs("whole", [])
     assert whole[:3] == [BASELINE, *spec.enqueued]
-    assert searched("interrupted", [1, 2, 3, 8, 15]) == whole
+    assert configs("interrupted", [1, 2, 3, 8, 15]) == whole
     assert load_experiment("interrupted", tmp_path).history.spec == spec
 
 

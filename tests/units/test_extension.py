@@ -145,7 +145,8 @@ def test_an_append_that_failed_halfway_does_not_spoil_the_next(folder, monkeypat
 
 def test_a_record_without_an_entry_says_what_to_do(folder: Path) -> None:
     RecordWriter.create(paths(folder, "x").record).close()
-    assert refusal(load_experiment, "x", folder).endswith("killed before it began; allowed: tune-app remove x")
+    line = refusal(load_experiment, "x", folder)
+    assert line.endswith("is empty, its search was killed before it began; allowed: tune-app remove x")
 
 
 def test_judging_changes_nothing(folder: Path) -> None:

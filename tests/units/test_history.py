@@ -49,10 +49,6 @@ def test_an_unknown_kind_of_entry_is_named(tmp_path: Path) -> None:
     assert "entry 1 of the record is of unknown kind 'rumour'" in refusal(replay, path)
 
 
-def test_an_empty_record_is_said_to_be_empty(tmp_path: Path) -> None:
-    assert "is empty, its search was killed before it began" in refusal(replay, write(tmp_path))
-
-
 def test_a_renamed_experiment_goes_by_its_new_name(tmp_path: Path) -> None:
     with searching(tmp_path, "old") as search:
         give(search, ask_and_start(search), 0.5)
