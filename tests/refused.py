@@ -1,6 +1,7 @@
 """The one line with which something is refused."""
 
 from collections.abc import Callable
+from subprocess import CompletedProcess
 
 import pytest
 from click.testing import Result
@@ -16,8 +17,9 @@ def refusal(call: Callable[..., object], *arguments: object, kind: type[Exceptio
     return str(error.value)
 
 
-def error_of(done: Result) -> str:
+def error_of(done: Result | CompletedProcess[str]) -> str:
     """What a command says that it refuses, less "Error: "; it prints nothing else."""
-    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.output
+    code = done.exit_code if isinstance(done, Result) else done.returncode
+    assert (code, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stdout + done.stderr
     assert done.stderr.startswith("Error: ")
     return done.stderr.removeprefix("Error: ").removesuffix("\n")

@@ -14,7 +14,11 @@ import pytest
 from tests.bundles import run, search_really
 from tests.conftest import SHIPPED
 from tests.end_to_end.conftest import succeed, tune_app, wait_for
+from tests.refused import error_of
+from tune_app.confirmation import values_with_intervals
 from tune_app.experiment.record import read_entries
+from tune_app.task.loading import tested
+from tune_app.task.tutorial import tutorial
 
 SPACE = {"level": {"choice": ["linear", "cnn"]}, "lr": {"loguniform": [0.05, 0.5]}, "bs": 32}
 SETTINGS: dict[str, Any] = {"num_samples": 6, "max_epochs": 4, "results_per_epoch": 2, "seed": 3}
@@ -111,10 +115,6 @@ def test_the_answer_says_what_the_winner_is_worth_on_images_that_no_search_saw(c
     assert "on 400 items, read once" in words
 
     # The weights that were tested are kept, and come out the same when they are tried again.
-    from tune_app.confirmation import values_with_intervals
-    from tune_app.task.loading import tested
-    from tune_app.task.tutorial import tutorial
-
     (state,) = (folder / "experiments" / "x" / "confirmation-1" / "states").iterdir()
     found = tested(tutorial(), str(folder / "data.parquet"), None, winner["config"], 1, 0, state.read_bytes())
     assert found is not None
@@ -162,6 +162,5 @@ def test_a_search_with_other_data_is_not_confirmed(folder: Path, small_data: Pat
     table = pq.read_table(folder / "data.parquet")
     pq.write_table(table.slice(1), folder / "data.parquet")
     refused = tune_app(folder, "confirm", "x", "--no-dashboard")
-    assert refused.returncode == 1
-    assert refused.stderr.startswith("Error: x: the data are not those it began with: digest ")
+    assert error_of(refused).startswith("x: the data are not those it began with: digest ")
     assert not (folder / "experiments" / "x" / "confirmation-1").exists()

@@ -11,6 +11,7 @@ import torch
 
 from tests.end_to_end.conftest import COMMAND, OF_TESTS, Start, environment, succeed, tune_app
 from tests.end_to_end.test_cluster import HEAD, running_head
+from tests.refused import error_of
 
 ONE = "space: {level: linear}\nsearch: {num_samples: 1, max_epochs: 1, results_per_epoch: 2}"
 SEARCH = ("search", "space.yaml", "--no-dashboard", "--data")
@@ -41,10 +42,9 @@ def test_they_are_shared_and_each_trial_sees_its_own_and_a_token_is_refused_wher
     ]
     token = ["env", "RAY_AUTH_MODE=token", f"RAY_AUTH_TOKEN_PATH={tmp_path / 'token'}", *COMMAND]
     refused = tune_app(tmp_path, *arguments, command=token)
-    assert (refused.returncode, refused.stderr) == (
-        1,
-        f"Error: --address {address}: the cluster knows no tokens, and its workers would die of this"
-        " one; allowed: RAY_AUTH_MODE=disabled\n",
+    assert error_of(refused) == (
+        f"--address {address}: the cluster knows no tokens, and its workers would die of this one;"
+        " allowed: RAY_AUTH_MODE=disabled"
     )
     assert not (tmp_path / "experiments").exists()
     done = succeed(tmp_path, address, tmp_path, command=[*OF_TESTS, "tests.end_to_end.claimed_gpus"])

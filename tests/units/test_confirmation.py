@@ -151,9 +151,8 @@ def test_the_weights_of_the_median_seed_are_tried_on_the_test_images_and_kept(at
     loss, interval = tested["values"]["valid_loss"]
     each = np.where(labels == 7, 0, 1) + np.log(9 + np.e) - 1
     assert loss == pytest.approx(each.mean()) and interval == pytest.approx(mean_interval(each.tolist()))
-    assert [p.name for p in at.confirmation(1).states.iterdir()] == [
-        f"{median.number:05d}-{len(median.results):06d}.safetensors"
-    ]
+    (kept,) = at.confirmation(1).states.iterdir()
+    assert kept.name == f"{median.number:05d}-{len(median.results):06d}.safetensors"
 
 
 def test_the_test_images_are_read_after_everything_else_and_once(at, monkeypatch) -> None:
@@ -391,10 +390,8 @@ def test_one_number_for_all_test_items_has_the_interval_of_the_bootstrap_whereve
 def test_a_test_value_that_has_no_interval_is_shown_without(diabetes: Search) -> None:
     finish(diabetes, by_round(diabetes), one_number)
     confirmation = read(paths(diabetes.paths.root.parent.parent, "x"))
-    assert [(m.on_test, *found) for m, found in confirmation.test_values.items()] == [
-        ("test_r2", 0.0, None),
-        ("test_loss", 0.7, None),
-    ]
+    shown = [(m.on_test, *found) for m, found in confirmation.test_values.items()]
+    assert shown == [("test_r2", 0.0, None), ("test_loss", 0.7, None)]
     assert "Test r2: 0.0000 on 40 items, read once" in answer(confirmation)
     assert confirmation_summary(confirmation)["test"]["interval"] is None
     metrics = confirmed_metrics(confirmation)

@@ -187,11 +187,8 @@ def test_another_last_digit_is_not_the_same(tmp_path, small):
 
 def test_without_a_manifest_nothing_can_be_said_to_be_the_same(tmp_path, small):
     exported = read_exported(write(tmp_path, CONFIG))
-    assert verdict(exported, small.digest(), [0.5]) == {
-        "same": False,
-        "recorded": [],
-        "differences": ["there is no manifest to compare with"],
-    }
+    nothing = ["there is no manifest to compare with"]
+    assert verdict(exported, small.digest(), [0.5]) == {"same": False, "recorded": [], "differences": nothing}
 
 
 @pytest.mark.parametrize(
@@ -215,9 +212,8 @@ def test_changed_data_are_named_with_both_digests(tmp_path, small):
     labels[-1] = (labels[-1] + 1) % 10
     other = Mnist(small.train, Split(small.valid.x, labels))
     exported = read_exported(write(tmp_path, CONFIG, manifest_of([0.5], small)))
-    assert differences(exported, other.digest()) == [
-        f"data digest: {small.digest()} in the search, {other.digest()} now"
-    ]
+    said = f"data digest: {small.digest()} in the search, {other.digest()} now"
+    assert differences(exported, other.digest()) == [said]
 
 
 def test_another_processor_and_other_versions_are_named(tmp_path, small):

@@ -40,14 +40,8 @@ def test_levels_of_a_space_a_folder_and_a_file_are_the_same(run, tmp_path):
     assert found["mine.py"] == found["space.yaml"]
     assert found["folder"]["levels"] == found["mine.py"]["levels"]
     assert found["mine.py"]["task"]["name"] == "mine"
-    assert found["mine.py"]["hyperparameters"][2] == {
-        "name": "hidden",
-        "kind": "int",
-        "interval": {"ge": 1},
-        "options": [],
-        "meaning": "neurons",
-        "allowed": "an integer, 1 or more",
-    }
+    hidden = {"name": "hidden", "kind": "int", "interval": {"ge": 1}, "options": [], "meaning": "neurons"}
+    assert found["mine.py"]["hyperparameters"][2] == {**hidden, "allowed": "an integer, 1 or more"}
     assert [metric["mode"] for metric in found["mine.py"]["metrics"]] == ["max", "min"]
     assert run("levels", "quick").stdout == run("levels").stdout
 

@@ -238,12 +238,8 @@ def test_a_paused_trial_keeps_one_state_and_one_at_work_two(search: Search, at: 
     for value in (0.5, 0.4, 0.3):
         go_on(search, value)
     assert go_on(search, 0.6) == 0
-    assert sorted(path.stem for path in at.states.iterdir()) == [
-        "00000-000001",
-        "00000-000002",
-        "00001-000001",
-        "00002-000001",
-    ]
+    kept = sorted(path.stem for path in at.states.iterdir())
+    assert kept == ["00000-000001", "00000-000002", "00001-000001", "00002-000001"]
     give_one(search, 0, 3, 0.7)
     assert [path.stem for path in at.states.glob("00000-*")] == ["00000-000003"]
 

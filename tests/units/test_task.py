@@ -45,9 +45,8 @@ def test_what_is_no_name_of_a_level_is_refused(level: object):
 
 
 def test_an_unknown_hyperparameter_is_refused_with_the_nearest_name():
-    assert refusal(complete, {"level": "optim", "momentun": 0.9}) == (
-        "level 'optim' has no 'momentun', did you mean 'momentum'? allowed: lr, bs, momentum, weight_decay"
-    )
+    said = "level 'optim' has no 'momentun', did you mean 'momentum'? allowed: lr, bs, momentum, weight_decay"
+    assert refusal(complete, {"level": "optim", "momentun": 0.9}) == said
 
 
 BEYOND = {
