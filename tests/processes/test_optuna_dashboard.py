@@ -258,8 +258,7 @@ def test_a_port_in_use_is_one_line(folder: Path, search: Search) -> None:
 def test_without_the_extra_it_says_how_to_install_it(folder: Path, search: Search) -> None:
     program = "import sys; sys.modules['optuna_dashboard'] = None; from tune_app.cli import main; main()"
     done = tune_app(folder, "dashboard", "made", command=[sys.executable, "-c", program])
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "Error: optuna-dashboard is not installed: pip install 'tune_app[dashboard]'\n"
+    assert error_of(done) == "optuna-dashboard is not installed: pip install 'tune_app[dashboard]'"
 
 
 def test_it_shows_an_interrupted_a_finished_an_empty_and_an_altogether_failed_experiment(tmp_path: Path) -> None:

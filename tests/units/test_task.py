@@ -49,28 +49,22 @@ def test_an_unknown_hyperparameter_is_refused_with_the_nearest_name():
     assert refusal(complete, {"level": "optim", "momentun": 0.9}) == said
 
 
-BEYOND = {
-    "lr": (0, -0.1, 1000.1),
-    "bs": (0, 100_001, 64.5),
-    "momentum": (1, -1e-9),
-    "weight_decay": (1.1, -1),
-    "width": (0, 65),
-}
-ENDS = {
-    "lr": (5e-324, 1000),
-    "bs": (1, 100_000),
-    "momentum": (0, 1 - 1e-12),
-    "weight_decay": (0, 1),
-    "width": (1, 64),
+BEYOND_AND_ENDS = {
+    "lr": ((0, -0.1, 1000.1), (5e-324, 1000)),
+    "bs": ((0, 100_001, 64.5), (1, 100_000)),
+    "momentum": ((1, -1e-9), (0, 1 - 1e-12)),
+    "weight_decay": ((1.1, -1), (0, 1)),
+    "width": ((0, 65), (1, 64)),
 }
 
 
 @pytest.mark.parametrize("name", tutorial().hyperparameters)
 def test_a_value_out_of_range_is_refused_with_what_is_allowed_and_the_ends_of_a_range_are(name: str):
-    for value in BEYOND[name]:
+    beyond, ends = BEYOND_AND_ENDS[name]
+    for value in beyond:
         said = f"{name} is {value!r}, allowed: {tutorial().hyperparameters[name].allowed}"
         assert refusal(complete, {"level": "cnn", name: value}) == said
-    for value in ENDS[name]:
+    for value in ends:
         assert complete({"level": "cnn", name: value})[name] == value
 
 
