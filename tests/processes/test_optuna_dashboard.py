@@ -5,7 +5,6 @@ import json
 import re
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import datetime
@@ -20,7 +19,7 @@ import requests
 from bottle import Bottle
 from click.testing import CliRunner
 
-from tests.end_to_end.conftest import tune_app
+from tests.end_to_end.conftest import Running, tune_app
 from tests.made_up import ask_and_start, give, give_one, spec_of
 from tests.refused import error_of
 from tune_app.cli import main
@@ -80,17 +79,11 @@ Shown = tuple[Any, ...]
 """Of a trial: number, state, parameters, values, results, start, end and attributes."""
 
 
-class Server:
+class Server(Running):
     """tune-app dashboard in a process of its own."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tune_app", "dashboard", name, "--port", "0"],
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        super().__init__(folder, "dashboard", name, "--port", 0)
         assert self.process.stdout
         self.url = self.process.stdout.readline().strip()
         self.port = int(self.url.rstrip("/").rpartition(":")[2])
@@ -104,12 +97,6 @@ class Server:
 
     def trials(self) -> list[Shown]:
         return [in_short(trial) for trial in self.get("api/studies/0")["trials"]]
-
-    def end(self, number: int) -> tuple[int, str, str]:
-        """Send a signal; exit code, and what was printed after the URL."""
-        self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=10)
-        return self.process.returncode, out, err
 
 
 def in_short(trial: dict[str, Any]) -> Shown:
@@ -244,7 +231,8 @@ def test_a_signal_ends_it_and_it_has_said_nothing_but_its_url(tmp_path: Path) ->
             assert bare.recv(100).startswith(b"HTTP/1.0 200 OK")
         idle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         idle.close()  # with a reset, as browsers do
-        assert server.end(number) == (0, "", "")
+        server.process.send_signal(number)
+        assert server.end(10) == ("", ""), "after the URL"
 
 
 def test_a_port_in_use_is_one_line(folder: Path, search: Search) -> None:
