@@ -39,7 +39,7 @@ def test_verify_finds_the_recorded_floats_again(bundle: Path, monkeypatch: pytes
     assert last == "The same valid accuracies as in the search."
     comes_out(monkeypatch, bundle)
     content = json.loads(run("verify", bundle, "--json").stdout)
-    same = {"comes_back": True, "exactly": True, "allowed": None, "differences": []}
+    same: dict[str, object] = {"comes_back": True, "exactly": True, "allowed": None, "differences": []}
     assert content == {**same, "valid_accuracies": recorded, "recorded": recorded}
 
 

@@ -496,8 +496,8 @@ def test_the_global_generators_are_used_by_nobody_else_afterwards(build):
 # ---- what a lesson must not do -------------------------------------------------------------------------
 
 
-def error_of(kind: type[Exception], per: int = 1, **more: Any) -> str:
-    model = more.pop("model", None) or layers()
+def error_of(kind: type[Exception], **more: Any) -> str:
+    model, per = more.pop("model", None) or layers(), more.pop("per", 1)
     results = train(lesson_of(model, **more), 1, seed=0, metrics={}, results_per_epoch=per)
     return refusal(list, results, kind=kind)
 

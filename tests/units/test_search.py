@@ -60,9 +60,9 @@ def search(at: Paths) -> Iterator[Search]:
 def resume(search: Search, at: Paths) -> Callable[..., Search]:
     """Let it go, and go on with it as another process would, perhaps with an extension."""
 
-    def resume(*extension: dict[str, Any]) -> Search:
+    def resume(extension: dict[str, Any] | None = None) -> Search:
         search.close()
-        again = Search.resume(at, *extension)
+        again = Search.resume(at, extension)
         search.record = again.record  # which is closed in the end
         return again
 
