@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +13,13 @@ from safetensors.numpy import save
 
 from tune_app.engine.asha import Decision
 from tune_app.engine.search import Search
+from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import load_space
-from tune_app.experiment.spec import DataSource, Spec
+from tune_app.experiment.spec import DataSource, Paths, Spec
+from tune_app.experiment.trial import Trial
 from tune_app.machine import versions
+from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 from tune_app.task.result import Result
 
@@ -86,6 +89,25 @@ def give(search: Search, number: int, *values: float) -> None:
             return
 
 
+def play(search: Search, value: Callable[[Trial, int], float], most: int | None = None) -> None:
+    """Run what there is to run one after the other, at most so many attempts, with these values of each result."""
+    while not search.all_begun and most != 0:
+        assert search.ready
+        attempt = search.next_attempt()
+        search.started(attempt.trial.number, WORKER)
+        for k in range(attempt.after + 1, int(attempt.epochs) + 1):
+            if tell(search, attempt.trial.number, result_of(k, value(attempt.trial, k))).stop:
+                break
+        most = None if most is None else most - 1
+
+
+def resumed(at: Paths, extension: dict[str, Any] | None = None) -> Search:
+    """A search that another process goes on with."""
+    search = Search.resume(at, extension)
+    search.begin()
+    return search
+
+
 @contextmanager
 def searching(
     folder: Path, name: str, space: dict[str, Any] | None = None, end: str | None = None, **settings: Any
@@ -129,3 +151,11 @@ def tutorial_search(folder: Path, name: str, trials: int, **settings: Any) -> Se
             if tell(search, number, result).stop:
                 break
     return search
+
+
+def tutorial_experiment(folder: Path, name: str, trials: int, **settings: Any) -> Experiment:
+    """The same, which has ended."""
+    search = tutorial_search(folder, name, trials, **settings)
+    search.end("completed")
+    search.close()
+    return load_experiment(name, folder)

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,6 +72,13 @@ def tune_app(
     )
 
 
+def succeed(folder: Path, *arguments: object, **how: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command that succeeds."""
+    done = tune_app(folder, *arguments, **how)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
     """Look again and again until `condition` holds."""
     deadline = time.monotonic() + seconds
@@ -129,9 +137,9 @@ class Running:
             text=True,
         )
 
-    def wait_for_results(self, name: str, n: int) -> None:
+    def wait_for_results(self, name: str, n: int, experiments: Path | None = None) -> None:
         """Until the record of the experiment holds `n` results."""
-        record = self.folder / "experiments" / name / "record.jsonl"
+        record = (experiments or self.folder / "experiments") / name / "record.jsonl"
 
         def there() -> bool:
             assert self.process.poll() is None, self.process.communicate()
@@ -139,10 +147,19 @@ class Running:
 
         wait_for(there, f"there are {n} results")
 
-    def end(self, seconds: float = 60) -> tuple[int, str, str]:
-        """Wait for the end: exit code, stdout, stderr."""
+    def wait_for_line(self, words: str) -> str:
+        """The next line on stderr with these words."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if words in line:
+                return line
+        raise AssertionError(self.process.wait())
+
+    def end(self, seconds: float = 60, code: int = 0) -> tuple[str, str]:
+        """Wait for the end with that exit code: stdout, stderr."""
         out, err = self.process.communicate(timeout=seconds)
-        return self.process.returncode, out, err
+        assert self.process.returncode == code, out + err
+        return out, err
 
 
 Start = Callable[..., Running]

@@ -2,7 +2,7 @@
 
 import sys
 
-from tests.end_to_end.conftest import tune_app
+from tests.end_to_end.conftest import succeed
 
 NOTEBOOK = """
 import subprocess, sys, threading, time
@@ -48,8 +48,7 @@ print(ray.is_initialized(), load_experiment().name)
 
 
 def test_a_notebook_searches_twice_in_one_process_and_leaves_its_own_ray_alone(tmp_path, small_data) -> None:
-    done = tune_app(tmp_path, small_data, command=[sys.executable, "-c", NOTEBOOK])
-    assert done.returncode == 0, done.stderr
+    done = succeed(tmp_path, small_data, command=[sys.executable, "-c", NOTEBOOK])
     assert done.stdout.splitlines() == [
         "['level', 'lr', 'bs'] 10",
         "our own child lives: True",

@@ -13,8 +13,12 @@ import pytest
 
 from tests.bundles import run, search_really
 from tests.conftest import SHIPPED
-from tests.end_to_end.conftest import tune_app, wait_for
+from tests.end_to_end.conftest import succeed, tune_app, wait_for
+from tests.refused import error_of
+from tune_app.confirmation import values_with_intervals
 from tune_app.experiment.record import read_entries
+from tune_app.task.loading import tested
+from tune_app.task.tutorial import tutorial
 
 SPACE = {"level": {"choice": ["linear", "cnn"]}, "lr": {"loguniform": [0.05, 0.5]}, "bs": 32}
 SETTINGS: dict[str, Any] = {"num_samples": 6, "max_epochs": 4, "results_per_epoch": 2, "seed": 3}
@@ -68,17 +72,15 @@ def test_a_confirmation_that_is_killed_ends_as_one_that_is_not(folder, start, co
     killed = start(*CONFIRM, "--no-dashboard")
     wait_for(lambda: record.exists() and record.read_text().count('"kind":"result"') >= 6, "there are 6 results")
     os.kill(killed.process.pid, signal.SIGKILL)
-    killed.end()
+    killed.end(code=-signal.SIGKILL)
     acknowledged = record.read_bytes()
     interrupted = start(*CONFIRM, "--no-dashboard")
     n = acknowledged.count(b'"kind":"result"')
     wait_for(lambda: record.read_text().count('"kind":"result"') >= n + 6, "there are 6 more")
     os.kill(interrupted.process.pid, signal.SIGINT)
-    code, out, _ = interrupted.end()
-    assert code == 130
+    out, _ = interrupted.end(code=130)
     assert json.loads(out)["state"] == "interrupted"
-    done = tune_app(folder, *CONFIRM, "--in-process")
-    assert done.returncode == 0, done.stderr
+    done = succeed(folder, *CONFIRM, "--in-process")
     torn = acknowledged[: acknowledged.rfind(b"\n") + 1]
     assert record.read_bytes().startswith(torn)
     check_runs(record)
@@ -113,10 +115,6 @@ def test_the_answer_says_what_the_winner_is_worth_on_images_that_no_search_saw(c
     assert "on 400 items, read once" in words
 
     # The weights that were tested are kept, and come out the same when they are tried again.
-    from tune_app.confirmation import values_with_intervals
-    from tune_app.task.loading import tested
-    from tune_app.task.tutorial import tutorial
-
     (state,) = (folder / "experiments" / "x" / "confirmation-1" / "states").iterdir()
     found = tested(tutorial(), str(folder / "data.parquet"), None, winner["config"], 1, 0, state.read_bytes())
     assert found is not None
@@ -164,6 +162,5 @@ def test_a_search_with_other_data_is_not_confirmed(folder: Path, small_data: Pat
     table = pq.read_table(folder / "data.parquet")
     pq.write_table(table.slice(1), folder / "data.parquet")
     refused = tune_app(folder, "confirm", "x", "--no-dashboard")
-    assert refused.returncode == 1
-    assert refused.stderr.startswith("Error: x: the data are not those it began with: digest ")
+    assert error_of(refused).startswith("x: the data are not those it began with: digest ")
     assert not (folder / "experiments" / "x" / "confirmation-1").exists()

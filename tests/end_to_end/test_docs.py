@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import environment, temporary, tune_app
+from tests.end_to_end.conftest import environment, succeed, temporary
 from tune_app.bundle.manifest import FILES, MANIFEST
 from tune_app.cli import main
 from tune_app.storage.load import load_experiment
@@ -98,8 +98,7 @@ def test_three_commands_lead_from_nothing_to_a_config_that_was_found_on_two_node
     there = ["env", "-u", "RAY_AUTH_MODE", path, f"TUNE_APP_CLUSTER={temporary(tmp_path)}/c", "bash", "-c"]
 
     def run(command: str) -> str:
-        done = tune_app(tmp_path, command, command=there)
-        assert done.returncode == 0, done.stdout + done.stderr
+        done = succeed(tmp_path, command, command=there)
         return done.stdout
 
     try:

@@ -26,6 +26,7 @@ from tests.end_to_end.conftest import (
     descendants,
     left_in,
     needs_mounts,
+    succeed,
     temporary,
     tune_app,
     using,
@@ -91,8 +92,7 @@ def test_a_stopped_driver_takes_no_trial_for_hung_and_a_hung_one_goes_on_in_a_ne
     hung = load_experiment("x", tmp_path / "experiments").trial(0).attempts[0]["pid"]
     os.kill(hung, signal.SIGSTOP)
     wait_for(lambda: not alive(hung), "the worker that hangs is ended")
-    code, out, err = running.end(120)
-    assert code == 0, err
+    out, _ = running.end(120)
     assert "1 completed, 0 stopped early, 0 failed" in out
     assert [(e["trial"], e["reason"]) for e in entries(tmp_path, "lost")] == [(0, "no result for 3 s")]
     first, second, *_ = entries(tmp_path, "started")  # a trial also goes on after each pause
@@ -117,8 +117,8 @@ def test_a_signal_while_a_search_starts_ends_it_and_leaves_nothing(
     running = start(*SEARCH, small_data)
     processes = wait_for_child(running, child)
     running.process.send_signal(number)
-    ended = (-signal.SIGKILL, "", "") if number == signal.SIGKILL else (130, "", "Interrupted.\n")
-    assert running.end(30) == ended
+    code, said = (-signal.SIGKILL, "") if number == signal.SIGKILL else (130, "Interrupted.\n")
+    assert running.end(30, code) == ("", said)
     assert not (tmp_path / "experiments").exists()
     assert_nothing_is_left(tmp_path, processes, 30 if number == signal.SIGKILL else 5)
 
@@ -145,8 +145,7 @@ def test_a_second_signal_ends_the_search_at_once_and_loses_nothing(tmp_path, sta
     running.process.send_signal(signal.SIGINT)
     time.sleep(0.1)  # so that the first is no longer pending, or they would be one
     running.process.send_signal(signal.SIGINT)
-    code, _, err = running.end(15)
-    assert code == 130
+    _, err = running.end(15, code=130)
     assert err in ("", "Interrupted.\n")
     assert_nothing_is_left(tmp_path, processes, 10)
     assert record.read_bytes().startswith(acknowledged[: acknowledged.rfind(b"\n") + 1])
@@ -176,20 +175,6 @@ class Disk:
     def run(self, script: str) -> None:
         """Run a script as one inside would."""
         subprocess.run([*self.enter, "sh", "-e", "-c", script], check=True)
-
-    def results(self) -> int:
-        """How many results the record holds."""
-        record = self.experiments / "x" / "record.jsonl"
-        return record.read_text().count('"kind":"result"') if record.exists() else 0
-
-    def wait_for_results(self, running: Running, n: int) -> None:
-        """Until the record holds `n` results."""
-
-        def there() -> bool:
-            assert running.process.poll() is None, running.process.communicate()
-            return self.results() >= n
-
-        wait_for(there, f"there are {n} results")
 
     def fill(self) -> None:
         """Leave no room."""
@@ -225,11 +210,11 @@ def test_a_disk_that_is_full_and_then_read_only_stops_the_search_with_the_path_a
     (tmp_path / "space.yaml").write_text(SLOW.replace("bs: 2", "bs: 4").replace("epoch: 4", "epoch: 8"))
     go_on = ("resume", "x", "--in-process")
     running = start(*SEARCH, small_data, command=disk.command)
-    disk.wait_for_results(running, 3)
+    running.wait_for_results("x", 3, disk.experiments)
     processes = descendants(running.process.pid)
     disk.fill()
-    code, out, err = running.end(60)
-    assert (code, out) == (1, "")
+    out, err = running.end(60, code=1)
+    assert out == ""
     assert said_once(err).startswith("Error: experiments/x/")
     assert said_once(err).lower().endswith(": cannot be written: no space left on device")
     assert_nothing_is_left(tmp_path, processes, 10)
@@ -238,17 +223,17 @@ def test_a_disk_that_is_full_and_then_read_only_stops_the_search_with_the_path_a
     disk.run("mount -o remount,size=64m experiments")
 
     running = start(*go_on, command=disk.command)
-    disk.wait_for_results(running, disk.results() + 2)
+    record = disk.experiments / "x" / "record.jsonl"
+    running.wait_for_results("x", record.read_text().count('"kind":"result"') + 2, disk.experiments)
     # The disk as a whole cannot become read-only while the record is open for writing.
     disk.run("cd experiments/x; mount --bind states states; mount -o remount,bind,ro states")
-    code, out, err = running.end(60)
-    assert (code, out) == (1, "")
+    out, err = running.end(60, code=1)
+    assert out == ""
     assert said_once(err).startswith("Error: experiments/x/states/")
     assert said_once(err).endswith(": Read-only file system")
     disk.run("umount experiments/x/states")
 
-    resumed = tune_app(tmp_path, *go_on, command=disk.command)
-    assert resumed.returncode == 0, resumed.stderr
+    succeed(tmp_path, *go_on, command=disk.command)
     disk.check()
 
 
@@ -271,7 +256,7 @@ def test_a_worker_that_gets_no_more_memory_fails_its_trial_and_the_search_goes_o
     wait_for(failures, "a trial fails")
     with suppress(ProcessLookupError):  # as it is if it died
         resource.prlimit(worker, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    code, out, err = running.end(120)
+    out, err = running.process.communicate(timeout=120)
     # With the batch size of trial 1, torch raises an exception; where it is Ray that gets none, the worker dies.
     lost = [e for e in failures() if e["kind"] == "lost"]
     assert all(e["reason"] == "its worker died" for e in lost)
@@ -279,7 +264,7 @@ def test_a_worker_that_gets_no_more_memory_fails_its_trial_and_the_search_goes_o
     failed = [trial for trial in experiment.history.trials if trial.state == "failed"]
     assert all(str(trial.reason).startswith("error: ") and trial.traceback for trial in failed)
     assert len(lost) + len(failed) == 1
-    assert code == (3 if failed else 0), err
+    assert running.process.returncode == (3 if failed else 0), err
     assert f"{3 - len(failed)} completed, 0 stopped early, {len(failed)} failed" in out
     check(tmp_path, "x")
 

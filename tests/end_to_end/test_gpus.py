@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.end_to_end.conftest import COMMAND, OF_TESTS, Start, environment, tune_app
+from tests.end_to_end.conftest import COMMAND, OF_TESTS, Start, environment, succeed, tune_app
 from tests.end_to_end.test_cluster import HEAD, running_head
+from tests.refused import error_of
 
 ONE = "space: {level: linear}\nsearch: {num_samples: 1, max_epochs: 1, results_per_epoch: 2}"
 SEARCH = ("search", "space.yaml", "--no-dashboard", "--data")
@@ -41,14 +42,12 @@ def test_they_are_shared_and_each_trial_sees_its_own_and_a_token_is_refused_wher
     ]
     token = ["env", "RAY_AUTH_MODE=token", f"RAY_AUTH_TOKEN_PATH={tmp_path / 'token'}", *COMMAND]
     refused = tune_app(tmp_path, *arguments, command=token)
-    assert (refused.returncode, refused.stderr) == (
-        1,
-        f"Error: --address {address}: the cluster knows no tokens, and its workers would die of this"
-        " one; allowed: RAY_AUTH_MODE=disabled\n",
+    assert error_of(refused) == (
+        f"--address {address}: the cluster knows no tokens, and its workers would die of this one;"
+        " allowed: RAY_AUTH_MODE=disabled"
     )
     assert not (tmp_path / "experiments").exists()
-    done = tune_app(tmp_path, address, tmp_path, command=[*OF_TESTS, "tests.end_to_end.claimed_gpus"])
-    assert done.returncode == 0, done.stderr
+    done = succeed(tmp_path, address, tmp_path, command=[*OF_TESTS, "tests.end_to_end.claimed_gpus"])
     seen = json.loads(done.stdout.splitlines()[-1])
     # 4 CPUs for 2 GPUs: two trials share each, and no trial sees more than one.
     assert (seen["gpus"], seen["at_once"]) == (0.5, 4)
@@ -135,15 +134,10 @@ def test_gpus_that_others_hold_are_waited_for_as_long_as_told_and_then_do_not_co
             "Ray offers 2 GPUs that others hold; trials do without.",
             "Error: --gpus-per-trial is 1, allowed: up to the 0 that one machine has here",
         ]
-        auto = tune_app(tmp_path, *arguments, command=hasty)
-        assert auto.returncode == 0, auto.stderr
+        auto = succeed(tmp_path, *arguments, command=hasty)
         assert "Ray offers 2 GPUs that others hold; trials do without." in auto.stderr
         waiting = start(*arguments, "--wait-for-resources", 100, command=hasty)
-        stderr = waiting.process.stderr
-        assert stderr is not None
-        while "Waiting up to 100 s for GPUs" not in (line := stderr.readline()):
-            assert line, "it has ended"
+        waiting.wait_for_line("Waiting up to 100 s for GPUs")
         holder.communicate(timeout=30)
-    code, _, err = waiting.end(120)
-    assert code == 0, err
+    _, err = waiting.end(120)
     assert "Ray offers 2 GPUs that torch cannot use (no CUDA); trials do without." in err

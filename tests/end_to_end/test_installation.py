@@ -7,7 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from tests.end_to_end.conftest import COMMAND, needs_mounts, tune_app
+from tests.end_to_end.conftest import COMMAND, needs_mounts, succeed
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -42,7 +42,6 @@ def test_a_container_with_64_mb_of_shared_memory_and_a_home_that_cannot_be_writt
     (tmp_path / "space.yaml").write_text("space: {level: linear}\nsearch: {num_samples: 2, max_epochs: 1}")
     search = " ".join([*COMMAND, "search", "space.yaml", "--name", "x"])
     script = f"mount -t tmpfs -o size=64m tmpfs /dev/shm && exec env -u RAY_AUTH_MODE HOME=/proc/self {search}"
-    done = tune_app(tmp_path, command=["unshare", "--mount", "sh", "-c", script])
-    assert done.returncode == 0, done.stderr
+    done = succeed(tmp_path, command=["unshare", "--mount", "sh", "-c", script])
     assert "2 completed" in done.stdout
     assert "it asks for the token in " in done.stderr

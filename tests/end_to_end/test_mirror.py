@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import AWS, running_s3_server
-from tests.end_to_end.conftest import HASTY, Running, Start, alive, descendants, tune_app, wait_for
+from tests.end_to_end.conftest import HASTY, Running, Start, alive, descendants, succeed, tune_app, wait_for
 from tests.end_to_end.invariants import check, outcome
 from tests.made_up import ask_and_start, give, spec_of
 from tune_app.engine.search import Search
@@ -100,8 +100,7 @@ def test_a_killed_search_goes_on_on_another_machine_and_finds_what_an_uninterrup
     last = max(r.time for trial in had.trials for r in trial.results)
     known = max(r.time for trial in has.trials for r in trial.results)
     assert last - known < 10
-    whole = tune_app(tmp_path, *arguments, "--name", "whole")
-    assert whole.returncode == 0, whole.stderr
+    succeed(tmp_path, *arguments, "--name", "whole")
     wait_for(lambda: silent(bucket), "it is taken for dead", SECONDS_ALIVE + 20)
     done = resumed(second, bucket)
     assert done.returncode == 0, done.stderr
@@ -121,8 +120,7 @@ def test_an_interrupted_search_is_copied_to_its_end_and_goes_on_elsewhere_at_onc
     running = start(*arguments, "--experiments-dir", bucket)
     wait_for(lambda: list(tmp_path.glob(".cache/tune_app/s3/*/*/*/x/states/*-000003.*")), "there are results")
     running.process.send_signal(signal.SIGTERM)
-    code, out, err = running.end(30)
-    assert code == 130, err
+    out, _ = running.end(30, code=130)
     assert "Go on: tune-app resume x" in out
     had: Experiment = load_experiment("x", local(tmp_path, bucket))
     has = load_experiment("x", bucket.url)
@@ -130,7 +128,7 @@ def test_an_interrupted_search_is_copied_to_its_end_and_goes_on_elsewhere_at_onc
     later = start("resume", "x", "--in-process", "--experiments-dir", bucket)
     wait_for(lambda: searching(bucket, later.process.pid), "it goes on")
     later.process.send_signal(signal.SIGINT)
-    assert later.end(30)[0] == 130
+    later.end(30, code=130)
 
 
 def searching(bucket: Bucket, pid: int) -> bool:
@@ -156,14 +154,12 @@ def test_one_that_was_stopped_and_is_replaced_stops_with_a_clear_line(
         wait_for(lambda: searching(bucket, later.process.pid), "the other machine goes on")
         for pid in processes:
             os.kill(pid, signal.SIGCONT)
-        code, _, err = running.end(60)
-        assert code == 1, err
+        _, err = running.end(60, code=1)
         assert err.splitlines()[-1].startswith(f"Error: {bucket}/x: process {later.process.pid} on ")
         assert err.splitlines()[-1].endswith("has taken the search over, so this one has stopped")
         assert "Traceback" not in err
         later.process.send_signal(signal.SIGINT)
-        code, _, err = later.end(30)
-        assert code == 130, err
+        later.end(30, code=130)
     finally:
         kill(later)
 
@@ -182,13 +178,12 @@ def test_without_its_server_a_search_goes_on_and_says_in_the_end_what_is_missing
         running = start(*arguments, "--experiments-dir", bucket, command=HASTY)
         wait_for(copied(bucket, 2), "two results are copied")
         server.send_signal(signal.SIGSTOP)
-        code, out, err = running.end(200)
+        out, err = running.end(200, code=4)
         server.send_signal(signal.SIGCONT)
         done = resumed(tmp_path, bucket)
         assert done.returncode == 0, done.stderr
         experiment = load_experiment("x", bucket.url)
         assert experiment.paths.record.read_bytes() == (local(tmp_path, bucket) / "x" / "record.jsonl").read_bytes()
-    assert code == 4, err
     assert "12 trials: " in out
     assert err.count("the search goes on, and copying is tried again") == 1
     assert AWS["AWS_SECRET_ACCESS_KEY"] not in out + err
@@ -205,16 +200,14 @@ def test_a_confirmation_of_a_search_in_a_bucket_is_interrupted_and_ends_on_anoth
     (tmp_path / "space.yaml").write_text(SPACE.replace("bs: 4", "bs: 16"))
     there = ("--in-process", "--experiments-dir", bucket)
     small = ("--max-epochs", 2, "--grace-period", 2, "--data", small_data)
-    done = tune_app(tmp_path, "search", "space.yaml", "--name", "x", *small, *there)
-    assert done.returncode == 0, done.stderr
+    succeed(tmp_path, "search", "space.yaml", "--name", "x", *small, *there)
     confirm = ("confirm", "x", "--top", 2, "--seeds", 2, "--json", *there)
     running = start(*confirm)
     record = local(tmp_path, bucket) / "x" / "confirmation-1" / "record.jsonl"
     wait_for(lambda: record.exists() and record.read_text().count('"kind":"result"') >= 4, "there are 4 results")
     os.kill(running.process.pid, signal.SIGINT)
-    assert running.end()[0] == 130
-    done = tune_app(second, *confirm)
-    assert done.returncode == 0, done.stderr
+    running.end(code=130)
+    done = succeed(second, *confirm)
     ended = local(second, bucket) / "x" / "confirmation-1" / "record.jsonl"
     assert ended.read_bytes().startswith(record.read_bytes())
     status = json.loads(tune_app(tmp_path, "status", "x", "--json", "--experiments-dir", bucket).stdout)

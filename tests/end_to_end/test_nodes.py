@@ -4,7 +4,7 @@ import os
 import signal
 from pathlib import Path
 
-from tests.end_to_end.conftest import HASTY, Start, needs_mounts, tune_app, wait_for
+from tests.end_to_end.conftest import HASTY, Start, needs_mounts, succeed, tune_app, wait_for
 from tests.end_to_end.invariants import check
 from tests.end_to_end.nodes import kill_node, nodes
 from tune_app.experiment.trial import Trial
@@ -34,8 +34,7 @@ def test_a_node_that_is_missing_is_waited_for_and_one_that_dies_loses_nothing_wh
         said = "Error: --cpus-per-trial is 2, allowed: up to the 0 that one machine has here"
         assert refused.stderr.splitlines()[-1] == said
         running = start(*arguments, "--name", "x", "--max-epochs", 50, "--wait-for-resources", 60)
-        assert running.process.stderr is not None
-        line = next(line for line in running.process.stderr if line.startswith("Waiting"))
+        line = running.wait_for_line("Waiting")
         assert line.startswith("Waiting up to 60 s for resources: --cpus-per-trial is 1, allowed: up to the 0 ")
         second = cluster.start("--num-cpus", 2)
 
@@ -57,8 +56,7 @@ def test_a_node_that_is_missing_is_waited_for_and_one_that_dies_loses_nothing_wh
 
         wait_for(go_on, "the trials of the dead node go on")
         running.process.send_signal(signal.SIGINT)
-        code, _, err = running.end(60)
-        assert code == 130, err
+        running.end(60, code=130)
         for before in lost:
             trial = load_experiment("x", tmp_path / "experiments").trial(before.number)
             assert [result.k for result in trial.results] == list(range(1, len(trial.results) + 1))
@@ -76,11 +74,9 @@ def test_when_the_head_dies_the_driver_says_how_to_go_on_and_a_fresh_ray_finishe
         running = start(*arguments, command=HASTY)
         running.wait_for_results("x", 2)
         cluster.kill("gcs_server")
-        code, _, err = running.end(60)
-        assert code == 1
+        _, err = running.end(60, code=1)
         assert f"Error: the cluster at {cluster.address} no longer answers" in err
         assert err.splitlines()[-1].endswith("go on with: tune-app resume x")
         assert "Traceback" not in err
-    done = tune_app(tmp_path, "resume", "x", "--no-dashboard")
-    assert done.returncode == 0, done.stderr
+    succeed(tmp_path, "resume", "x", "--no-dashboard")
     check(tmp_path, "x")

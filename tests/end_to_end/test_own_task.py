@@ -5,6 +5,7 @@ from pathlib import Path
 from tests.bad_tasks import BEFORE_ANY_TRIAL, IN_TRIALS
 from tests.end_to_end.conftest import left_in, temporary, tune_app
 from tests.own_task import write
+from tests.refused import error_of
 from tune_app.storage.load import load_experiment
 
 SEARCH = ("search", "space.yaml", "--name", "x", "--no-dashboard")
@@ -13,10 +14,7 @@ SEARCH = ("search", "space.yaml", "--name", "x", "--no-dashboard")
 def test_a_task_that_exits_before_any_trial_leaves_no_experiment(tmp_path: Path) -> None:
     """All that can be wrong then: tests/units/test_bad_task.py."""
     expected = BEFORE_ANY_TRIAL["load exits"].expected(tmp_path)
-    done = tune_app(tmp_path, *SEARCH, timeout=60)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"Error: {expected}")
-    assert done.stderr.count("\n") == 1
+    assert error_of(tune_app(tmp_path, *SEARCH, timeout=60)).startswith(expected)
     assert not list((tmp_path / "experiments").glob("*"))
     assert left_in(temporary(tmp_path)) == []
 

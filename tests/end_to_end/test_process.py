@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import COMMAND, Running, Start, left_in, temporary, tune_app
+from tests.end_to_end.conftest import COMMAND, Running, Start, left_in, succeed, temporary, tune_app
 from tune_app.storage.load import load_experiment
 
 INSTALLED = [str(Path(sys.executable).with_name("tune-app"))]
@@ -46,8 +46,7 @@ def test_workers_import_nothing_from_where_a_person_types_and_get_nothing_from_a
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps(job))
     there = ("--no-dashboard", "--experiments-dir", stranger)
     arguments = ("search", "space.yaml", "--name", "x", "--data", small_data, *there)
-    done = tune_app(stranger, *arguments, command=INSTALLED, timeout=60)
-    assert done.returncode == 0, done.stderr
+    succeed(stranger, *arguments, command=INSTALLED, timeout=60)
     assert [trial.state for trial in load_experiment("x", stranger).history.trials] == ["completed"]
     assert not ran.exists()
 
@@ -117,11 +116,7 @@ def test_of_two_searches_in_one_process_the_second_waits_for_the_first_and_finds
 
 def token_of(running: Running) -> Path:
     """The token that a search names beside the address of its dashboard."""
-    assert running.process.stderr is not None
-    for line in running.process.stderr:
-        if "(it asks for the token in " in line:
-            return Path(line.rpartition(" in ")[2].rstrip(")\n"))
-    raise AssertionError(running.process.wait())
+    return Path(running.wait_for_line("(it asks for the token in ").rpartition(" in ")[2].rstrip(")\n"))
 
 
 SLOW = "space: {level: cnn, bs: 8}\nsearch: {num_samples: 1, max_epochs: 1, results_per_epoch: 1}"
@@ -135,8 +130,7 @@ def test_by_default_ray_asks_for_a_token_that_only_its_owner_can_read_and_that_e
     token = token_of(running)
     assert token.is_relative_to(temporary(tmp_path)) and token.stat().st_mode & 0o077 == 0
     secret = token.read_text()
-    code, out, err = running.end()
-    assert code == 0, err
+    out, err = running.end()
     record = (tmp_path / "experiments" / "x" / "record.jsonl").read_text()
     assert secret not in out + err + record
     assert not (tmp_path / ".ray").exists() and left_in(temporary(tmp_path)) == []
@@ -151,8 +145,7 @@ def test_a_persons_own_token_is_used(tmp_path: Path, start: Start, small_data: P
     own.chmod(0o600)
     running = start("search", "space.yaml", "--name", "x", "--data", small_data, command=BY_DEFAULT)
     assert token_of(running) == Path("~/.ray/auth_token")
-    code, _, err = running.end()
-    assert code == 0, err
+    running.end()
     assert own.read_text() == "0" * 64
 
 
@@ -165,8 +158,7 @@ def test_nobody_needs_a_home_to_search_in_nor_an_entry_in_passwd(tmp_path: Path,
         pytest.skip("needs a user namespace")
     (tmp_path / "space.yaml").write_text(SPACE)
     command = ["env", "-u", "RAY_AUTH_MODE", *NO_ENTRY, *COMMAND]
-    done = tune_app(tmp_path, "search", "space.yaml", "--name", "x", "--data", small_data, command=command)
-    assert done.returncode == 0, done.stderr
+    done = succeed(tmp_path, "search", "space.yaml", "--name", "x", "--data", small_data, command=command)
     assert "it asks for the token in " in done.stderr
 
 

@@ -74,14 +74,9 @@ def test_a_search_shows_in_the_dashboard_and_for_prometheus_and_on_this_machine_
 ) -> None:
     monkeypatch.setenv("RAY_metrics_report_interval_ms", "500")
     running = start("search", "quick", "--name", "shown", "--data", small_data, "--dashboard")
-    assert running.process.stderr is not None
-    url = None
-    for line in running.process.stderr:
-        found = re.search(r"stays open until Ctrl-C: (http://127\.0\.0\.1:\d+)", line)
-        if found:
-            url = found[1]
-            break
-    assert url
+    found = re.search(r"http://127\.0\.0\.1:\d+", running.wait_for_line("stays open until Ctrl-C: "))
+    assert found
+    url = found[0]
     assert listening({running.process.pid} | descendants(running.process.pid)) <= LOOPBACK
 
     history = load_experiment("shown", tmp_path / "experiments").history
@@ -114,6 +109,5 @@ def test_a_search_shows_in_the_dashboard_and_for_prometheus_and_on_this_machine_
             assert f"{words}; {config_words(trial.config)}\n" in said
 
     running.process.send_signal(signal.SIGINT)
-    code, out, _ = running.end(20)
-    assert code == 0
+    out, _ = running.end(20)
     assert "Export it: tune-app export shown" in out

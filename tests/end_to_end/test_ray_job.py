@@ -15,6 +15,7 @@ from tests.conftest import AWS
 from tests.end_to_end.conftest import COMMAND, needs_mounts, tune_app, wait_for
 from tests.end_to_end.invariants import check
 from tests.end_to_end.nodes import Nodes, nodes, python_without
+from tests.refused import error_of
 from tune_app.storage.load import load_experiment
 
 pytestmark = needs_mounts
@@ -135,8 +136,6 @@ def test_whoever_has_another_token_or_none_is_told_in_one_line(tmp_path, small_d
     (tmp_path / "wrong").write_text("b" * 64)
     command = ["env", "RAY_AUTH_MODE=token", other.format(tmp_path), *COMMAND]
     arguments = ("search", "quick", "--quiet", "--data", small_data, "--address", cluster.address)
-    refused = tune_app(tmp_path, *arguments, command=command)
-    assert refused.returncode == 1
-    assert refused.stderr.startswith(f"Error: --address {cluster.address}: the cluster asks for its token; ")
-    assert refused.stderr.count("\n") == 1
+    line = error_of(tune_app(tmp_path, *arguments, command=command))
+    assert line.startswith(f"--address {cluster.address}: the cluster asks for its token; ")
     assert not (tmp_path / "experiments").exists()

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import SHIPPED
-from tests.end_to_end.conftest import Start, tune_app, wait_for
+from tests.end_to_end.conftest import Start, succeed, wait_for
 from tune_app.storage.load import load_experiment
 
 CNN = """
@@ -25,8 +25,7 @@ search: {max_epochs: 2, results_per_epoch: 4, grace_period: 0.75, reduction_fact
 
 def test_a_search_over_cnns_reaches_092_and_stops_a_hopeless_trial(tmp_path: Path) -> None:
     (tmp_path / "cnn.yaml").write_text(CNN)
-    done = tune_app(tmp_path, "search", "cnn.yaml", "--name", "x", "--in-process", "--json")
-    assert done.returncode == 0, done.stderr
+    done = succeed(tmp_path, "search", "cnn.yaml", "--name", "x", "--in-process", "--json")
     outcome = json.loads(done.stdout)
     assert outcome["best"]["valid_accuracy"] >= 0.92
     (stopped,) = [trial for trial in outcome["trials"] if trial["state"] == "stopped"]
@@ -84,5 +83,5 @@ def test_a_worker_has_next_to_no_memory_of_its_own_for_the_data(tmp_path: Path, 
         if name == "all":  # one copy of 47 MB, the same for every worker
             assert all(40_000_000 < used < 60_000_000 for _, used in stores), stores
         running.process.send_signal(signal.SIGINT)
-        assert running.end()[0] == 130
+        running.end(code=130)
     assert max(measured["all"]) - min(measured["few"]) < 10_000_000, measured

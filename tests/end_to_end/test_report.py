@@ -7,7 +7,7 @@ import pytest
 
 from tests.end_to_end.browser import Page, browse, needs_browser
 from tests.end_to_end.conftest import tune_app
-from tests.made_up import tutorial_search
+from tests.made_up import tutorial_experiment
 from tune_app.experiment.record import read_entries
 from tune_app.output.report.page import report_html
 from tune_app.output.times import TRAINING, accounts, unexplained_share
@@ -23,10 +23,8 @@ OVERFLOW = "document.documentElement.scrollWidth - window.innerWidth"
 
 @needs_browser
 def test_a_browser_without_a_network_shows_everything_on_a_phone_and_on_a_desk(tmp_path: Path) -> None:
-    search = tutorial_search(tmp_path, "made", 30)
-    search.close()
     path = tmp_path / "report.html"
-    path.write_text(report_html(load_experiment("made", tmp_path)))
+    path.write_text(report_html(tutorial_experiment(tmp_path, "made", 30)))
 
     async def visit(page: Page) -> None:
         for width in (400, 1280):
@@ -46,13 +44,9 @@ def test_a_browser_without_a_network_shows_everything_on_a_phone_and_on_a_desk(t
 
 @needs_browser
 def test_a_script_that_got_into_the_page_would_not_run(tmp_path: Path) -> None:
-    search = tutorial_search(tmp_path, "made", 2)
-    search.close()
     path = tmp_path / "report.html"
-    page_of_an_attacker = report_html(load_experiment("made", tmp_path)).replace(
-        "</main>", "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'></main>"
-    )
-    path.write_text(page_of_an_attacker)
+    script = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
+    path.write_text(report_html(tutorial_experiment(tmp_path, "made", 2)).replace("</main>", f"{script}</main>"))
 
     async def visit(page: Page) -> None:
         await page.open(path, 1280)
@@ -68,8 +62,7 @@ def test_the_report_of_a_search_while_it_runs_and_afterwards(tmp_path, start, sm
     running.wait_for_results("x", 5)
     assert tune_app(tmp_path, "report", "x").stdout == "wrote x-report.html\n"
     assert "It is still running" in (tmp_path / "x-report.html").read_text()
-    code, _, err = running.end(240)
-    assert code == 0, err
+    running.end(240)
     assert tune_app(tmp_path, "report").returncode == 0
     assert "It is still running" not in (tmp_path / "x-report.html").read_text()
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.bundles import run
-from tests.end_to_end.conftest import Start, alive, descendants, tune_app, wait_for
+from tests.end_to_end.conftest import Start, alive, descendants, succeed, tune_app, wait_for
 from tests.end_to_end.invariants import check, outcome
 from tests.made_up import spec_of
+from tests.refused import error_of
 from tune_app.engine.search import Search
 from tune_app.experiment.trial import Trial
 from tune_app.storage.load import load_experiment
@@ -43,8 +44,7 @@ def test_a_driver_killed_again_and_again_finds_what_an_uninterrupted_one_finds(
     rng = random.Random(seed)
     (tmp_path / "space.yaml").write_text(SPACE)
     arguments = ("search", "space.yaml", "--data", small_data, "--sampler", sampler)
-    whole = tune_app(tmp_path, *arguments, "--name", "whole", "--in-process")
-    assert whole.returncode == 0, whole.stderr
+    succeed(tmp_path, *arguments, "--name", "whole", "--in-process")
     record = tmp_path / "experiments" / "killed" / "record.jsonl"
     running = start(*arguments, "--name", "killed", "--no-dashboard")
     for _ in range(kills):
@@ -55,8 +55,7 @@ def test_a_driver_killed_again_and_again_finds_what_an_uninterrupted_one_finds(
         acknowledged = record.read_bytes()
         wait_for(partial(none_lives, processes), "no process is left", 30)
         running = start("resume", "killed", "--no-dashboard")
-    code, _, err = running.end(120)
-    assert code == 0, err
+    running.end(120)
     whole_lines = acknowledged[: acknowledged.rfind(b"\n") + 1]
     assert record.read_bytes().startswith(whole_lines)
     check(tmp_path, "killed")
@@ -112,8 +111,7 @@ def test_a_trial_that_loses_its_worker_goes_on_from_its_last_result_and_one_that
     kill(0, 0)
     kill(1, 0)
     kill(1, 1)
-    code, out, err = running.end(120)
-    assert code == 3, err
+    out, _ = running.end(120, code=3)
     assert "2 completed, 0 stopped early, 1 failed" in out
     once, failed, _ = load_experiment("x", tmp_path / "experiments").history.trials
     assert [attempt["attempt"] for attempt in once.attempts] == [0, 1]
@@ -131,38 +129,27 @@ def test_an_interrupted_search_is_resumed_and_a_held_or_finished_one_is_not(
     arguments = ("search", "space.yaml", "--name", "x", "--data", small_data, "--num-samples", 2, "--max-epochs", 1)
     running = start(*arguments, "--no-dashboard")
     running.wait_for_results("x", 2)
-    second = run("resume", "x")
-    assert second.exit_code == 1
-    assert second.stderr.startswith(f"Error: x: is being searched by process {running.process.pid} on ")
+    held = error_of(run("resume", "x"))
+    assert held.startswith(f"x: is being searched by process {running.process.pid} on ")
     running.process.send_signal(signal.SIGINT)
-    code, out, _ = running.end(15)
-    assert code == 130
+    out, _ = running.end(15, code=130)
     assert "Go on: tune-app resume x" in out
-    other = run("resume", "x", "--data", "nothing.parquet")
-    assert (other.exit_code, other.stderr.count("\n")) == (1, 1)
+    assert error_of(run("resume", "x", "--data", "nothing.parquet"))
     changed = run(*arguments, "--resume", "--seed", 5)
-    assert (changed.exit_code, changed.stderr) == (
-        1,
-        "Error: x: began with another space or settings: search.seed was 0, is 5\n",
-    )
+    assert error_of(changed) == "x: began with another space or settings: search.seed was 0, is 5"
     resumed = run(*arguments, "--resume", "--in-process")
     assert resumed.exit_code == 0, resumed.stderr
     check(tmp_path, "x")
-    again = run("resume", "x")
-    assert again.exit_code == 1
-    assert again.stderr == "Error: x: is finished; tune-app extend gives it a larger budget\n"
+    assert error_of(run("resume", "x")) == "x: is finished; tune-app extend gives it a larger budget"
 
 
 def test_other_data_and_other_versions_are_refused_with_the_difference(tmp_path, small_data, monkeypatch) -> None:
     experiments = tmp_path / "experiments"
     Search.create(spec_of("data"), paths(experiments, "data")).close()
     monkeypatch.chdir(tmp_path)
-    done = run("resume", "data", "--data", small_data)
-    assert done.exit_code == 1
-    assert "data: the data are not those it began with: digest " in done.stderr
+    refused = error_of(run("resume", "data", "--data", small_data))
+    assert refused.startswith("data: the data are not those it began with: digest ")
     spec = spec_of("old")
     old = spec.model_copy(update={"versions": {**spec.versions, "torch": "1.0"}})
     Search.create(old, paths(experiments, "old")).close()
-    done = run("resume", "old")
-    assert done.stderr.startswith("Error: old: was searched with torch 1.0, now ")
-    assert done.stderr.count("\n") == 1
+    assert error_of(run("resume", "old")).startswith("old: was searched with torch 1.0, now ")

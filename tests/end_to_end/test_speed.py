@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from tests.end_to_end.conftest import tune_app
-from tests.made_up import ask_and_start, give, searching, tutorial_search
+from tests.made_up import ask_and_start, give, searching, tutorial_experiment
 
 
 def quickest(folder: Path, *arguments: str) -> float:
@@ -31,10 +31,8 @@ def test_status_of_100_trials_answers_within_1_s(tmp_path: Path) -> None:
 
 def test_a_thousand_trials_fit_into_eight_megabytes_and_take_less_than_ten_seconds(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)  # nothing is at stake
-    search = tutorial_search(tmp_path / "experiments", "made", 1000, scheduler="stopping")
-    search.end("completed")
-    search.close()
-    assert search.history.results > 8000
+    made = tutorial_experiment(tmp_path / "experiments", "made", 1000, scheduler="stopping")
+    assert made.history.results > 8000
     begin = time.perf_counter()
     done = tune_app(tmp_path, "report", "made")
     assert time.perf_counter() - begin < 10

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.bundles import run
-from tests.end_to_end.conftest import Running, Start, descendants, tune_app, wait_for
+from tests.end_to_end.conftest import Running, Start, descendants, succeed, wait_for
 from tests.end_to_end.invariants import outcome
 from tests.end_to_end.test_resume import none_lives
 from tests.tasks.test_ports import PORTS
@@ -73,8 +73,7 @@ def test_a_port_is_killed_in_mid_epoch_resumed_to_the_same_floats_confirmed_expo
     running.wait_for_results("killed", 2)
     record = tmp_path / "experiments" / "killed" / "record.jsonl"
     acknowledged = stop_in_mid_epoch(running, record)
-    resumed = tune_app(tmp_path, "resume", "killed", "--no-dashboard")
-    assert resumed.returncode == 0, resumed.stderr
+    succeed(tmp_path, "resume", "killed", "--no-dashboard")
     assert record.read_bytes().startswith(acknowledged[: acknowledged.rfind(b"\n") + 1])
     assert outcome(tmp_path, "killed") == outcome(tmp_path, "whole")
     told("confirm", "killed", "--top", 1, "--seeds", 2, "--in-process")
@@ -131,8 +130,7 @@ def test_a_folder_of_two_families_is_searched_from_another_folder_on_data_that_i
     space = "task: points\nspace: {level: {grid: [straight, deep]}}\nsearch: {max_epochs: 2, early_stopping: false}"
     (tmp_path / "tasks" / "space.yaml").write_text(space)
     where = ("--name", "x", "--data", "../data", "--no-dashboard")
-    done = tune_app(tmp_path / "elsewhere", "search", "../tasks/space.yaml", *where)
-    assert done.returncode == 0, done.stderr
+    succeed(tmp_path / "elsewhere", "search", "../tasks/space.yaml", *where)
     assert (tmp_path / "data" / "loaded-by").read_text() == f"{tmp_path}/tasks/points/straight.py"
     history = load_experiment("x", tmp_path / "elsewhere" / "experiments").history
     assert {trial.config["level"]: trial.state for trial in history.trials} == dict.fromkeys(

@@ -23,7 +23,6 @@ from tune_app.storage.load import load_experiment
 LONG = "space: {level: cnn, bs: 2, lr: 0.01}\nsearch: {num_samples: 3, max_epochs: 50, results_per_epoch: 20}"
 
 SHORT = "space: {level: linear, bs: 256}\nsearch: {num_samples: 2, max_epochs: 1, early_stopping: false}"
-OUTCOME = "2 trials: 2 completed, 0 stopped early, 0 failed"
 
 
 def read_until(terminal: int, wanted: str | None, seconds: float = 60) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from tests.end_to_end.conftest import tune_app
+from tests.end_to_end.conftest import succeed
 from tune_app.bundle.manifest import read_bundle
 
 NEEDED = ("torch", "numpy", "safetensors", "pyarrow", "annotated-types")
@@ -39,8 +39,7 @@ def test_train_py_needs_five_packages_and_no_tune_app_but_what_is_beside_it(made
     unknown = subprocess.run([python, "-Ic", "import tune_app"], cwd=tmp_path, capture_output=True, check=False)
     assert unknown.returncode == 1
     shutil.copytree(made, tmp_path / "best")
-    done = tune_app(tmp_path / "best", command=[python, "-s", "train.py", "--data", str(small_data)])
-    assert done.returncode == 0, done.stderr
+    done = succeed(tmp_path / "best", command=[python, "-s", "train.py", "--data", str(small_data)])
     words = [line.split() for line in done.stdout.splitlines()]
     recorded = read_bundle(made)
     assert [float(line[4]) for line in words] == recorded.results["valid_accuracy"]

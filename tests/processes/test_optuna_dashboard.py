@@ -5,7 +5,6 @@ import json
 import re
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import datetime
@@ -20,7 +19,9 @@ import requests
 from bottle import Bottle
 from click.testing import CliRunner
 
+from tests.end_to_end.conftest import Running, tune_app
 from tests.made_up import ask_and_start, give, give_one, spec_of
+from tests.refused import error_of
 from tune_app.cli import main
 from tune_app.engine.search import Search
 from tune_app.experiment.experiment import Experiment
@@ -78,17 +79,11 @@ Shown = tuple[Any, ...]
 """Of a trial: number, state, parameters, values, results, start, end and attributes."""
 
 
-class Server:
+class Server(Running):
     """tune-app dashboard in a process of its own."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tune_app", "dashboard", name, "--port", "0"],
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        super().__init__(folder, "dashboard", name, "--port", 0)
         assert self.process.stdout
         self.url = self.process.stdout.readline().strip()
         self.port = int(self.url.rstrip("/").rpartition(":")[2])
@@ -102,12 +97,6 @@ class Server:
 
     def trials(self) -> list[Shown]:
         return [in_short(trial) for trial in self.get("api/studies/0")["trials"]]
-
-    def end(self, number: int) -> tuple[int, str, str]:
-        """Send a signal; exit code, and what was printed after the URL."""
-        self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=10)
-        return self.process.returncode, out, err
 
 
 def in_short(trial: dict[str, Any]) -> Shown:
@@ -177,10 +166,8 @@ def test_the_study_says_what_the_record_says(folder: Path, server: Server) -> No
     assert (study["study_name"], study["directions"]) == ("made", ["maximize"])
     detail = server.get("api/studies/0")
     assert detail["objective_names"] == ["valid_accuracy"]
-    assert {a["key"]: a["value"] for a in detail["user_attrs"]} == {
-        "state": "running",
-        "best": "0.9900 at epoch 1 of trial 9",
-    }
+    attributes = {a["key"]: a["value"] for a in detail["user_attrs"]}
+    assert attributes == {"state": "running", "best": "0.9900 at epoch 1 of trial 9"}
     trials = server.trials()
     assert trials == expected(load_experiment("made", folder / "experiments"))
     assert {state for _, state, *_ in trials} == set(STATES.values())
@@ -194,12 +181,8 @@ def routes(writing: bool) -> list[tuple[str, str]]:
     """Method and path of every route of the installed dashboard that may write, or that only reads."""
     application = dashboard_of(optuna.create_study())
     assert isinstance(application, Bottle)
-    found = [(route.method, route.rule) for route in application.routes]
-    return [
-        (method, re.sub(r"<[^>]*>", "0", rule).lstrip("/"))
-        for method, rule in found
-        if (method != "GET") == writing
-    ]
+    found = [(route.method, re.sub(r"<[^>]*>", "0", route.rule).lstrip("/")) for route in application.routes]
+    return [(method, path) for method, path in found if (method != "GET") == writing]
 
 
 BODY = {"study_name": "other", "directions": ["minimize"], "version": 1, "body": "a note", "state": "Fail"}
@@ -210,10 +193,8 @@ BODY |= {"file": "data:text/plain;base64,YQ=="}
 def test_whatever_could_write_is_refused_and_the_experiment_and_its_study_stay_as_they_are(
     folder: Path, search: Search, server: Server
 ) -> None:
-    writing = routes(writing=True)
-    assert {("DELETE", "api/studies/0"), ("POST", "api/studies/0/rename"), ("PUT", "api/studies/0/note")} < {
-        *writing
-    }
+    writing, some = routes(writing=True), [("DELETE", ""), ("POST", "/rename"), ("PUT", "/note")]
+    assert {(method, f"api/studies/0{what}") for method, what in some} < set(writing)
     before, shown = digest(folder), server.get("api/studies/0")
     for method, path in [*writing, ("PATCH", "api/studies/0"), ("OPTIONS", "api/studies"), ("DELETE", "nothing")]:
         answer = server.session.request(method, server.url + path, json=BODY, timeout=10)
@@ -250,7 +231,8 @@ def test_a_signal_ends_it_and_it_has_said_nothing_but_its_url(tmp_path: Path) ->
             assert bare.recv(100).startswith(b"HTTP/1.0 200 OK")
         idle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         idle.close()  # with a reset, as browsers do
-        assert server.end(number) == (0, "", "")
+        server.process.send_signal(number)
+        assert server.end(10) == ("", ""), "after the URL"
 
 
 def test_a_port_in_use_is_one_line(folder: Path, search: Search) -> None:
@@ -258,23 +240,13 @@ def test_a_port_in_use_is_one_line(folder: Path, search: Search) -> None:
         port = other.getsockname()[1]
         arguments = ["dashboard", "made", "--port", str(port), "--experiments-dir", str(folder / "experiments")]
         done = CliRunner().invoke(main, arguments)
-    assert done.exit_code == 1
-    assert (
-        done.stderr == f"Error: port {port}: Address already in use, allowed: another --port, 0 for any free one\n"
-    )
+    assert error_of(done) == f"port {port}: Address already in use, allowed: another --port, 0 for any free one"
 
 
 def test_without_the_extra_it_says_how_to_install_it(folder: Path, search: Search) -> None:
     program = "import sys; sys.modules['optuna_dashboard'] = None; from tune_app.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", program, "dashboard", "made"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "Error: optuna-dashboard is not installed: pip install 'tune_app[dashboard]'\n"
+    done = tune_app(folder, "dashboard", "made", command=[sys.executable, "-c", program])
+    assert error_of(done) == "optuna-dashboard is not installed: pip install 'tune_app[dashboard]'"
 
 
 def test_it_shows_an_interrupted_a_finished_an_empty_and_an_altogether_failed_experiment(tmp_path: Path) -> None:
@@ -312,7 +284,7 @@ def test_a_damaged_record_is_one_line_at_the_start_and_an_answer_later(tmp_path:
     record.write_bytes(whole.replace(b"asked", b"bsked", 1))
     message = f"{record}, line 3: the record is damaged: its checksum does not fit"
     done = CliRunner().invoke(main, ["dashboard", "made", "--experiments-dir", str(tmp_path / "experiments")])
-    assert (done.exit_code, done.stderr) == (1, f"Error: {message}\n")
+    assert error_of(done) == message
     application.next_look = 0
     assert asked(application, "/api/studies/0") == ("503 Service Unavailable", {"reason": message})
     record.unlink()

@@ -9,6 +9,7 @@ from click.testing import Result
 
 from tests.bad_tasks import BEFORE_ANY_TRIAL, DOES_NOT_COME_BACK, IN_TRIALS
 from tests.own_task import write
+from tests.refused import error_of
 from tune_app.storage.load import load_experiment
 from tune_app.task.failure import in_one_line
 
@@ -22,10 +23,7 @@ def search(run: Callable[..., Result]) -> Callable[..., Result]:
 @pytest.mark.parametrize("what", BEFORE_ANY_TRIAL)
 def test_what_is_wrong_before_any_trial_leaves_no_experiment(search, tmp_path, what):
     expected = BEFORE_ANY_TRIAL[what].expected(tmp_path)
-    done = search()
-    assert done.exit_code == 1
-    assert done.stderr.startswith(f"Error: {expected}")
-    assert done.stderr.count("\n") == 1
+    assert error_of(search()).startswith(expected)
     assert not list((tmp_path / "experiments").glob("*"))
 
 

@@ -6,17 +6,23 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from safetensors.numpy import load_file
 
 from tests.bundles import search_really
 from tests.made_up import ask_and_start, give, searching, spec_of
+from tests.refused import error_of
+from tune_app import driver
+from tune_app.api import name_now
 from tune_app.cli import main
 from tune_app.engine.search import Search
+from tune_app.experiment.settings import Settings
+from tune_app.experiment.spec import check_name
+from tune_app.output.progress import Progress, progress
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 from tune_app.task.tutorial import tutorial
 
 COMMANDS = main.commands
-NO_TOKEN = "without a token, anyone who reaches it could run programs here; allowed: RAY_AUTH_MODE=token"
 
 
 @pytest.fixture
@@ -38,8 +44,6 @@ def test_every_command_has_help_with_an_example() -> None:
 
 
 def test_each_setting_is_an_option_of_search_and_a_row_of_the_docs() -> None:
-    from tune_app.experiment.settings import Settings
-
     options = {p.name: p for p in COMMANDS["search"].params if isinstance(p, click.Option)}
     rows = []
     for name, field in Settings.model_fields.items():
@@ -63,11 +67,7 @@ def test_each_setting_is_an_option_of_search_and_a_row_of_the_docs() -> None:
         (["search", "--address", "ray://127.0.0.1:1"], 1, "Error: --address ray://127.0.0.1:1: "),
         (["search", "--address", "nonsense"], 1, "Error: --address nonsense: "),
         (["search", "--address", "auto"], 1, "Error: --address auto: "),
-        (
-            ["search", "--data", "https://me:secret@localhost/"],
-            1,
-            "https://...: is no path on this machine, allowed: a Parquet",
-        ),
+        (["search", "--data", "https://me:secret@localhost/"], 1, "https://...: is no path on this machine, all"),
         (["search", "quik"], 1, "quik: no such file or shipped space, did you mean 'quick'?"),
         (["search", "--metric", "acc"], 1, "--metric is 'acc', allowed: valid_accuracy, valid_loss"),
         (["search", "--num-samples", "many"], 2, "'many' is not a valid integer"),
@@ -131,10 +131,7 @@ def test_status_shows_a_failed_trial_with_its_traceback(run, experiment: str) ->
 
 
 def test_an_export_has_the_weights_of_the_best_result(run, experiment: str) -> None:
-    from safetensors.numpy import load_file
-
-    done = run("export", experiment)
-    assert done.exit_code == 0
+    assert run("export", experiment).exit_code == 0
     weights = load_file("made-best/weights.safetensors")
     assert list(weights) == ["weights"]
     assert weights["weights"].tolist() == [0.9] * 3
@@ -146,16 +143,13 @@ def test_an_export_has_the_weights_of_the_best_result(run, experiment: str) -> N
 def test_an_export_of_damaged_weights_leaves_nothing(run, experiment: str) -> None:
     state = next(Path("experiments/made/states").iterdir())
     state.write_bytes(state.read_bytes()[:-1])
-    done = run("export", experiment)
-    assert done.exit_code == 1
-    assert done.stderr.startswith(f"Error: {state}: damaged")
+    assert error_of(run("export", experiment)).startswith(f"{state}: damaged")
     assert [p.name for p in Path.cwd().iterdir()] == ["experiments"]
 
 
 def test_an_experiment_without_result_cannot_be_exported(run, tmp_path: Path) -> None:
     Search.create(spec_of("empty"), paths(tmp_path / "experiments", "empty")).close()
-    done = run("export", "empty")
-    assert (done.exit_code, done.stderr) == (1, "Error: experiment empty has no result yet\n")
+    assert error_of(run("export", "empty")) == "experiment empty has no result yet"
 
 
 def test_a_damaged_record_is_named_and_listed(run, experiment: str) -> None:
@@ -163,9 +157,8 @@ def test_a_damaged_record_is_named_and_listed(run, experiment: str) -> None:
     content = bytearray(record.read_bytes())
     content[content.index(b"asked")] ^= 1
     record.write_bytes(content)
-    done = run("status", experiment)
-    assert done.exit_code == 1
-    assert done.stderr == f"Error: {record}, line 3: the record is damaged: its checksum does not fit\n"
+    said = f"{record}, line 3: the record is damaged: its checksum does not fit"
+    assert error_of(run("status", experiment)) == said
     assert "damaged" in run("list").output
 
 
@@ -191,8 +184,6 @@ def test_the_exported_threads_and_cpu_are_those_of_the_attempt_that_made_the_bes
 
 
 def test_what_an_error_says_is_shown_as_it_is(run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from tune_app.output.progress import Progress, progress
-
     with searching(tmp_path / "experiments", "odd") as search:
         search.failed(ask_and_start(search), "RuntimeError: [enforce fail at x.cpp:118] in [/tmp/foo]")
     with progress(quiet=False) as shown:
@@ -213,9 +204,6 @@ def test_validate_takes_a_space_that_needs_more_than_this_machine_has(run) -> No
 
 
 def test_a_name_is_made_from_any_file_name() -> None:
-    from tune_app.api import name_now
-    from tune_app.experiment.spec import check_name
-
     for stem in ("my space", "x" * 300, "Räume", ".hidden", "---"):
         assert check_name(name_now(stem))
 
@@ -223,7 +211,6 @@ def test_a_name_is_made_from_any_file_name() -> None:
 @pytest.fixture
 def no_search(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no command get as far as Ray."""
-    from tune_app import driver
 
     def refuse(*_: object) -> None:
         raise AssertionError("a search was about to be started")
@@ -250,7 +237,7 @@ def grid(tmp_path: Path) -> str:
         (["made", "--num-samples", 0], "--num-samples is 0, allowed: greater than or equal to 1"),
         (
             ["made", "--time-budget", "10m"],
-            "made: all its trials have ended, so time alone adds nothing; allowed: --num-samples",
+            "made: all its trials have ended, so time alone adds nothing; allowed: ",
         ),
         (["made", "--time-budget", "inf"], "--time-budget is 'inf', allowed: seconds, or 90s, 10m, 2h"),
         (
@@ -269,10 +256,7 @@ def test_an_extension_that_cannot_be_is_one_line_and_changes_nothing(
     run, experiment: str, grid: str, no_search: None, arguments: list[object], message: str
 ) -> None:
     before = {name: Path(f"experiments/{name}/record.jsonl").read_bytes() for name in (experiment, grid)}
-    done = run("extend", *arguments)
-    assert done.exit_code == 1
-    assert done.stderr.startswith(f"Error: {message}")
-    assert (done.stdout, done.stderr.count("\n")) == ("", 1)
+    assert error_of(run("extend", *arguments)).startswith(message)
     assert before == {name: Path(f"experiments/{name}/record.jsonl").read_bytes() for name in (experiment, grid)}
 
 
@@ -291,9 +275,8 @@ def test_an_extension_says_what_is_missing(run, experiment: str, no_search: None
 def test_an_experiment_that_is_being_searched_is_not_extended(run, tmp_path: Path, no_search: None) -> None:
     with searching(tmp_path / "experiments", "held") as search:
         before = search.record.path.read_bytes()
-        done = run("extend", "held", "--num-samples", 99)
-        assert done.exit_code == 1
-        assert done.stderr == f"Error: held: is being searched by process {os.getpid()} on {platform.node()}\n"
+        said = f"held: is being searched by process {os.getpid()} on {platform.node()}"
+        assert error_of(run("extend", "held", "--num-samples", 99)) == said
         assert search.record.path.read_bytes() == before
 
 
@@ -302,7 +285,9 @@ def trained(tmp_path: Path, small_data: Path) -> str:
     """An experiment of two trials: one was trained to its end, no worker began with the other."""
     space = {"level": "linear", "lr": {"loguniform": [0.01, 1]}}
     half = {"max_epochs": 2, "results_per_epoch": 2}
-    search_really(tmp_path, "trained", space, small_data, lambda search: search.history.trials[0].ended, **half)
+    search_really(
+        tmp_path, "trained", space, small_data, lambda search: search.history.count("completed") > 0, **half
+    )
     search = Search.resume(paths(tmp_path / "experiments", "trained"))
     search.ask()
     search.close()
@@ -335,7 +320,4 @@ def test_a_trial_that_no_worker_began_is_trained_to_the_end_and_compared_with_no
     ],
 )
 def test_a_trial_that_there_is_not_cannot_be_trained(run, experiment, arguments, message) -> None:
-    done = run("train", *arguments)
-    assert done.exit_code == 1
-    assert done.stderr.startswith(f"Error: {message}")
-    assert (done.stdout, done.stderr.count("\n")) == ("", 1)
+    assert error_of(run("train", *arguments)).startswith(message)

@@ -15,6 +15,7 @@ import torch
 from click.testing import Result
 
 from tests.made_up import WORKER, ask_and_start, diverged, give, result_of, searching, spec_of, tell
+from tests.refused import refusal
 from tune_app import session
 from tune_app.bundle.export import confirmed_metrics
 from tune_app.cluster.connect import Where
@@ -49,17 +50,13 @@ SPACE = {"level": "linear", "lr": {"loguniform": [0.01, 1]}}
 @pytest.fixture
 def at(tmp_path: Path) -> Paths:
     """A finished search: four trials of level linear, with 0.90 to 0.93 at epochs 3, 2, 1 and 2."""
-    at = paths(tmp_path, "x")
-    search = Search.create(spec_of("x", SPACE, max_epochs=3, early_stopping=False), at)
-    search.begin()
-    for values in ((0.5, 0.6, 0.90), (0.5, 0.91), (0.92,), (0.6, 0.93, 0.7)):
-        give(search, ask_and_start(search), *values)
-    for trial in search.history.trials:
-        if not trial.ended:
-            search.ended(trial.number, "stopped", "by the test")
-    search.end("completed")
-    search.close()
-    return at
+    with searching(tmp_path, "x", SPACE, "completed", max_epochs=3, early_stopping=False) as search:
+        for values in ((0.5, 0.6, 0.90), (0.5, 0.91), (0.92,), (0.6, 0.93, 0.7)):
+            give(search, ask_and_start(search), *values)
+        for trial in search.history.trials:
+            if not trial.ended:
+                search.ended(trial.number, "stopped", "by the test")
+    return search.paths
 
 
 def by_lr(config: dict[str, Any], seed: int) -> float:
@@ -133,10 +130,8 @@ def test_in_a_round_all_run_the_same_seed_and_no_seed_both_chooses_and_measures(
     by_seed = {seed: [t.config["lr"] for t in search.history.trials if t.seed == seed] for seed in seeds.rounds}
     assert len(set(by_seed[seeds.rounds[0]])) == 3
     assert not set(seeds.rounds) & set(seeds.measuring)
-    assert not {t.seed for t in load_experiment("x", at.root.parent).history.trials} & {
-        *seeds.rounds,
-        *seeds.measuring,
-    }
+    searched = {t.seed for t in load_experiment("x", at.root.parent).history.trials}
+    assert not searched & {*seeds.rounds, *seeds.measuring}
     measured = [t for t in search.history.trials if t.seed in seeds.measuring]
     assert [t.seed for t in measured] == seeds.measuring
     assert len({t.config["lr"] for t in measured}) == 1
@@ -156,9 +151,8 @@ def test_the_weights_of_the_median_seed_are_tried_on_the_test_images_and_kept(at
     loss, interval = tested["values"]["valid_loss"]
     each = np.where(labels == 7, 0, 1) + np.log(9 + np.e) - 1
     assert loss == pytest.approx(each.mean()) and interval == pytest.approx(mean_interval(each.tolist()))
-    assert [p.name for p in at.confirmation(1).states.iterdir()] == [
-        f"{median.number:05d}-{len(median.results):06d}.safetensors"
-    ]
+    (kept,) = at.confirmation(1).states.iterdir()
+    assert kept.name == f"{median.number:05d}-{len(median.results):06d}.safetensors"
 
 
 def test_the_test_images_are_read_after_everything_else_and_once(at, monkeypatch) -> None:
@@ -182,32 +176,28 @@ def test_the_test_images_are_read_after_everything_else_and_once(at, monkeypatch
 
 
 def test_another_confirmation_draws_other_seeds_and_its_reading_is_counted(at: Paths) -> None:
-    first, second = begin(at), None
-    finish(first)
-    second = begin(at, number=2)
-    finish(second)
+    finish(first := begin(at))
+    finish(second := begin(at, number=2))
     assert not {t.seed for t in first.history.trials} & {t.seed for t in second.history.trials}
     assert confirmations(load_experiment("x", at.root.parent)) == [1, 2]
     assert confirmation_summary(read(at))["test"]["times_read"] == 2
     assert any("read 2 times for this search" in line for line in answer(read(at)))
 
 
-def test_an_interrupted_confirmation_ends_as_an_uninterrupted_one(at: Paths, tmp_path: Path) -> None:
+def test_an_interrupted_confirmation_ends_as_an_uninterrupted_one(at: Paths) -> None:
+    def alike(config: dict[str, Any], seed: int) -> float:  # in both confirmations, though the seeds differ
+        return by_lr(config, 0)
+
     finish(begin(at, number=2))
-    whole = [(t.config, t.results[-1].valid["valid_accuracy"]) for t in read(at).experiment.history.trials]
+    whole = [trial.config for trial in read(at).experiment.history.trials]
     search = begin(at, number=3)
     for _ in range(40):
-        play(search, by_lr_of_confirmation_2, most=1)
+        play(search, alike, most=1)
         search.close()
         search = Search.resume(at.confirmation(3), strategy=Race)
         search.begin()
-    finish(search, by_lr_of_confirmation_2)
-    assert [t.config for t in search.history.trials] == [config for config, _ in whole]
-
-
-def by_lr_of_confirmation_2(config: dict[str, Any], seed: int) -> float:
-    """As good as in the other confirmation, though the seeds differ."""
-    return by_lr(config, 0)
+    finish(search, alike)
+    assert [trial.config for trial in search.history.trials] == whole
 
 
 def test_the_cheapest_of_those_that_cannot_be_told_apart_wins(at: Paths) -> None:
@@ -250,7 +240,7 @@ def test_optimism_is_the_searchs_value_against_the_same_config_over_fresh_seeds(
 
 
 def test_a_worker_may_begin_a_round_before_the_one_before_is_judged_but_never_measures_an_undecided_race(
-    at: Paths,
+    at,
 ) -> None:
     search = begin(at, top=2, seeds=2)
     begun = []
@@ -282,14 +272,13 @@ def test_an_unfinished_confirmation_of_another_size_is_not_gone_on_with(at: Path
 def test_a_search_without_result_cannot_be_confirmed(tmp_path: Path) -> None:
     with searching(tmp_path, "y", end="interrupted"):
         pass
-    with pytest.raises(TuneAppError, match="y: has no result to confirm"):
-        confirm(load_experiment("y", tmp_path), 5, 10, False, Where(), print, lambda *_: None)
+    confirming = (load_experiment("y", tmp_path), 5, 10, False, Where(), print, print)
+    assert refusal(confirm, *confirming) == "y: has no result to confirm"
 
 
 def test_an_experiment_that_is_being_confirmed_is_not_removed(at: Paths) -> None:
     search = begin(at)
-    with pytest.raises(TuneAppError, match="is being confirmed right now"):
-        remove_experiment("x", at.root.parent)
+    assert "is being confirmed right now" in refusal(remove_experiment, "x", at.root.parent)
     search.close()
     remove_experiment("x", at.root.parent)
     assert not at.root.exists()
@@ -364,13 +353,10 @@ def one_number(*_: object) -> loading.Tested:
 def test_where_nobody_knows_the_best_value_only_the_test_tells_configs_apart(diabetes: Search) -> None:
     finish(diabetes, by_round(diabetes), one_number)
     confirmation = read(paths(diabetes.paths.root.parent.parent, "x"))
-    states = {c.config["lr"]: s.state for c, s in zip(*candidates_and_standings(confirmation), strict=True)}
+    found = confirmation.findings
+    states = {c.config["lr"]: s.state for c, s in zip(found.candidates, found.standings, strict=True)}
     assert states == {0.1: "tie", 0.2: "tie", 0.3: "out"}
     assert confirmation.winner and confirmation.winner.config["lr"] == 0.1  # no cheaper, but tried first
-
-
-def candidates_and_standings(confirmation: Confirmation) -> tuple[Any, Any]:
-    return confirmation.findings.candidates, confirmation.findings.standings
 
 
 def test_where_it_is_known_what_is_a_tenth_behind_is_no_tie(diabetes: Search) -> None:
@@ -404,10 +390,8 @@ def test_one_number_for_all_test_items_has_the_interval_of_the_bootstrap_whereve
 def test_a_test_value_that_has_no_interval_is_shown_without(diabetes: Search) -> None:
     finish(diabetes, by_round(diabetes), one_number)
     confirmation = read(paths(diabetes.paths.root.parent.parent, "x"))
-    assert [(m.on_test, *found) for m, found in confirmation.test_values.items()] == [
-        ("test_r2", 0.0, None),
-        ("test_loss", 0.7, None),
-    ]
+    shown = [(m.on_test, *found) for m, found in confirmation.test_values.items()]
+    assert shown == [("test_r2", 0.0, None), ("test_loss", 0.7, None)]
     assert "Test r2: 0.0000 on 40 items, read once" in answer(confirmation)
     assert confirmation_summary(confirmation)["test"]["interval"] is None
     metrics = confirmed_metrics(confirmation)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tests import refused
 from tune_app.errors import TuneAppError
 from tune_app.task.declaration import read_task
 from tune_app.task.task import Interval, Level, Task
@@ -64,10 +65,7 @@ def folder_of(folder: Path, **texts: str) -> Path:
 
 def read_error(path: Path, shown: str | None = None) -> str:
     """The one line that reading a task ends with."""
-    with pytest.raises(TuneAppError) as raised:
-        read_task(path, shown or path.name)
-    assert "\n" not in str(raised.value)
-    return str(raised.value)
+    return refused.refusal(read_task, path, shown or path.name)
 
 
 def refusal(folder: Path, text: str) -> str:
@@ -389,9 +387,7 @@ def test_a_folder_with_a_mistake_is_one_line(tmp_path: Path, texts: dict[str, st
 
 
 @pytest.mark.parametrize("name", ["torch", "random", "tune_app", "google"])
-def test_a_task_is_not_named_like_an_installed_module(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_a_task_is_not_named_like_an_installed_module(tmp_path, monkeypatch, name) -> None:
     (tmp_path / f"{name}.py").write_text(HEAD + level())
     (tmp_path / "folder" / name).mkdir(parents=True)
     (tmp_path / "folder" / name / "a.py").write_text(HEAD + level())

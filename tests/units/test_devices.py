@@ -43,9 +43,7 @@ def test_every_tensor_of_a_training_step_is_on_the_trials_device(level: str, sma
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_the_last_level_moves_its_batches_itself_and_the_others_leave_that_to_the_loop(
-    level: str, small: Mnist
-) -> None:
+def test_the_last_level_moves_its_batches_itself_and_the_others_leave_that_to_the_loop(level, small) -> None:
     lesson = training({"level": level}, small, device="meta").lesson()
     for loader in (lesson.train_dl, lesson.valid_dl):
         home = "meta" if level == "accelerator" else "cpu"

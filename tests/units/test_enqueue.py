@@ -6,16 +6,14 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.made_up import WORKER, ask_and_start, give, result_of, searching, spec_of
+from tests.made_up import WORKER, ask_and_start, give, resumed, searching, spec_of
+from tests.refused import refusal
+from tests.units.test_sampler import play
 from tune_app.bundle.export import export_best
-from tune_app.engine.sampler import Sampler
 from tune_app.engine.search import Search
 from tune_app.enqueue import enqueued_configs
-from tune_app.errors import TuneAppError
-from tune_app.experiment.history import History
 from tune_app.experiment.settings import Settings
-from tune_app.experiment.space import SearchSpace, check_space
-from tune_app.experiment.trial import COMPLETED, Trial
+from tune_app.experiment.space import check_space
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 from tune_app.task.task import Config
@@ -91,9 +89,7 @@ def test_what_is_no_source_is_named(tmp_path, monkeypatch, source, message) -> N
     folder = Path("e")
     searched(folder, "x", (0.5,))
     Search.create(spec_of("empty"), paths(folder, "empty")).close()
-    with pytest.raises(TuneAppError) as error:
-        enqueued_configs([source], SPACE, folder)
-    assert str(error.value).startswith(message)
+    assert refusal(enqueued_configs, [source], SPACE, folder).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -111,9 +107,7 @@ def test_what_is_no_source_is_named(tmp_path, monkeypatch, source, message) -> N
 def test_what_is_no_config_is_said_with_the_file(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(content)
-    with pytest.raises(TuneAppError) as error:
-        enqueued_configs([str(path)], SPACE, tmp_path)
-    assert str(error.value).startswith(f"{path}: {message}")
+    assert refusal(enqueued_configs, [str(path)], SPACE, tmp_path).startswith(f"{path}: {message}")
 
 
 @pytest.mark.parametrize(
@@ -127,37 +121,24 @@ def test_what_is_no_config_is_said_with_the_file(tmp_path: Path, content: str, m
 )
 def test_a_config_outside_the_space_names_the_dimension(tmp_path, config, outside) -> None:
     source = write_config(tmp_path / "own.yaml", config)
-    with pytest.raises(TuneAppError) as error:
-        enqueued_configs([source], SPACE, tmp_path)
-    assert str(error.value) == f"--enqueue {source}: {outside}, which the space does not contain"
+    said = f"--enqueue {source}: {outside}, which the space does not contain"
+    assert refusal(enqueued_configs, [source], SPACE, tmp_path) == said
 
 
 def test_a_grid_refuses_whatever_is_enqueued_and_takes_nothing(tmp_path: Path) -> None:
     grid = check_space({"level": {"grid": ["linear", "cnn"]}}, tutorial(), "grid.yaml")
-    with pytest.raises(TuneAppError, match="--enqueue does not go with a grid, which tries each of its points"):
-        enqueued_configs(["whatever"], grid, tmp_path)
+    said = "--enqueue does not go with a grid, which tries each of its points once"
+    assert refusal(enqueued_configs, ["whatever"], grid, tmp_path) == said
     assert enqueued_configs([], grid, tmp_path) == []
 
 
 # The sampler.
 
 
-def asked(space: SearchSpace, settings: Settings, enqueued: list[Config], n: int) -> list[Config]:
-    """Ask n times; each trial ends at once, the better the nearer its lr is to 0.1."""
-    sampler = Sampler(space, settings, enqueued)
-    history = History(spec_of("x").model_copy(update={"settings": settings}), 0.0)
-    for number in range(n):
-        trial = Trial(number, sampler.ask(history), seed=0, family="cnn", state=COMPLETED)
-        trial.results = [result_of(settings.max_epochs, 1 - abs(float(trial.config["lr"]) - 0.1), trial=number)]
-        trial.best = trial.results[0]
-        history.trials.append(trial)
-    return [trial.config for trial in history.trials]
-
-
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_the_tutorials_config_comes_first_then_what_is_enqueued_then_proposals(sampler: Any) -> None:
     enqueued = [LINEAR, BASELINE | {"lr": 0.3}]
-    configs = asked(SPACE, Settings(sampler=sampler), enqueued, 30)
+    configs = play(SPACE, Settings(sampler=sampler), 30, enqueued=enqueued)
     assert configs[:3] == [BASELINE, *enqueued]
     assert all(SPACE.outside(config) is None for config in configs)
     assert len({str(config) for config in configs}) == 30
@@ -165,11 +146,11 @@ def test_the_tutorials_config_comes_first_then_what_is_enqueued_then_proposals(s
 
 def test_where_the_space_lacks_the_tutorials_config_what_is_enqueued_comes_first() -> None:
     space = check_space({"level": "linear", "lr": {"loguniform": [0.01, 1]}}, tutorial(), "space.yaml")
-    assert asked(space, Settings(), [LINEAR], 2)[0] == LINEAR
+    assert play(space, Settings(), 2, enqueued=[LINEAR])[0] == LINEAR
 
 
 def test_the_tutorials_config_is_tried_once_though_it_is_enqueued() -> None:
-    configs = asked(SPACE, Settings(sampler="random"), [LINEAR, dict(BASELINE)], 3)
+    configs = play(SPACE, Settings(sampler="random"), 3, enqueued=[LINEAR, dict(BASELINE)])
     assert configs[:2] == [BASELINE, LINEAR]
     assert configs[2] not in (BASELINE, LINEAR)
 
@@ -192,7 +173,7 @@ def test_a_space_with_conditions_and_constants_takes_what_is_enqueued() -> None:
         tutorial().complete({"level": "cnn", "lr": 1, "bs": 32, "momentum": 0.95, "width": 3}),
     ]
     assert [space.outside(config) for config in enqueued] == [None] * 3
-    configs = asked(space, Settings(sampler="tpe"), enqueued, 20)
+    configs = play(space, Settings(sampler="tpe"), 20, enqueued=enqueued)
     assert configs[:3] == enqueued
 
 
@@ -201,7 +182,7 @@ def test_a_resumed_search_proposes_what_it_would_have_with_what_was_enqueued(tmp
     spec = spec_of("x", LEVEL_AND_LR, num_samples=18, sampler=sampler, max_epochs=2)
     spec = spec.model_copy(update={"enqueued": (LINEAR, LINEAR | {"lr": 0.3})})
 
-    def play(name: str, interruptions: list[int]) -> list[Config]:
+    def configs(name: str, interruptions: list[int]) -> list[Config]:
         at = paths(tmp_path, name)
         search = Search.create(spec, at)
         search.begin()
@@ -209,17 +190,16 @@ def test_a_resumed_search_proposes_what_it_would_have_with_what_was_enqueued(tmp
             trial = search.next_attempt().trial
             if trial.number in interruptions:  # while it is running
                 search.close()
-                search = Search.resume(at)
-                search.begin()
+                search = resumed(at)
                 assert search.next_attempt().trial.number == trial.number
             search.started(trial.number, WORKER)
             give(search, trial.number, *[1 - abs(float(trial.config["lr"]) - 0.1)] * 2)
         search.close()
         return [trial.config for trial in search.history.trials]
 
-    whole = play("whole", [])
+    whole = configs("whole", [])
     assert whole[:3] == [BASELINE, *spec.enqueued]
-    assert play("interrupted", [1, 2, 3, 8, 15]) == whole
+    assert configs("interrupted", [1, 2, 3, 8, 15]) == whole
     assert load_experiment("interrupted", tmp_path).history.spec == spec
 
 
@@ -232,8 +212,6 @@ def test_a_search_smaller_than_what_is_enqueued_tries_the_first_of_it(tmp_path: 
     search.close()
     assert [trial.config for trial in search.history.trials] == [BASELINE, *enqueued[:2]]
     extended = Search.resume(paths(tmp_path, "x"), {"num_samples": 7})
-    for _ in range(3):
-        extended.next_attempt()
     while not extended.all_begun:
         extended.next_attempt()
     extended.close()

@@ -1,5 +1,4 @@
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +6,7 @@ import pytest
 import torch
 import yaml
 
+from tests import refused
 from tune_app.bundle.manifest import CONFIG as CONFIG_FILE
 from tune_app.bundle.manifest import FILES, read_manifest, sealed
 from tune_app.bundle.retrain import differences, read_exported, train_exported, verdict
@@ -16,15 +16,7 @@ from tune_app.machine import cpu_model, versions
 from tune_app.task.images.mnist import Mnist, Split
 from tune_app.task.tutorial import tutorial
 
-
-@pytest.fixture(autouse=True)
-def threads_as_before() -> Iterator[None]:
-    """train_exported sets torch's thread count for its process."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
+pytestmark = pytest.mark.usefixtures("one_thread")  # for train_exported sets the number, too
 CONFIG: dict[str, object] = {
     "config": tutorial().complete({"level": "fit", "bs": 50}),
     "seed": 7,
@@ -74,11 +66,9 @@ def accuracies(path: Path, data: Mnist) -> list[float]:
 
 def refusal(path: Path) -> str:
     """The one line with which the file is refused, less its path."""
-    with pytest.raises(TuneAppError) as error:
-        read_exported(path)
-    assert str(error.value).startswith(f"{path}")
-    assert "\n" not in str(error.value)
-    return str(error.value).removeprefix(str(path))
+    line = refused.refusal(read_exported, path)
+    assert line.startswith(f"{path}")
+    return line.removeprefix(str(path))
 
 
 # ---- reading a config ----------------------------------------------------------------------------------
@@ -132,9 +122,7 @@ def test_a_file_of_another_kind_is_refused_in_one_line_with_what_is_allowed(tmp_
 @pytest.mark.parametrize("content", ["", "{", '{"config": ', "[" * 100_000])
 def test_a_manifest_that_is_no_json_is_refused_with_its_path(tmp_path, content):
     path = write(tmp_path, CONFIG, content)
-    with pytest.raises(TuneAppError) as error:
-        read_exported(path)
-    assert str(error.value).startswith(f"{tmp_path / 'manifest.json'}: not JSON: ")
+    assert refused.refusal(read_exported, path).startswith(f"{tmp_path / 'manifest.json'}: not JSON: ")
 
 
 @pytest.mark.parametrize(
@@ -143,15 +131,15 @@ def test_a_manifest_that_is_no_json_is_refused_with_its_path(tmp_path, content):
 def test_a_manifest_that_lacks_something_is_refused_with_what_it_lacks(tmp_path, small, key):
     manifest = manifest_of([0.5], small)
     del manifest[key]
-    with pytest.raises(TuneAppError) as error:
-        read_exported(write(tmp_path, CONFIG, manifest))
-    assert str(error.value) == f"{tmp_path / 'manifest.json'}: not as tune-app export writes it: no {key}"
+    path = write(tmp_path, CONFIG, manifest)
+    said = f"{tmp_path / 'manifest.json'}: not as tune-app export writes it: no {key}"
+    assert refused.refusal(read_exported, path) == said
 
 
 @pytest.mark.parametrize("content", ["[]", "null", "3", '{"versions": {}}'])
 def test_json_of_another_kind_is_refused(tmp_path, content):
-    with pytest.raises(TuneAppError, match="not as tune-app export writes it: no sha256"):
-        read_exported(write(tmp_path, CONFIG, content))
+    line = refused.refusal(read_exported, write(tmp_path, CONFIG, content))
+    assert "not as tune-app export writes it: no sha256" in line
 
 
 @pytest.mark.parametrize(
@@ -199,11 +187,8 @@ def test_another_last_digit_is_not_the_same(tmp_path, small):
 
 def test_without_a_manifest_nothing_can_be_said_to_be_the_same(tmp_path, small):
     exported = read_exported(write(tmp_path, CONFIG))
-    assert verdict(exported, small.digest(), [0.5]) == {
-        "same": False,
-        "recorded": [],
-        "differences": ["there is no manifest to compare with"],
-    }
+    nothing = ["there is no manifest to compare with"]
+    assert verdict(exported, small.digest(), [0.5]) == {"same": False, "recorded": [], "differences": nothing}
 
 
 @pytest.mark.parametrize(
@@ -227,9 +212,8 @@ def test_changed_data_are_named_with_both_digests(tmp_path, small):
     labels[-1] = (labels[-1] + 1) % 10
     other = Mnist(small.train, Split(small.valid.x, labels))
     exported = read_exported(write(tmp_path, CONFIG, manifest_of([0.5], small)))
-    assert differences(exported, other.digest()) == [
-        f"data digest: {small.digest()} in the search, {other.digest()} now"
-    ]
+    said = f"data digest: {small.digest()} in the search, {other.digest()} now"
+    assert differences(exported, other.digest()) == [said]
 
 
 def test_another_processor_and_other_versions_are_named(tmp_path, small):

@@ -22,9 +22,7 @@ NO_TORCH = "Ray offers 1 GPU that torch cannot use (no CUDA); trials do without.
         (0, {}, 0, 16, []),
     ],
 )
-def test_gpus_that_trials_cannot_use_do_not_count(
-    monkeypatch: pytest.MonkeyPatch, wanted: object, found: object, gpus: float, at_once: int, told: list[str]
-) -> None:
+def test_gpus_that_trials_cannot_use_do_not_count(monkeypatch, wanted, found, gpus, at_once, told) -> None:
     monkeypatch.setattr(resources, "gpu_memory", lambda *_: found)
     settings = Settings.model_validate({"gpus_per_trial": wanted})
     announced: list[str] = []

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from tests.made_up import ask_and_start, give, searching, spec_of
+from tests.refused import refusal
 from tune_app.engine.search import Search
-from tune_app.errors import TuneAppError
 from tune_app.experiment.history import replay
 from tune_app.experiment.record import FORMAT, RecordWriter
 from tune_app.storage.load import experiment_names, load_experiment
@@ -14,6 +14,15 @@ from tune_app.storage.location import paths
 
 def created() -> dict[str, Any]:
     return {"kind": "created", "format": FORMAT, "time": 1.0, "spec": spec_of("x").model_dump()}
+
+
+def write(folder: Path, *entries: dict[str, Any]) -> Path:
+    """A record of these."""
+    writer = RecordWriter.create(folder / "x" / "record.jsonl")
+    for entry in entries:
+        writer.append(entry)
+    writer.close()
+    return writer.path
 
 
 ASKED = {"kind": "asked", "trial": 0, "config": {"level": "cnn"}, "seed": 1}
@@ -31,29 +40,13 @@ ASKED = {"kind": "asked", "trial": 0, "config": {"level": "cnn"}, "seed": 1}
     ],
 )
 def test_an_entry_that_makes_no_sense_is_named_though_its_checksum_fits(tmp_path, entries, line) -> None:
-    path = tmp_path / "x" / "record.jsonl"
-    writer = RecordWriter.create(path)
-    for entry in entries:
-        writer.append(entry)
-    writer.close()
-    with pytest.raises(TuneAppError, match=rf"^{path}, line {line}: the entry makes no sense: "):
-        replay(path)
+    path = write(tmp_path, *entries)
+    assert refusal(replay, path).startswith(f"{path}, line {line}: the entry makes no sense: ")
 
 
 def test_an_unknown_kind_of_entry_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "x" / "record.jsonl"
-    writer = RecordWriter.create(path)
-    writer.append(created())
-    writer.append({"kind": "rumour"})
-    writer.close()
-    with pytest.raises(TuneAppError, match="entry 1 of the record is of unknown kind 'rumour'"):
-        replay(path)
-
-
-def test_an_empty_record_is_said_to_be_empty(tmp_path: Path) -> None:
-    (tmp_path / "record.jsonl").touch()
-    with pytest.raises(TuneAppError, match="is empty, its search was killed before it began"):
-        replay(tmp_path / "record.jsonl")
+    path = write(tmp_path, created(), {"kind": "rumour"})
+    assert "entry 1 of the record is of unknown kind 'rumour'" in refusal(replay, path)
 
 
 def test_a_renamed_experiment_goes_by_its_new_name(tmp_path: Path) -> None:
@@ -76,5 +69,4 @@ def test_without_a_name_the_newest_is_loaded(tmp_path: Path, monkeypatch: pytest
 def test_a_folder_that_holds_no_record_is_no_experiment(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     assert experiment_names(tmp_path) == []
-    with pytest.raises(TuneAppError, match="no experiments yet"):
-        load_experiment("notes", tmp_path)
+    assert "no experiments yet" in refusal(load_experiment, "notes", tmp_path)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tune_app.errors import TuneAppError
+from tests import refused
 from tune_app.task.images import idx
 from tune_app.task.images.idx import IMAGES, LABELS, TEST_IMAGES, TEST_LABELS
 from tune_app.task.images.mnist import ALLOWED, Mnist
@@ -34,11 +34,9 @@ def write(folder: Path, contents: dict[str, bytes], packed: bool = False) -> Pat
 
 def refusal(folder: Path) -> str:
     """The one line with which the folder's files are refused."""
-    with pytest.raises(TuneAppError) as error:
-        load(str(folder))
-    assert str(error.value).startswith(str(folder))
-    assert "\n" not in str(error.value)
-    return str(error.value).removeprefix(str(folder)).lstrip("/")
+    line = refused.refusal(load, str(folder))
+    assert line.startswith(str(folder))
+    return line.removeprefix(str(folder)).lstrip("/")
 
 
 # ---- what is read --------------------------------------------------------------------------------------
@@ -100,9 +98,8 @@ def test_the_files_of_a_folder_itself_come_before_those_below_it(tmp_path, conte
 def test_of_two_data_sets_below_a_folder_one_must_be_named(tmp_path, all_four):
     raw = [made(tmp_path / name / "raw", all_four) for name in ("FashionMNIST", "MNIST")]
     for read in (load, load_test):
-        with pytest.raises(TuneAppError) as error:
-            read(str(tmp_path))
-        assert str(error.value) == f"{tmp_path}: has {raw[0]} and {raw[1]}; allowed: one of them"
+        said = f"{tmp_path}: has {raw[0]} and {raw[1]}; allowed: one of them"
+        assert refused.refusal(read, str(tmp_path)) == said
     assert len(load(str(tmp_path / "MNIST")).train.x) == 1000
 
 
@@ -123,9 +120,7 @@ def test_a_folder_with_something_else_is_refused_with_what_is_allowed(tmp_path, 
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_bytes(b"something")
     for read in (load, load_test):
-        with pytest.raises(TuneAppError) as error:
-            read(str(tmp_path))
-        assert str(error.value) == f"{tmp_path}: has no {IMAGES}; allowed: {ALLOWED}"
+        assert refused.refusal(read, str(tmp_path)) == f"{tmp_path}: has no {IMAGES}; allowed: {ALLOWED}"
 
 
 # ---- what is refused -----------------------------------------------------------------------------------

@@ -14,13 +14,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from tests.made_up import diverged, result_of, spec_of, state_of
+from tests.made_up import diverged, result_of, resumed, searching, state_of
+from tests.refused import error_of, refusal
 from tests.trainings import LEVELS, training
 from tune_app import engine
 from tune_app.cli import main
 from tune_app.engine.in_process import run_in_process
-from tune_app.engine.search import Attempt, Search
-from tune_app.errors import TuneAppError
+from tune_app.engine.search import Attempt
 from tune_app.experiment.history import replay
 from tune_app.experiment.record import FORMAT, encode, read_entries
 from tune_app.experiment.spec import Paths
@@ -36,12 +36,6 @@ def at(tmp_path: Path) -> Paths:
     return paths(tmp_path, "x")
 
 
-def begun(at: Paths, **settings: Any) -> Search:
-    search = Search.create(spec_of("x", **settings), at) if not at.record.exists() else Search.resume(at)
-    search.begin()
-    return search
-
-
 def by_number(attempt: Attempt) -> Iterator[tuple[Result, bytes]]:
     """The later, the worse; trial 2 raises, trial 3 diverges."""
     number = attempt.trial.number
@@ -52,12 +46,11 @@ def by_number(attempt: Attempt) -> Iterator[tuple[Result, bytes]]:
         yield result, state_of(result)
 
 
-def test_every_trial_ends_as_it_would_in_a_worker(at: Paths) -> None:
-    search = begun(at, num_samples=6, max_epochs=3, space={"level": "linear", "lr": {"loguniform": [0.1, 1]}})
-    assert run_in_process(search, by_number) is None
-    search.end("completed")
-    search.close()
-    experiment = load_experiment("x", at.root.parent)
+def test_every_trial_ends_as_it_would_in_a_worker(tmp_path: Path) -> None:
+    space = {"level": "linear", "lr": {"loguniform": [0.1, 1]}}
+    with searching(tmp_path, "x", space, "completed", num_samples=6, max_epochs=3) as search:
+        assert run_in_process(search, by_number) is None
+    experiment = load_experiment("x", tmp_path)
     assert experiment.state == "finished"
     states = [trial.state for trial in experiment.history.trials]
     assert states == ["completed", "stopped", "failed", "failed", "stopped", "stopped"]
@@ -66,31 +59,28 @@ def test_every_trial_ends_as_it_would_in_a_worker(at: Paths) -> None:
     assert experiment.history.best and experiment.history.best.trial == 0
 
 
-def test_a_reason_ends_it_and_a_resumption_goes_on_from_the_last_result(at: Paths) -> None:
-    search = begun(at, num_samples=2, max_epochs=3, early_stopping=False)
-    assert run_in_process(search, by_number, lambda: "stop" if search.history.results >= 2 else None) == "stop"
-    search.end("interrupted")
-    search.close()
-    resumed = begun(at)
+def test_a_reason_ends_it_and_a_resumption_goes_on_from_the_last_result(tmp_path: Path) -> None:
+    with searching(tmp_path, "x", end="interrupted", num_samples=2, max_epochs=3, early_stopping=False) as search:
+        assert run_in_process(search, by_number, lambda: "stop" if search.history.results >= 2 else None) == "stop"
+    again = resumed(search.paths)
     seen: list[int] = []
 
     def train(attempt: Attempt) -> Iterator[tuple[Result, bytes]]:
         seen.append(attempt.after)
         yield from by_number(attempt)
 
-    assert run_in_process(resumed, train) is None
-    resumed.end("completed")
-    resumed.close()
+    assert run_in_process(again, train) is None
+    again.end("completed")
+    again.close()
     assert seen == [2, 0]
-    history = load_experiment("x", at.root.parent).history
+    history = load_experiment("x", tmp_path).history
     assert [[result.k for result in trial.results] for trial in history.trials] == [[1, 2, 3]] * 2
 
 
-def test_where_there_is_a_reason_already_no_other_trial_begins(at: Paths) -> None:
-    search = begun(at, num_samples=2, max_epochs=3)
-    assert run_in_process(search, by_number, lambda: "target") == "target"
-    assert search.history.trials == []
-    search.close()
+def test_where_there_is_a_reason_already_no_other_trial_begins(tmp_path: Path) -> None:
+    with searching(tmp_path, "x", num_samples=2, max_epochs=3) as search:
+        assert run_in_process(search, by_number, lambda: "target") == "target"
+        assert search.history.trials == []
 
 
 LEVELS_SPACE = {
@@ -101,12 +91,10 @@ LEVELS_SPACE = {
 }
 
 
-def test_the_thirteen_levels_find_what_they_found_before(at: Paths, small: Mnist, one_thread: None) -> None:
+def test_the_thirteen_levels_find_what_they_found_before(tmp_path: Path, small: Mnist, one_thread: None) -> None:
     """The file holds one trial of each level of a search by version 0.2.0, before `Result` was a type."""
     before = json.loads(Path(__file__).with_name("thirteen_levels.json").read_text())
-    search = begun(
-        at, space=LEVELS_SPACE, num_samples=29, max_epochs=2, results_per_epoch=2, seed=5, early_stopping=False
-    )
+    settings: dict[str, Any] = {"num_samples": 29, "max_epochs": 2, "results_per_epoch": 2, "seed": 5}
 
     def train(attempt: Attempt) -> Iterator[tuple[Result, bytes | None]]:
         trial = attempt.trial
@@ -115,8 +103,8 @@ def test_the_thirteen_levels_find_what_they_found_before(at: Paths, small: Mnist
         else:
             yield result_of(4, 0.5, 2), b""
 
-    run_in_process(search, train)
-    search.close()
+    with searching(tmp_path, "x", LEVELS_SPACE, early_stopping=False, **settings) as search:
+        run_in_process(search, train)
     same = (before["cpu"], before["torch"]) == (cpu_model(), torch.__version__.split("+")[0])
     assert {before["trials"][number]["config"]["level"] for number in before["trials"]} == set(LEVELS)
     for number, then in before["trials"].items():
@@ -126,10 +114,9 @@ def test_the_thirteen_levels_find_what_they_found_before(at: Paths, small: Mnist
         assert found == (then["results"] if same else pytest.approx(np.array(then["results"]), abs=0.02)), number
 
 
-def test_an_experiment_of_the_format_before_is_read_as_if_written_now(at: Paths) -> None:
-    search = begun(at, num_samples=4, max_epochs=3)
-    run_in_process(search, by_number)
-    search.close()
+def test_an_experiment_of_the_format_before_is_read_as_if_written_now(at: Paths, tmp_path: Path) -> None:
+    with searching(tmp_path, "x", num_samples=4, max_epochs=3) as search:
+        run_in_process(search, by_number)
     entries = [{**entry, **entry.pop("valid", {})} for entry in read_entries(at.record)]
     for entry in entries:
         if "items" in entry:
@@ -146,10 +133,10 @@ def test_a_clock_that_jumps_back_an_hour_changes_nothing(at: Paths, monkeypatch:
         return time.time() - (3600 if next(asked) > 10 else 0)
 
     monkeypatch.setattr(engine.search, "time", SimpleNamespace(time=back_after_ten_entries))
-    search = begun(at, num_samples=2, max_epochs=9, early_stopping=False)
-    assert run_in_process(search, by_number) is None
-    search.end("completed")
-    search.close()
+    with searching(
+        at.root.parent, "x", end="completed", num_samples=2, max_epochs=9, early_stopping=False
+    ) as search:
+        assert run_in_process(search, by_number) is None
     times = [entry["time"] for entry in read_entries(at.record)]
     assert sum(after < before - 3500 for before, after in pairwise(times)) == 1
     there = ("--experiments-dir", str(at.root.parent))
@@ -163,15 +150,13 @@ def test_a_clock_that_jumps_back_an_hour_changes_nothing(at: Paths, monkeypatch:
 
 @pytest.mark.parametrize("before", [2, 3, 4])
 def test_what_an_earlier_version_began_is_gone_on_with_by_that_version(at: Paths, before: int) -> None:
-    search = begun(at, num_samples=1, max_epochs=1)
-    search.close()
+    with searching(at.root.parent, "x", num_samples=1, max_epochs=1) as search:
+        pass
     created, *others = read_entries(at.record)
     del created["spec"]["settings"]["scheduler"]
     at.record.write_bytes(b"".join(map(encode, [{**created, "format": before}, *others])))
-    with pytest.raises(TuneAppError) as caught:
-        begun(at)
     version = created["spec"]["versions"]["tune_app"]
-    assert str(caught.value) == (
+    assert refusal(resumed, at) == (
         f"x: was begun by tune_app {version}, which goes on with it; allowed: that version, or a new search with"
         " --enqueue x:5"
     )
@@ -181,9 +166,6 @@ def test_what_an_earlier_version_began_is_gone_on_with_by_that_version(at: Paths
 
 def test_a_gpu_that_is_not_there_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     arguments = ["search", "quick", "--in-process", "--gpus-per-trial", "1", "--experiments-dir", str(tmp_path)]
-    done = CliRunner().invoke(main, arguments)
-    assert (done.exit_code, done.stderr) == (
-        1,
-        "Error: --gpus-per-trial is 1.0, allowed: 0, torch can use no GPU here\n",
-    )
+    said = "--gpus-per-trial is 1.0, allowed: 0, torch can use no GPU here"
+    assert error_of(CliRunner().invoke(main, arguments)) == said
     assert list(tmp_path.iterdir()) == []

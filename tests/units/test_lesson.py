@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
 from tests.interrupted import TRAIN, VALID, layers, lesson_of
+from tests.refused import refusal
 from tune_app.task import Lesson, get_data, loop
 from tune_app.task.loop.batches import pairs
 from tune_app.task.loop.chance import SWITCHES, mixed, seeded, switches_put_back
@@ -55,25 +56,19 @@ class Stream(IterableDataset[Any]):
 )
 def test_a_part_of_another_kind_is_refused(part, given, reason):
     complete = vars(lesson_of(layers())) | {part: given}
-    with pytest.raises(TypeError) as error:
-        Lesson(**complete)
-    assert str(error.value) == reason
+    assert refusal(lambda: Lesson(**complete), kind=TypeError) == reason
 
 
 def test_a_schedule_that_needs_the_valid_loss_is_refused_for_each_batch():
     opt = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1)
-    with pytest.raises(TypeError) as error:
-        lesson_of(layers(), opt=opt, each_batch=ReduceLROnPlateau(opt))
-    assert str(error.value) == (
-        "each_batch is of type ReduceLROnPlateau, allowed: a schedule that needs no valid loss"
-    )
+    line = refusal(lambda: lesson_of(layers(), opt=opt, each_batch=ReduceLROnPlateau(opt)), kind=TypeError)
+    assert line == "each_batch is of type ReduceLROnPlateau, allowed: a schedule that needs no valid loss"
 
 
 @pytest.mark.parametrize("name", ["train_dl", "valid_dl"])
 def test_a_loader_without_batches_is_refused(name):
-    with pytest.raises(ValueError) as error:
-        Lesson(**vars(lesson_of(layers())) | {name: DataLoader(TRAIN, 100, drop_last=True)})
-    assert str(error.value) == f"{name} has no batches, allowed: one or more"
+    parts = vars(lesson_of(layers())) | {name: DataLoader(TRAIN, 100, drop_last=True)}
+    assert refusal(lambda: Lesson(**parts), kind=ValueError) == f"{name} has no batches, allowed: one or more"
 
 
 def test_parameters_are_counted_once_and_where_they_are_trained():
@@ -122,9 +117,7 @@ def test_other_data_sets_have_a_loader_of_torch():
 
 
 def test_a_batch_size_below_one_is_refused():
-    with pytest.raises(ValueError) as error:
-        get_data(TRAIN, VALID, 0)
-    assert str(error.value) == "bs is 0, allowed: 1 or more"
+    assert refusal(get_data, TRAIN, VALID, 0, kind=ValueError) == "bs is 0, allowed: 1 or more"
 
 
 Pair = namedtuple("Pair", "left right")
@@ -203,12 +196,8 @@ def test_generators_are_found_where_loaders_and_modules_hold_them():
 )
 def test_switches_are_put_back(change):
     def switches() -> list[Any]:
-        flags = (
-            torch.backends.cudnn.benchmark,
-            torch.backends.cudnn.allow_tf32,
-            torch.backends.cuda.matmul.allow_tf32,
-        )
-        return [read() for read, _ in SWITCHES] + list(flags)
+        cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+        return [*(read() for read, _ in SWITCHES), cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32]
 
     before = switches()
     with switches_put_back():

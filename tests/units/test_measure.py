@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from tests.interrupted import VALID, accuracy, layers, lesson_of
+from tests.refused import refusal
 from tune_app.task import Lesson
 from tune_app.task.loop import measure
 from tune_app.task.loop.measure import evaluate
@@ -103,9 +104,7 @@ def test_a_metric_of_another_shape_is_refused(metric, shape, n):
     def precision(out: Tensor, yb: Tensor) -> Any:
         return metric(out, yb)
 
-    with pytest.raises(ValueError) as error:
-        value(precision)
-    assert str(error.value) == (
+    assert refusal(value, precision, kind=ValueError) == (
         f"the metric precision gave the shape {shape} for {n} items,"
         f" allowed: ({n},), a value for each item, or one number for all of them"
     )

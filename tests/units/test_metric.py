@@ -16,6 +16,7 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 import tune_app.output
 from tests.made_up import WORKER, ask_and_start, result_of, spec_of, tell
@@ -25,10 +26,11 @@ from tune_app.confirmation import spec_of as confirmation_spec
 from tune_app.engine.race import Race
 from tune_app.engine.search import Search
 from tune_app.experiment.experiment import Experiment
-from tune_app.experiment.findings import Confirmation, Findings, candidates_of
+from tune_app.experiment.findings import Confirmation, Findings, Measured, candidates_of
 from tune_app.experiment.record import encode, read_entries
 from tune_app.experiment.spec import Confirming, Paths
 from tune_app.output.progress import Progress
+from tune_app.output.view import comparison
 from tune_app.storage.load import load_confirmation, load_experiment
 from tune_app.storage.location import paths
 from tune_app.task.tutorial import tutorial
@@ -111,9 +113,7 @@ def output_functions() -> list[Callable[..., Any]]:
 
 
 @pytest.mark.parametrize("function", output_functions(), ids=lambda f: f"{f.__module__}.{f.__name__}")
-def test_every_output_function_does_without_the_other_metric(
-    experiment: Experiment, function: Callable[..., Any]
-) -> None:
+def test_every_output_function_does_without_the_other_metric(experiment, function) -> None:
     (first, *_) = inspect.signature(function).parameters
     confirmation = load_confirmation(experiment)
     assert confirmation
@@ -158,21 +158,14 @@ def test_every_reading_command_goes_by_the_loss(at: Paths, name: str, as_json: b
 
 
 def test_the_outcome_names_the_least_loss_and_what_it_gains(at: Paths) -> None:
-    told = CliRunner().invoke(main, ["status", "ml"]).output
-    assert "* best: valid loss 0.3000 at epoch 2 of trial 1" in told
-    listed = CliRunner().invoke(main, ["list"]).output
-    assert "valid loss 0.3000" in listed
-    from tune_app.output.view import comparison
-
+    assert "* best: valid loss 0.3000 at epoch 2 of trial 1" in CliRunner().invoke(main, ["status", "ml"]).output
+    assert "valid loss 0.3000" in CliRunner().invoke(main, ["list"]).output
     found = load_experiment("ml", at.root.parent)
     assert comparison(found) == "0.2000 better than the baseline: 0.5000 at epoch 2 (trial 0)"
 
 
 def test_the_live_table_shows_the_loss(experiment: Experiment) -> None:
-    from rich.console import Console
-
     out = Console(width=120, record=True, quiet=True)
-    out.print(Progress(out, None).table(experiment.history, 4))
     text = "".join(segment.text for segment in out.render(Progress(out, None).table(experiment.history, 4)))
     assert "valid loss" in text and "best valid loss 0.3000 (trial 1)" in text and "accuracy" not in text
 
@@ -203,9 +196,7 @@ def test_a_confirmation_measures_the_loss_and_exports_the_median(at: Paths, expe
     )
 
 
-def test_the_run_that_was_tested_is_exported_also_where_it_is_not_the_median_of_now(
-    at: Paths, experiment: Experiment
-) -> None:
+def test_the_run_that_was_tested_is_exported_also_where_it_is_not_the_median_of_now(at, experiment) -> None:
     confirmation = load_confirmation(experiment)
     assert confirmation
     other = next(run for run in confirmation.findings.measured.runs if run is not confirmation.exported)
@@ -219,8 +210,6 @@ def test_the_run_that_was_tested_is_exported_also_where_it_is_not_the_median_of_
 
 
 def test_of_an_even_number_of_seeds_the_worse_of_two_is_exported(experiment: Experiment) -> None:
-    from tune_app.experiment.findings import Measured
-
     confirmation = load_confirmation(experiment)
     assert confirmation
     four = Measured(confirmation.findings.measured.runs[:4], tutorial().metrics["valid_loss"])
@@ -230,10 +219,8 @@ def test_of_an_even_number_of_seeds_the_worse_of_two_is_exported(experiment: Exp
 def test_json_for_programs_names_the_metric(at: Paths) -> None:
     told = json.loads(CliRunner().invoke(main, ["status", "ml", "--json"]).stdout)
     assert (told["metric"], told["best"]["valid_loss"], OTHER in told["best"]) == ("valid_loss", 0.3, False)
-    assert [trial["valid_loss"] for trial in told["trials"]] == [
-        losses[len(ls) - 1]
-        for losses, ls in zip(LOSSES, [[1] * round(t["epoch"]) for t in told["trials"]], strict=True)
-    ]
+    for trial, losses in zip(told["trials"], LOSSES, strict=True):
+        assert trial["valid_loss"] == losses[round(trial["epoch"]) - 1]
     (listed,) = json.loads(CliRunner().invoke(main, ["list", "--json"]).stdout)
     assert (listed["metric"], listed["best"]) == ("valid_loss", 0.3)
 

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.made_up import ask_and_start, give, spec_of
+from tests.refused import error_of, refusal
 from tune_app import api
 from tune_app.api import newly_named
 from tune_app.cli import main
@@ -114,12 +115,12 @@ def test_a_name_that_is_at_work_is_not_advised_to_be_removed(held: Search, doing
     if doing == "confirmed":
         held.close()
         held = Search.create(spec_of("confirmation-1"), held.paths.confirmation(1))
-    done = CliRunner().invoke(main, ["search", "quick", "--name", "x"])
-    refused = f"Error: experiments/x: exists already and is being {doing} right now, allowed: another --name\n"
-    assert (done.exit_code, done.stderr) == (1, refused)
+    search = ["search", "quick", "--name", "x"]
+    refused = f"experiments/x: exists already and is being {doing} right now, allowed: another --name"
+    assert error_of(CliRunner().invoke(main, search)) == refused
     held.close()
-    done = CliRunner().invoke(main, ["search", "quick", "--name", "x"])
-    assert done.stderr == "Error: experiments/x: exists already, allowed: another --name, or tune-app remove x\n"
+    refused = "experiments/x: exists already, allowed: another --name, or tune-app remove x"
+    assert error_of(CliRunner().invoke(main, search)) == refused
 
 
 def test_a_name_that_is_searched_from_a_bucket_is_not_advised_to_be_removed(tmp_path, bucket, monkeypatch) -> None:
@@ -128,6 +129,4 @@ def test_a_name_that_is_searched_from_a_bucket_is_not_advised_to_be_removed(tmp_
     running, ended = " and is being searched right now", ", allowed: another --name, or tune-app remove x"
     for holder, ending in (Holder.this(), f"{running}, allowed: another --name"), (None, ended):
         write_contents(bucket / "x", Contents(created=1.0, holder=holder))
-        with pytest.raises(TuneAppError) as refused:
-            refuse_existing_copy(at)
-        assert str(refused.value) == f"{bucket}/x: exists already{ending}"
+        assert refusal(refuse_existing_copy, at) == f"{bucket}/x: exists already{ending}"

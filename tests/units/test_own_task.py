@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.own_task import write
+from tests.refused import error_of
 from tune_app.task.loop.data import whole_path
 
 EXECUTED = ('"""Points', 'raise SystemExit("executed")\n"""Points')
@@ -39,14 +40,8 @@ def test_levels_of_a_space_a_folder_and_a_file_are_the_same(run, tmp_path):
     assert found["mine.py"] == found["space.yaml"]
     assert found["folder"]["levels"] == found["mine.py"]["levels"]
     assert found["mine.py"]["task"]["name"] == "mine"
-    assert found["mine.py"]["hyperparameters"][2] == {
-        "name": "hidden",
-        "kind": "int",
-        "interval": {"ge": 1},
-        "options": [],
-        "meaning": "neurons",
-        "allowed": "an integer, 1 or more",
-    }
+    hidden = {"name": "hidden", "kind": "int", "interval": {"ge": 1}, "options": [], "meaning": "neurons"}
+    assert found["mine.py"]["hyperparameters"][2] == {**hidden, "allowed": "an integer, 1 or more"}
     assert [metric["mode"] for metric in found["mine.py"]["metrics"]] == ["max", "min"]
     assert run("levels", "quick").stdout == run("levels").stdout
 
@@ -73,10 +68,7 @@ def test_a_mistake_is_one_line(run, tmp_path, file, said):
     (tmp_path / "bad.py").write_text("x = (")
     for name in ("bad", "none"):
         (tmp_path / f"of_{name}.yaml").write_text(f"task: {name}.py\nspace: {{lr: 1}}\nsearch: {{}}")
-    done = run("levels", file)
-    assert done.exit_code == 1
-    assert done.stderr.startswith(f"Error: {said}")
-    assert done.stderr.count("\n") == 1
+    assert error_of(run("levels", file)).startswith(said)
 
 
 def test_validate_executes_nothing_and_knows_the_task(run, tmp_path):

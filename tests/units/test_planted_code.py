@@ -16,38 +16,28 @@ from tune_app.task.recorded import was_run_here
 FILES = ("mine.py", "beside.py", "package/__init__.py", "package/inner.py")
 IMPORTS = "import beside\nfrom package import inner\n"
 READING = (
-    ("list",),
-    ("list", "--json"),
-    ("status", "x"),
-    ("status", "x", "--json"),
-    ("status", "x", "--task"),
-    ("status", "x", "--trial", 0),
-    ("report", "x"),
-    ("report", "x", "--format", "md"),
-    ("results", "x"),
-    ("export", "x", "-o", "other"),
-    ("levels", "mine.py"),
-    ("levels", "space.yaml"),
-    ("levels", "best/task/mine.py"),
-    ("validate", "space.yaml"),
-    ("validate", "space.yaml", "--schema"),
-    (
-        "search",
-        "own/space.yaml",
-        "--name",
-        "y",
-        "--enqueue",
-        "x:2",
-        "--enqueue",
-        "best/config.yaml",
-        "--in-process",
-    ),
-    ("remove", "x"),
+    "list",
+    "list --json",
+    "status x",
+    "status x --json",
+    "status x --task",
+    "status x --trial 0",
+    "report x",
+    "report x --format md",
+    "results x",
+    "export x -o other",
+    "levels mine.py",
+    "levels space.yaml",
+    "levels best/task/mine.py",
+    "validate space.yaml",
+    "validate space.yaml --schema",
+    "search own/space.yaml --name y --enqueue x:2 --enqueue best/config.yaml --in-process",
+    "remove x",
 )
 TRAINING = (  # resume, extend and confirm: test_trust.py
-    (("train", "x", "--trial", 0), "x", "(tune-app status x --task)"),
-    (("train", "best/config.yaml"), "best/config.yaml", "best/task/mine.py"),
-    (("verify", "best"), "best", "best/task"),
+    ("train x --trial 0", "x", "(tune-app status x --task)"),
+    ("train best/config.yaml", "best/config.yaml", "best/task/mine.py"),
+    ("verify best", "best", "best/task"),
 )
 
 
@@ -91,7 +81,7 @@ def copied(planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 def test_reading_executes_nothing(planted: Path, copied: Path) -> None:
     for command in READING:
-        done = run(*command)
+        done = run(*command.split())
         assert done.exit_code == 0, (command, done.output)
         assert traces(planted) == [], command
     assert run("predict", "best", "best/README.md").exit_code == 1
@@ -99,27 +89,18 @@ def test_reading_executes_nothing(planted: Path, copied: Path) -> None:
     assert not was_run_here(read_task(Path("mine.py")))
 
 
-@pytest.mark.parametrize(
-    ("command", "name", "to_read"), TRAINING, ids=[" ".join(map(str, one[0])) for one in TRAINING]
-)
-def test_training_asks_first(
-    planted: Path,
-    copied: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    command: tuple[object, ...],
-    name: str,
-    to_read: str,
-) -> None:
-    done = run(*command)
+@pytest.mark.parametrize(("command", "name", "to_read"), TRAINING, ids=[one[0] for one in TRAINING])
+def test_training_asks_first(planted, copied, monkeypatch, command, name, to_read) -> None:
+    done = run(*command.split())
     assert (done.exit_code, done.stdout, traces(planted)) == (1, "", [])
     start, end = done.stderr.split(" that you have not run here before: first read ")
     assert start == f"Error: {name}: runs the code of a task"
     assert end.endswith(f"{to_read}; allowed: then --run-its-code\n")
     assert end.count("\n") == 1
-    if command[0] == "train":
-        assert run(*command, "--run-its-code").exit_code == 0
+    if command.startswith("train"):
+        assert run(*command.split(), "--run-its-code").exit_code == 0
         assert traces(planted) == sorted(FILES)
         assert was_run_here(read_task(Path("mine.py")))
-    if command[0] == "verify":
+    else:
         monkeypatch.setattr(verify, "printed", lambda *_: iter(()))  # its script is started
-        assert "0 results came out" in run(*command, "--run-its-code").stderr
+        assert "0 results came out" in run(*command.split(), "--run-its-code").stderr

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import shutil
 import struct
 import zlib
 from pathlib import Path
@@ -15,30 +14,22 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from safetensors.numpy import load_file, save_file
 
+from tests import refused
 from tests.bundles import config_of, make_bundle, reseal
+from tests.refused import error_of
 from tune_app.bundle.images import read_images
 from tune_app.bundle.manifest import WEIGHTS, read_bundle
 from tune_app.bundle.predict import opened, probabilities
 from tune_app.cli import main
 from tune_app.errors import TuneAppError
-from tune_app.task.images import mnist, sources
+from tune_app.task.images import mnist
 from tune_app.task.tutorial import tutorial
 
 
-@pytest.fixture(scope="module")
-def data(small_data: Path) -> mnist.Mnist:
-    return sources.load(str(small_data))
-
-
-@pytest.fixture(scope="module")
-def best(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("made"), config_of("fit"), small_data, 2, 2)
-
-
 @pytest.fixture
-def digits(data: mnist.Mnist) -> NDArray[np.uint8]:
+def digits(small: mnist.Mnist) -> NDArray[np.uint8]:
     """(3, 28, 28)."""
-    return data.valid.x[:3].reshape(3, 28, 28)
+    return small.valid.x[:3].reshape(3, 28, 28)
 
 
 @pytest.fixture(autouse=True)
@@ -69,36 +60,30 @@ def idx(images: NDArray[np.uint8], name: str = "x-idx3-ubyte") -> Path:
 
 
 def refusal(path: Path) -> str:
-    with pytest.raises(TuneAppError) as error:
-        read_images(path)
-    assert "\n" not in str(error.value)
-    assert str(error.value).startswith(f"{path}: ")
-    return str(error.value).removeprefix(f"{path}: ")
+    line = refused.refusal(read_images, path)
+    assert line.startswith(f"{path}: ")
+    return line.removeprefix(f"{path}: ")
 
 
 # ---- the digits ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("level", tutorial().levels)
-def test_the_exported_weights_reach_the_exported_accuracy_exactly(
-    tmp_path: Path, data: mnist.Mnist, small_data: Path, level: str
-) -> None:
+def test_the_exported_weights_reach_the_exported_accuracy_exactly(tmp_path, small, small_data, level) -> None:
     best = make_bundle(tmp_path, config_of(level), small_data, 2, 1)
-    found = probabilities(opened(best), data.valid.x)
+    found = probabilities(opened(best), small.valid.x)
     assert found.shape == (500, 10)
     assert np.allclose(found.sum(axis=1), 1, atol=1e-5)
-    hits = int((found.argmax(axis=1) == data.valid.y).sum())
+    hits = int((found.argmax(axis=1) == small.valid.y).sum())
     assert hits / 500 == read_bundle(best).metrics["valid_accuracy"]
 
 
-def test_images_of_many_files_are_named_and_classified_in_their_order(
-    best: Path, data: mnist.Mnist, digits: NDArray[np.uint8]
-) -> None:
+def test_images_of_many_files_are_named_and_classified_in_their_order(made, small, digits) -> None:
     files = [png(Image.fromarray(digits[2])), npy(digits), idx(digits[1:])]
-    found = json.loads(run(best, *files, "--json").output)
+    found = json.loads(run(made, *files, "--json").output)
     names = ["x.png", "x.npy[0]", "x.npy[1]", "x.npy[2]", "x-idx3-ubyte[0]", "x-idx3-ubyte[1]"]
     assert [image["image"] for image in found] == names
-    expected = probabilities(opened(best), data.valid.x[:3])
+    expected = probabilities(opened(made), small.valid.x[:3])
     for image, number in zip(found, (2, 0, 1, 2, 1, 2), strict=True):
         assert image["class"] == expected[number].argmax()
         assert image["probability"] == pytest.approx(expected[number].max(), abs=1e-6)
@@ -108,41 +93,34 @@ def test_images_of_many_files_are_named_and_classified_in_their_order(
         assert values == sorted(values, reverse=True)
 
 
-def test_one_bad_image_among_good_ones_and_nothing_is_classified(best: Path, digits: NDArray[np.uint8]) -> None:
-    done = run(best, png(Image.fromarray(digits[0])), "missing.png")
-    assert (done.exit_code, done.stdout, done.stderr) == (1, "", "Error: missing.png: no such file\n")
+def test_one_bad_image_among_good_ones_and_nothing_is_classified(made: Path, digits: NDArray[np.uint8]) -> None:
+    assert error_of(run(made, png(Image.fromarray(digits[0])), "missing.png")) == "missing.png: no such file"
 
 
-def test_a_dark_digit_on_white_is_classified_as_given_with_a_warning(best: Path, digits: NDArray[np.uint8]) -> None:
+def test_a_dark_digit_on_white_is_classified_as_given_with_a_warning(made: Path, digits: NDArray[np.uint8]) -> None:
     dark = png(ImageOps.invert(Image.fromarray(digits[0])))
-    done = run(best, dark)
+    done = run(made, dark)
     assert done.exit_code == 0
     assert done.stderr == (
         "Warning: x.png: the border is bright, MNIST's are dark: if the digit is dark, try with --invert\n"
     )
-    right = run(best, dark, "--invert", "--json")
+    right = run(made, dark, "--invert", "--json")
     assert right.stderr == ""
     assert json.loads(right.stdout)[0]["class"] == 3
-    many = run(best, npy(np.concatenate([255 - digits, digits])))
+    many = run(made, npy(np.concatenate([255 - digits, digits])))
     assert many.stderr.startswith("Warning: x.npy: 3 of 6 borders are bright")
-    wrong = run(best, png(Image.fromarray(digits[0])), "--invert")
+    wrong = run(made, png(Image.fromarray(digits[0])), "--invert")
     assert wrong.stderr.endswith("try without --invert\n")
 
 
-def test_weights_of_another_model_are_refused(best: Path, tmp_path: Path, digits: NDArray[np.uint8]) -> None:
-    weights = load_file(best / WEIGHTS)
-    copy = tmp_path / "copy"
-    shutil.copytree(best, copy)
-    save_file({"lin.weight": weights["lin.weight"][:5], "lin.bias": weights["lin.bias"]}, copy / WEIGHTS)
-    reseal(copy)
-    done = run(copy, npy(digits))
-    assert done.exit_code == 1
-    assert done.stderr.startswith(f"Error: {copy / WEIGHTS}: holds {{'lin.")
-    (copy / WEIGHTS).write_bytes(b"no weights")
-    reseal(copy)
-    done = run(copy, npy(digits))
-    assert done.exit_code == 1
-    assert done.stderr.startswith(f"Error: {copy / WEIGHTS}: not a safetensors file: ")
+def test_weights_of_another_model_are_refused(bundle: Path, digits: NDArray[np.uint8]) -> None:
+    weights = load_file(bundle / WEIGHTS)
+    save_file({"lin.weight": weights["lin.weight"][:5], "lin.bias": weights["lin.bias"]}, bundle / WEIGHTS)
+    reseal(bundle)
+    assert error_of(run(bundle, npy(digits))).startswith(f"{bundle / WEIGHTS}: holds {{'lin.")
+    (bundle / WEIGHTS).write_bytes(b"no weights")
+    reseal(bundle)
+    assert error_of(run(bundle, npy(digits))).startswith(f"{bundle / WEIGHTS}: not a safetensors file: ")
 
 
 # ---- files that are images -----------------------------------------------------------------------------
@@ -176,9 +154,7 @@ def test_arrays_of_images_or_rows_are_read(digits: NDArray[np.uint8], shape: tup
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 @pytest.mark.parametrize("parts", [255, 256])
-def test_floats_are_shares_of_255_or_of_256_as_in_the_tutorials_file(
-    digits: NDArray[np.uint8], kind: type, parts: int
-) -> None:
+def test_floats_are_shares_of_255_or_of_256_as_in_the_tutorials_file(digits, kind, parts) -> None:
     assert (read_images(npy((digits / parts).astype(kind))) == digits.reshape(3, 784)).all()
 
 

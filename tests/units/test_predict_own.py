@@ -43,8 +43,7 @@ def bundle(run: Callable[..., Result], tmp_path: Path) -> Callable[..., Path]:
 
 
 def refusal(done: Result) -> str:
-    assert done.exit_code == 1
-    assert done.stdout == ""
+    assert (done.exit_code, done.stdout) == (1, "")
     last = done.stderr.splitlines()[-1]
     assert last.startswith("Error: ")
     return last.removeprefix("Error: ")

@@ -12,11 +12,10 @@ from typing import TextIO
 
 import pytest
 
-from tests.made_up import ask_and_start, give, spec_of
+from tests.made_up import ask_and_start, give, searching
 from tune_app.engine.search import Search
 from tune_app.output.progress import progress
 from tune_app.output.terminal import console
-from tune_app.storage.location import paths
 
 LINE = "trial 0: completed, valid accuracy 0.9000 at epoch "
 VARIABLES = ("TERM", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES")
@@ -28,10 +27,8 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Search]:
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("tune_app.output.progress.SECONDS_BETWEEN_REFRESHES", 0)
-    search = Search.create(spec_of("made", metric="valid_accuracy"), paths(tmp_path / "experiments", "made"))
-    search.begin()
-    yield search
-    search.close()
+    with searching(tmp_path / "experiments", "made", metric="valid_accuracy") as search:
+        yield search
 
 
 def shown(search: Search, stream: TextIO | None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,12 +83,7 @@ def test_a_file_gets_lines_whatever_says_that_it_were_a_terminal(search, monkeyp
 )
 @pytest.mark.parametrize("forced", [True, False])
 def test_a_terminal_that_cannot_draw_over_gets_lines(
-    search: Search,
-    monkeypatch: pytest.MonkeyPatch,
-    terminal: tuple[TextIO, int],
-    variable: str,
-    value: str,
-    forced: bool,
+    search, monkeypatch, terminal, variable, value, forced
 ) -> None:
     monkeypatch.setenv(variable, value)
     if forced:
@@ -147,13 +139,10 @@ def test_a_stream_that_is_closed_or_no_file_is_none_to_fail_on(search, monkeypat
     console().print("nobody hears it")
 
 
-COMMANDS = ("status made", "status nope")
-
-
 @pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
 def test_a_command_without_its_streams_does_its_work(search: Search, tmp_path: Path, closed: str) -> None:
     give(search, ask_and_start(search), *[0.9] * 9)
-    for command in COMMANDS:
+    for command in ("status made", "status nope"):
         line = f'{sys.executable} -m tune_app {command} {closed}; echo "$?" >> codes'
         done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True)
         assert "Traceback" not in done.stderr
@@ -207,13 +196,11 @@ def test_a_log_has_a_line_for_each_trial_that_pauses(tmp_path, monkeypatch) -> N
     monkeypatch.setattr("tune_app.output.progress.SECONDS_BETWEEN_REFRESHES", 0)
     log = io.StringIO()
     monkeypatch.setattr(sys, "stderr", log)
-    search = Search.create(spec_of("made", scheduler="promotion"), paths(tmp_path, "made"))
-    with progress(quiet=False) as said:
+    with searching(tmp_path, "made", scheduler="promotion") as search, progress(quiet=False) as said:
         said.show(search.history, 9)
         for _ in range(2):  # the baseline, which does not pause, and another
             give(search, ask_and_start(search), 0.9)
             said.show(search.history, 9)
             said.show(search.history, 9)
-    search.close()
     (line,) = log.getvalue().splitlines()
     assert line.startswith("trial 1: paused, valid accuracy 0.9000 at epoch 1; ")

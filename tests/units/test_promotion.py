@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.end_to_end.invariants import check_decisions
-from tests.made_up import WORKER, ask_and_start, give, give_one, result_of, spec_of, tell
+from tests.made_up import WORKER, ask_and_start, give, give_one, play, resumed, searching, spec_of
+from tests.refused import refusal
 from tune_app.engine.search import Search
-from tune_app.errors import TuneAppError
 from tune_app.experiment.history import replay
 from tune_app.experiment.record import read_entries
 from tune_app.experiment.settings import check_settings
 from tune_app.experiment.spec import Paths
+from tune_app.experiment.trial import Trial
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 from tune_app.task.tutorial import tutorial
@@ -79,36 +81,28 @@ def test_of_equals_the_first_is_promoted(search: Search) -> None:
     assert go_on(search) == 0
 
 
-def test_the_highest_rung_is_promoted_first(at: Paths) -> None:
-    search = Search.create(spec_of("x", CNN, scheduler="promotion", reduction_factor=2, num_samples=9), at)
-    search.begin()
-    go_on(search, 0.9)
-    go_on(search, 0.8)
-    assert go_on(search, 0.9) == 0  # to rung 2, as the best of two
-    go_on(search, 0.7)
-    others = [ask_and_start(search), ask_and_start(search), ask_and_start(search)]
-    give(search, others[0], 0.6)
-    assert go_on(search, 0.8) == 1  # to rung 2, as the second of four
-    for other in others[1:]:
-        give(search, other, 0.5)
-    # Now two wait: trial 0 at rung 2, the best of two, and trial 2 at rung 1, the third of six.
-    assert [go_on(search), go_on(search)] == [0, 2]
-    search.close()
+def test_the_highest_rung_is_promoted_first(at: Paths, tmp_path: Path) -> None:
+    with searching(tmp_path, "x", CNN, scheduler="promotion", reduction_factor=2, num_samples=9) as search:
+        go_on(search, 0.9)
+        go_on(search, 0.8)
+        assert go_on(search, 0.9) == 0  # to rung 2, as the best of two
+        go_on(search, 0.7)
+        others = [ask_and_start(search), ask_and_start(search), ask_and_start(search)]
+        give(search, others[0], 0.6)
+        assert go_on(search, 0.8) == 1  # to rung 2, as the second of four
+        for other in others[1:]:
+            give(search, other, 0.5)
+        # Now two wait: trial 0 at rung 2, the best of two, and trial 2 at rung 1, the third of six.
+        assert [go_on(search), go_on(search)] == [0, 2]
     check_decisions(list(read_entries(at.record)))
 
 
-def test_nobody_waits_idle_while_a_trial_can_be_promoted_and_at_the_end_the_rest_is_stopped(
-    search: Search, at: Paths
-) -> None:
-    while not search.all_begun:
-        number = len(search.history.trials)
-        assert search.ready
-        attempt = search.next_attempt()
-        search.started(attempt.trial.number, WORKER)
-        for k in range(attempt.after + 1, 10):
-            if tell(search, attempt.trial.number, result_of(k, attempt.trial.number / 10 + k / 1000)).stop:
-                break
-        assert number <= 9
+def the_later_the_better(trial: Trial, k: int) -> float:
+    return trial.number / 10 + k / 1000
+
+
+def test_nobody_waits_idle_while_a_trial_can_be_promoted_and_at_the_end_the_rest_is_stopped(search, at) -> None:
+    play(search, the_later_the_better)  # in which somebody is always ready
     assert search.history.count("paused") == 9 - search.history.count("completed")
     assert not search.ready and not search.history.at_work
     search.end("completed")
@@ -137,19 +131,16 @@ def test_what_was_promoted_goes_on_after_a_kill_and_what_paused_stays_paused(sea
         go_on(search, value)
     search.next_attempt()  # writes that trial 0 is promoted; then the process is killed
     search.close()
-    resumed = Search.resume(at)
-    resumed.begin()
-    search.record = resumed.record
-    assert resumed.waiting == [0]
-    attempt = resumed.next_attempt()
+    again = resumed(at)
+    search.record = again.record
+    assert again.waiting == [0]
+    attempt = again.next_attempt()
     assert (attempt.trial.number, attempt.after) == (0, 1)
-    assert states(resumed) == ["pending", "paused", "paused"]
+    assert states(again) == ["pending", "paused", "paused"]
     assert at.state(1, 1).exists() and at.state(2, 1).exists()
 
 
-def test_an_interrupted_search_keeps_its_paused_trials_and_a_finished_one_ends_them(
-    search: Search, at: Paths
-) -> None:
+def test_an_interrupted_search_keeps_its_paused_trials_and_a_finished_one_ends_them(search, at) -> None:
     for value in (0.9, 0.5, 0.4):
         go_on(search, value)
     search.end("time budget")
@@ -161,15 +152,13 @@ def test_an_interrupted_search_keeps_its_paused_trials_and_a_finished_one_ends_t
     assert reasons[1] == "epoch 1: 0.5 below the cutoff 0.9 of 2 trials at this rung"
 
 
-def test_patience_is_out_when_so_many_trials_have_not_improved_the_best_by_enough(at: Paths) -> None:
-    settings = {"reduction_factor": 1000, "patience": 3, "min_improvement": 0.1, "num_samples": 50}
-    search = Search.create(spec_of("x", CNN, scheduler="promotion", **settings), at)
-    search.begin()
+def test_patience_is_out_when_so_many_trials_have_not_improved_the_best_by_enough(at, tmp_path) -> None:
+    settings: dict[str, Any] = {"reduction_factor": 1000, "patience": 3, "min_improvement": 0.1, "num_samples": 50}
     out = []
-    for value in (0.5, 0.55, 0.59, 0.61, 0.62, 0.62, 0.7):  # only 0.61 is better by more than 0.1
-        give(search, ask_and_start(search), value)
-        out.append((len(search.history.unimproved), search.history.out_of_patience))
-    search.close()
+    with searching(tmp_path, "x", CNN, scheduler="promotion", **settings) as search:
+        for value in (0.5, 0.55, 0.59, 0.61, 0.62, 0.62, 0.7):  # only 0.61 is better by more than 0.1
+            give(search, ask_and_start(search), value)
+            out.append((len(search.history.unimproved), search.history.out_of_patience))
     assert out == [(0, False), (1, False), (2, False), (0, False), (1, False), (2, False), (3, True)]
     assert len(replay(at.record).unimproved) == 3
     extended = Search.resume(at, {"num_samples": 60})
@@ -189,119 +178,83 @@ def test_patience_is_out_when_so_many_trials_have_not_improved_the_best_by_enoug
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(search_settings: object, message: str) -> None:
-    with pytest.raises(TuneAppError) as refused:
-        check_settings(search_settings, {}, tutorial(), "x.yaml")
-    assert str(refused.value) == message
+    assert refusal(check_settings, search_settings, {}, tutorial(), "x.yaml") == message
 
 
-def test_the_baseline_does_not_pause_but_counts_at_each_rung(at: Paths) -> None:
+def test_the_baseline_does_not_pause_but_counts_at_each_rung(at: Paths, tmp_path: Path) -> None:
     space = {**CNN, "lr": {"loguniform": [0.05, 1]}}
-    search = Search.create(spec_of("x", space, scheduler="promotion", num_samples=9), at)
-    search.begin()
-    give(search, ask_and_start(search), *[0.1] * 9)
-    for value in (0.5, 0.6):
-        give(search, ask_and_start(search), value)
-    search.close()
+    with searching(tmp_path, "x", space, scheduler="promotion", num_samples=9) as search:
+        give(search, ask_and_start(search), *[0.1] * 9)
+        for value in (0.5, 0.6):
+            give(search, ask_and_start(search), value)
     assert states(search) == ["completed", "paused", "running"]
     assert [result.cutoff for result in search.history.rungs["cnn"][1]] == [0.6, None, None]
     check_decisions(list(read_entries(at.record)))
 
 
-def test_patience_does_not_count_the_trial_that_is_the_best_nor_one_trial_twice(at: Paths) -> None:
-    search = Search.create(spec_of("x", CNN, scheduler="promotion", patience=2, num_samples=9), at)
-    search.begin()
-    for value in (0.5, 0.4, 0.3):
-        go_on(search, value)
-    assert search.history.unimproved == {1, 2}
-    go_on(search, 0.6, 0.6)  # trial 0 is promoted and improves the best; then it pauses
-    assert search.history.unimproved == set()
-    go_on(search, 0.45)
-    go_on(search, 0.44)
-    assert search.history.unimproved == {3, 4}
-    assert search.history.out_of_patience
-    search.close()
+def test_patience_does_not_count_the_trial_that_is_the_best_nor_one_trial_twice(tmp_path: Path) -> None:
+    with searching(tmp_path, "x", CNN, scheduler="promotion", patience=2, num_samples=9) as search:
+        for value in (0.5, 0.4, 0.3):
+            go_on(search, value)
+        assert search.history.unimproved == {1, 2}
+        go_on(search, 0.6, 0.6)  # trial 0 is promoted and improves the best; then it pauses
+        assert search.history.unimproved == set()
+        go_on(search, 0.45)
+        go_on(search, 0.44)
+        assert search.history.unimproved == {3, 4}
+        assert search.history.out_of_patience
 
 
-def test_without_a_best_nobody_is_out_of_patience(at: Paths) -> None:
-    search = Search.create(spec_of("x", CNN, patience=1, num_samples=9), at)
-    search.begin()
-    search.failed(ask_and_start(search), "ValueError: no")
-    assert not search.history.out_of_patience
-    search.close()
+def test_without_a_best_nobody_is_out_of_patience(tmp_path: Path) -> None:
+    with searching(tmp_path, "x", CNN, patience=1, num_samples=9) as search:
+        search.failed(ask_and_start(search), "ValueError: no")
+        assert not search.history.out_of_patience
 
 
 @pytest.mark.parametrize("reason", ["completed", "target"])
 def test_by_promotion_too_an_extended_search_is_the_one_that_had_more_trials_from_the_start(
-    tmp_path: Path, reason: str
+    tmp_path, reason
 ) -> None:
-    def play(search: Search) -> None:
-        while not search.all_begun:
-            attempt = search.next_attempt()
-            number = attempt.trial.number
-            search.started(number, WORKER)
-            for k in range(attempt.after + 1, 10):
-                if tell(search, number, result_of(k, (number * 7 % 27 + k) / 40)).stop:
-                    break
+    def value(trial: Trial, k: int) -> float:
+        return (trial.number * 7 % 27 + k) / 40
 
     def results(search: Search) -> list[list[tuple[int, str]]]:
         return [[(result.k, result.decision) for result in trial.results] for trial in search.history.trials]
 
-    whole = Search.create(spec_of("whole", CNN, scheduler="promotion", num_samples=27), paths(tmp_path, "whole"))
-    whole.begin()
-    play(whole)
-    whole.close()
-    at = paths(tmp_path, "extended")
-    search = Search.create(spec_of("extended", CNN, scheduler="promotion", num_samples=12), at)
-    search.begin()
-    play(search)
-    search.end(reason)
-    search.close()
-    extended = Search.resume(at, {"num_samples": 27})
-    extended.begin()
-    play(extended)
+    with searching(tmp_path, "whole", CNN, scheduler="promotion", num_samples=27) as whole:
+        play(whole, value)
+    with searching(tmp_path, "extended", CNN, reason, scheduler="promotion", num_samples=12) as search:
+        play(search, value)
+    extended = resumed(search.paths, {"num_samples": 27})
+    play(extended, value)
     extended.end("completed")
     extended.close()
     assert results(extended) == results(whole)
-    assert replay(at.record) == extended.history
-    check_decisions(list(read_entries(at.record)))
+    assert replay(extended.paths.record) == extended.history
+    check_decisions(list(read_entries(extended.paths.record)))
 
 
 def test_a_paused_trial_keeps_one_state_and_one_at_work_two(search: Search, at: Paths) -> None:
     for value in (0.5, 0.4, 0.3):
         go_on(search, value)
     assert go_on(search, 0.6) == 0
-    assert sorted(path.stem for path in at.states.iterdir()) == [
-        "00000-000001",
-        "00000-000002",
-        "00001-000001",
-        "00002-000001",
-    ]
+    kept = sorted(path.stem for path in at.states.iterdir())
+    assert kept == ["00000-000001", "00000-000002", "00001-000001", "00002-000001"]
     give_one(search, 0, 3, 0.7)
     assert [path.stem for path in at.states.glob("00000-*")] == ["00000-000003"]
 
 
-def test_only_trial_0_is_the_baseline_that_does_not_pause(at: Paths) -> None:
-    constant = {"level": "cnn", "lr": 0.1}
-    search = Search.create(spec_of("x", constant, scheduler="promotion", num_samples=9), at)
-    search.begin()
-    give(search, ask_and_start(search), 0.5)
-    give(search, ask_and_start(search), 0.4)
-    search.close()
+def test_only_trial_0_is_the_baseline_that_does_not_pause(tmp_path: Path) -> None:
+    with searching(tmp_path, "x", {"level": "cnn", "lr": 0.1}, scheduler="promotion", num_samples=9) as search:
+        give(search, ask_and_start(search), 0.5)
+        give(search, ask_and_start(search), 0.4)
     assert states(search) == ["running", "paused"]
 
 
-def test_in_the_end_the_best_of_each_family_is_trained_to_the_end_however_few_there_are(at: Paths) -> None:
+def test_in_the_end_the_best_of_each_family_is_trained_to_the_end_however_few_there_are(at, tmp_path) -> None:
     space = {"level": {"choice": ["fit", "cnn"]}, "lr": {"loguniform": [0.2, 1]}}
-    search = Search.create(spec_of("x", space, scheduler="promotion", num_samples=4, seed=1), at)
-    search.begin()
-    while not search.all_begun:
-        attempt = search.next_attempt()
-        search.started(attempt.trial.number, WORKER)
-        for k in range(attempt.after + 1, 10):
-            if tell(search, attempt.trial.number, result_of(k, attempt.trial.number / 10 + k / 1000)).stop:
-                break
-    search.end("completed")
-    search.close()
+    with searching(tmp_path, "x", space, "completed", scheduler="promotion", num_samples=4, seed=1) as search:
+        play(search, the_later_the_better)
     ended = {(trial.family, trial.state): trial.number for trial in search.history.trials}
     of_family = {trial.family: trial.number for trial in search.history.trials}  # the last is the best
     assert {family: number for (family, state), number in ended.items() if state == "completed"} == of_family

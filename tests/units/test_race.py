@@ -68,11 +68,9 @@ def test_a_round_counts_only_when_all_have_ended_it() -> None:
     st.lists(st.lists(st.floats(0, 1), min_size=ROUNDS, max_size=ROUNDS), min_size=1, max_size=5),
     st.randoms(use_true_random=False),
 )
-def test_the_outcome_does_not_depend_on_the_order_in_which_runs_end(
-    errors: list[list[float]], random: object
-) -> None:
+def test_the_outcome_does_not_depend_on_the_order_in_which_runs_end(errors, random) -> None:
     cells = [(c, r) for c in range(len(errors)) for r in range(ROUNDS)]
-    random.shuffle(cells)  # type: ignore[attr-defined]
+    random.shuffle(cells)
     there: list[list[float | None]] = [[None] * ROUNDS for _ in errors]
     outs: set[int] = set()
     for c, r in cells:

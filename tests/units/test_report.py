@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from tests.made_up import SCRIPT, WORKER, ask_and_start, give, searching, spec_of, tutorial_search
+from tests.made_up import SCRIPT, WORKER, ask_and_start, give, searching, spec_of, tutorial_experiment
 from tune_app.cli import main
 from tune_app.engine.search import Search
 from tune_app.experiment.experiment import Experiment
@@ -98,26 +99,15 @@ def points(reader: Reader, chart: str, *traces: str) -> int:
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., Experiment]:
     """A finished search of the default space with so many trials."""
-
-    def make(trials: int, **settings: Any) -> Experiment:
-        search = tutorial_search(tmp_path, "made", trials, **settings)
-        search.end("completed")
-        search.close()
-        return load_experiment("made", tmp_path)
-
-    return make
+    return partial(tutorial_experiment, tmp_path, "made")
 
 
 @pytest.fixture(scope="module")
 def sixty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, Reader]:
     """An experiment of sixty trials, and its report."""
-    folder = tmp_path_factory.mktemp("sixty")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
-        search = tutorial_search(folder, "made", 60)
-        search.end("completed")
-        search.close()
-    experiment = load_experiment("made", folder)
+        experiment = tutorial_experiment(tmp_path_factory.mktemp("sixty"), "made", 60)
     return experiment, read(experiment)
 
 
@@ -182,9 +172,7 @@ def test_failures_are_told_by_cause(sixty) -> None:
 
 def test_importances_say_on_how_many_trials_they_rest_and_are_left_out_below_twenty(make, tmp_path: Path) -> None:
     assert "On 29 trials" in read(make(30)).texts["importance-of-the-dimensions"]
-    search = tutorial_search(tmp_path, "few", 19)
-    search.close()
-    reader = read(load_experiment("few", tmp_path))
+    reader = read(tutorial_experiment(tmp_path, "few", 19))
     assert "Left out: 19 trials with a result say too little" in reader.texts["importance-of-the-dimensions"]
     assert "chart-importance" not in reader.figures
 
@@ -205,10 +193,7 @@ def test_a_script_hidden_in_a_record_stays_text(tmp_path: Path, where: str) -> N
     if where == "data":
         spec = spec.model_copy(update={"data": spec.data.model_copy(update={"source": SCRIPT})})
     search = Search.create(spec, paths(tmp_path, "x"))
-    search.begin()
-    number = search.ask().number
-    search.started(number, {**WORKER, "node": SCRIPT if where == "node" else "here"})
-    give(search, number, 0.5)
+    give(search, ask_and_start(search, {**WORKER, "node": SCRIPT if where == "node" else "here"}), 0.5)
     search.close()
     page = report_html(load_experiment("x", tmp_path))
     assert SCRIPT not in page
@@ -242,12 +227,10 @@ def test_a_search_in_which_all_failed_tells_the_failures(tmp_path: Path) -> None
 
 
 def test_a_space_in_which_nothing_varies_and_early_stopping_off_are_no_mistake(tmp_path: Path) -> None:
-    spec = spec_of("x", {"level": "linear", "lr": 0.1}, early_stopping=False, metric="valid_loss", num_samples=25)
-    search = Search.create(spec, paths(tmp_path, "x"))
-    search.begin()
-    for i in range(25):
-        give(search, ask_and_start(search), *[0.5 + i / 100 + k / 1000 for k in range(9)])
-    search.close()
+    settings: dict[str, Any] = {"early_stopping": False, "metric": "valid_loss", "num_samples": 25}
+    with searching(tmp_path, "x", {"level": "linear", "lr": 0.1}, **settings) as search:
+        for i in range(25):
+            give(search, ask_and_start(search), *[0.5 + i / 100 + k / 1000 for k in range(9)])
     reader = read(load_experiment("x", tmp_path))
     assert "Early stopping was off" in reader.texts["rungs"]
     assert points(reader, "slice-epochs") == 25
@@ -286,18 +269,9 @@ def parsed(command: str, folder: Path, files: dict[str, str]) -> tuple[dict[str,
         (folder / name).write_text(content)
     program, verb, space, *options = shlex.split(command)
     assert (program, verb) == ("tune-app", "search")
-    given: dict[str, Any] = {}
-    while options:
-        name = options.pop(0).removeprefix("--").replace("-", "_")
-        if name == "no_early_stopping":
-            given["early_stopping"] = False
-        elif name not in ("data", "enqueue"):
-            kind = type(getattr(Settings.model_validate({}), name))
-            value = options.pop(0)
-            given[name] = kind(value) if kind in (int, float) else value
-        else:
-            options.pop(0)
-    source = load_space(space if f"{space}" not in files else str(folder / space), given)
+    given = main.commands["search"].make_context("search", [space, *options]).params
+    settings = {name: given[name] for name in Settings.model_fields if given[name] is not None}
+    source = load_space(str(folder / space) if space in files else space, settings)
     return source.content, source.settings
 
 

@@ -1,5 +1,5 @@
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Literal
@@ -40,10 +40,14 @@ def near_a_tenth(config: Config) -> float:
 
 
 def play(
-    space: SearchSpace, settings: Settings, n: int, value: Callable[[Config], float] = near_a_tenth
+    space: SearchSpace,
+    settings: Settings,
+    n: int,
+    value: Callable[[Config], float] = near_a_tenth,
+    enqueued: Sequence[Config] = (),
 ) -> list[Config]:
     """Ask n times; each trial ends at once, with this value."""
-    sampler = Sampler(space, settings)
+    sampler = Sampler(space, settings, enqueued)
     history = History(spec_of("x").model_copy(update={"settings": settings}), 0.0)
     for number in range(n):
         trial = Trial(number, sampler.ask(history), seed=0, family="cnn", state=COMPLETED)
@@ -151,12 +155,8 @@ def test_a_grid_is_tried_in_order_with_the_tutorials_config_first(tmp_path: Path
     for number in range(4):
         asked.append(sampler.ask(history))
         history.trials.append(Trial(number, asked[-1], seed=0, family="cnn"))
-    assert [(config["level"], config["lr"]) for config in asked] == [
-        ("cnn", 0.1),
-        ("linear", 0.5),
-        ("linear", 0.1),
-        ("cnn", 0.5),
-    ]
+    found = [(config["level"], config["lr"]) for config in asked]
+    assert found == [("cnn", 0.1), ("linear", 0.5), ("linear", 0.1), ("cnn", 0.5)]
 
 
 @pytest.mark.parametrize("seed", [5, 37])
@@ -169,10 +169,8 @@ space:
   momentum: {uniform: [0, 0.95], when: {level: [optim, dataset, dataloader, validation, fit]}}
 """)
     space, settings = load_space(path).space, Settings(seed=seed)
-    sampler, history = (
-        Sampler(space, settings),
-        History(spec_of("x").model_copy(update={"settings": settings}), 0.0),
-    )
+    sampler = Sampler(space, settings)
+    history = History(spec_of("x").model_copy(update={"settings": settings}), 0.0)
     for number in range(40):
         config = sampler.ask(history)
         assert Sampler(space, settings).ask(history) == config

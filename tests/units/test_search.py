@@ -6,14 +6,27 @@ What holds whatever happens, tests/simulations/test_histories.py looks at after 
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.end_to_end.invariants import outcome
-from tests.made_up import WORKER, ask_and_start, diverged, give, give_one, result_of, searching, spec_of, tell
+from tests.made_up import (
+    WORKER,
+    ask_and_start,
+    diverged,
+    give,
+    give_one,
+    play,
+    result_of,
+    resumed,
+    searching,
+    spec_of,
+    tell,
+)
+from tests.refused import refusal
 from tune_app.engine.hopeless import OUT_OF_MEMORY
 from tune_app.engine.search import Search
 from tune_app.engine.stopwatch import Stopwatch
@@ -22,6 +35,8 @@ from tune_app.errors import TuneAppError
 from tune_app.experiment.history import replay
 from tune_app.experiment.record import RecordWriter, read_entries
 from tune_app.experiment.spec import Paths
+from tune_app.experiment.trial import Trial
+from tune_app.output.summary import seconds_searched
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 
@@ -39,6 +54,19 @@ def search(at: Paths) -> Iterator[Search]:
     search.begin()
     yield search
     search.close()
+
+
+@pytest.fixture
+def resume(search: Search, at: Paths) -> Callable[..., Search]:
+    """Let it go, and go on with it as another process would, perhaps with an extension."""
+
+    def resume(extension: dict[str, Any] | None = None) -> Search:
+        search.close()
+        again = Search.resume(at, extension)
+        search.record = again.record  # which is closed in the end
+        return again
+
+    return resume
 
 
 def test_the_record_tells_what_the_driver_spent_its_time_on(search, at, monkeypatch) -> None:
@@ -62,21 +90,19 @@ def test_the_record_tells_what_the_driver_spent_its_time_on(search, at, monkeypa
     assert [entry["tune_seconds"] for entry in (first, second, end)] == [7, 0, 0]
 
 
-def test_a_state_that_a_killed_process_left_behind_goes_when_the_trial_is_computed_again(at: Paths) -> None:
-    search = Search.create(spec_of("x"), at)
-    search.begin()
+def test_a_state_that_a_killed_process_left_behind_goes_when_the_trial_is_computed_again(
+    search, at, resume
+) -> None:
     give(search, ask_and_start(search), 0.9, 0.8, 0.7, 0.6)
-    search.close()
     at.state(0, 2).write_bytes(at.state(0, 3).read_bytes())
     for k in (3, 4):
         at.state(0, k).unlink()
-    search = Search.resume(at)
-    search.begin()
-    assert search.next_attempt().after == 0
-    search.started(0, WORKER)
-    give_one(search, 0, 1, 0.9)
+    again = resume()
+    again.begin()
+    assert again.next_attempt().after == 0
+    again.started(0, WORKER)
+    give_one(again, 0, 1, 0.9)
     assert [path.name for path in at.states.iterdir()] == [at.state(0, 1).name]
-    search.close()
 
 
 def test_an_entry_is_on_disk_before_it_is_acted_on(search, at, monkeypatch) -> None:
@@ -108,14 +134,13 @@ def test_a_failed_trial_keeps_its_traceback(search: Search, at: Paths) -> None:
     assert trial.traceback == "Traceback:\n  File x\nValueError: no\n"
 
 
-def test_a_search_that_nobody_holds_and_that_did_not_finish_is_interrupted(search: Search, tmp_path: Path) -> None:
-    ask_and_start(search)
-    assert load_experiment("x", tmp_path).state == "running"
-    search.close()
+def test_a_search_that_nobody_holds_and_that_did_not_finish_is_interrupted(tmp_path: Path) -> None:
+    with searching(tmp_path, "x") as search:
+        ask_and_start(search)
+        assert load_experiment("x", tmp_path).state == "running"
     experiment = load_experiment("x", tmp_path)
     assert experiment.state == "interrupted"
     assert experiment.trial_state(experiment.trial(0)) == "interrupted"
-    search.record = search.record.create(tmp_path / "y" / "record.jsonl")  # for the fixture to close
 
 
 @pytest.mark.parametrize(
@@ -148,38 +173,33 @@ def test_seeds_of_trials_differ_and_come_back() -> None:
     assert seeds != [spec_of("x", seed=5).trial_seed(number) for number in range(200)]
 
 
-def test_a_torn_last_line_is_cut_off_before_the_first_append(search: Search, at: Paths) -> None:
+def test_a_torn_last_line_is_cut_off_before_the_first_append(search, at, resume) -> None:
     give(search, ask_and_start(search), 0.5)
-    search.close()
     whole = at.record.read_bytes()
     at.record.write_bytes(whole + b'{"n":7,"kind":"resu')
-    resumed = Search.resume(at)
-    resumed.begin()
+    resume().begin()
     assert at.record.read_bytes().startswith(whole)
     assert [entry["n"] for entry in read_entries(at.record)] == list(range(whole.count(b"\n") + 1))
-    search.record = resumed.record
 
 
-def test_a_trial_whose_state_is_lost_goes_on_from_the_one_before_and_nothing_is_judged_twice(search, at) -> None:
+def test_a_trial_whose_state_is_lost_goes_on_from_the_one_before_and_nothing_is_judged_twice(
+    search, at, resume
+) -> None:
     number = ask_and_start(search)
     give(search, number, 0.5, 0.6)
-    search.close()
     at.state(number, 2).unlink()
-    resumed = Search.resume(at)
-    attempt = resumed.next_attempt()
-    assert attempt.after == 1
-    resumed.started(number, WORKER)
+    again = resume()
+    assert again.next_attempt().after == 1
+    again.started(number, WORKER)
     before = len(list(read_entries(at.record)))
-    assert not tell(resumed, number, result_of(2, 0.6)).stop
+    assert not tell(again, number, result_of(2, 0.6)).stop
     assert len(list(read_entries(at.record))) == before
-    give_one(resumed, number, 3, 0.7)
-    assert [r.k for r in resumed.history.trials[number].results] == [1, 2, 3]
-    search.record = resumed.record
+    give_one(again, number, 3, 0.7)
+    assert [r.k for r in again.history.trials[number].results] == [1, 2, 3]
 
 
 def test_a_record_is_resumed_by_one_process_at_a_time(search: Search, at: Paths) -> None:
-    with pytest.raises(Exception, match="another process is searching it"):
-        Search.resume(at)
+    assert "another process is searching it" in refusal(Search.resume, at)
 
 
 def test_a_trial_that_loses_its_worker_is_the_next_until_it_has_failed_too_often(search: Search) -> None:
@@ -204,79 +224,56 @@ def test_an_experiment_that_cannot_begin_leaves_nothing(tmp_path: Path, monkeypa
         raise TuneAppError("no space")
 
     monkeypatch.setattr(RecordWriter, "append", full)
-    with pytest.raises(TuneAppError, match="no space"):
-        Search.create(spec_of("z"), paths(tmp_path, "z"))
+    assert refusal(Search.create, spec_of("z"), paths(tmp_path, "z")) == "no space"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_time_between_an_interruption_and_its_resumption_does_not_count(search, at, monkeypatch) -> None:
-    from tune_app.output.summary import seconds_searched
-
+def test_the_time_between_an_interruption_and_its_resumption_does_not_count(
+    search, at, resume, monkeypatch
+) -> None:
     give(search, ask_and_start(search), *[0.5] * 9)
-    search.close()
     lines = at.record.read_bytes().splitlines(keepends=True)
     at.record.write_bytes(b"".join(lines[:-1]))  # killed before the end was written
     before = seconds_searched(load_experiment("x", at.root.parent))
     now = time.time()
     monkeypatch.setattr("time.time", lambda: now + 3600)
-    resumed = Search.resume(at)
-    resumed.begin()
-    assert resumed.history.trials[0].state == "completed"
+    again = resume()
+    again.begin()
+    assert again.history.trials[0].state == "completed"
     assert seconds_searched(load_experiment("x", at.root.parent)) == pytest.approx(before, abs=1)
-    search.record = resumed.record
 
 
-def play(search: Search, most: int | None = None) -> None:
-    """Run trials one at a time, at most so many, with values that their configs decide; ties occur."""
-    while not search.all_begun and most != 0:
-        attempt = search.next_attempt()
-        trial = attempt.trial
-        search.started(trial.number, WORKER)
-        closeness = 1 - abs(float(trial.config["lr"]) - 0.1)
-        for k in range(attempt.after + 1, search.spec.settings.max_epochs + 1):
-            result = result_of(k, round(closeness - 0.5 / k, 2))
-            if tell(search, trial.number, result).stop:
-                break
-        most = None if most is None else most - 1
+def value(trial: Trial, k: int) -> float:
+    """What its config decides; ties occur."""
+    return round(1 - abs(float(trial.config["lr"]) - 0.1) - 0.5 / k, 2)
 
 
-def test_an_extension_is_written_and_what_was_there_stays(search: Search, at: Paths) -> None:
+def test_an_extension_is_written_and_what_was_there_stays(search, at, resume) -> None:
     give(search, ask_and_start(search), 0.5)
     search.end("interrupted")
-    search.close()
     before = at.record.read_bytes()
-    resumed = Search.resume(at, {"num_samples": 30, "time_budget": 90.0})
-    content = at.record.read_bytes()
-    assert content.startswith(before)
+    more = {"num_samples": 30, "time_budget": 90.0}
+    assert resume(more).num_trials == 30
+    assert at.record.read_bytes().startswith(before)
     (entry,) = list(read_entries(at.record))[before.count(b"\n") :]
-    assert (entry["kind"], entry["event"]) == ("search", "extended")
-    assert entry["settings"] == {"num_samples": 30, "time_budget": 90.0}
-    assert resumed.num_trials == 30
-    settings = replay(at.record).spec.settings
-    assert settings == search.spec.settings.model_copy(update={"num_samples": 30, "time_budget": 90.0})
+    assert (entry["kind"], entry["event"], entry["settings"]) == ("search", "extended", more)
+    assert replay(at.record).spec.settings == search.spec.settings.model_copy(update=more)
     assert next(read_entries(at.record))["spec"]["settings"]["num_samples"] == 24
-    search.record = resumed.record
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_an_extended_search_is_the_one_that_had_more_trials_from_the_start(tmp_path: Path, sampler: str) -> None:
     folder = tmp_path / "experiments"
-    whole = Search.create(spec_of("whole", num_samples=26, sampler=sampler), paths(folder, "whole"))
-    play(whole)
-    whole.close()
-    at = paths(folder, "extended")
-    search = Search.create(spec_of("extended", num_samples=13, sampler=sampler), at)
-    search.begin()
-    play(search)
-    search.end("completed")
+    with searching(folder, "whole", num_samples=26, sampler=sampler) as whole:
+        play(whole, value)
+    with searching(folder, "extended", end="completed", num_samples=13, sampler=sampler) as search:
+        play(search, value)
     for num_samples in (15, 20, 26):
         assert search.all_begun
-        search.close()
-        search = Search.resume(at, {"num_samples": num_samples})
-        search.begin()
-        play(search)
+        search = resumed(search.paths, {"num_samples": num_samples})
+        play(search, value)
         search.end("completed")
-    search.close()
+        search.close()
     assert len(search.history.trials) == 26
     assert {"stopped", "completed"} == {trial.state for trial in search.history.trials}
     assert outcome(tmp_path, "extended") == outcome(tmp_path, "whole")
@@ -284,33 +281,26 @@ def test_an_extended_search_is_the_one_that_had_more_trials_from_the_start(tmp_p
 
 def test_an_interrupted_search_is_extended_in_the_middle_of_a_trial(tmp_path: Path) -> None:
     folder = tmp_path / "experiments"
-    whole = Search.create(spec_of("whole", num_samples=16, sampler="tpe", seed=1), paths(folder, "whole"))
-    play(whole)
-    whole.close()
-    at = paths(folder, "extended")
-    search = Search.create(spec_of("extended", num_samples=14, sampler="tpe", seed=1), at)
-    play(search, 12)
-    trial = search.next_attempt().trial
-    search.started(trial.number, WORKER)
-    closeness = 1 - abs(float(trial.config["lr"]) - 0.1)
-    give_one(search, trial.number, 1, round(closeness - 0.5, 2))
-    search.close()
-    extended = Search.resume(at, {"num_samples": 16})
-    extended.begin()
-    play(extended)
+    with searching(folder, "whole", num_samples=16, sampler="tpe", seed=1) as whole:
+        play(whole, value)
+    with searching(folder, "extended", num_samples=14, sampler="tpe", seed=1) as search:
+        play(search, value, 12)
+        give_one(search, number := ask_and_start(search), 1, value(search.history.trials[number], 1))
+    extended = resumed(search.paths, {"num_samples": 16})
+    play(extended, value)
     extended.close()
     assert outcome(tmp_path, "extended") == outcome(tmp_path, "whole")
 
 
-def test_a_search_that_is_killed_right_after_its_extension_was_written_stays_extended(search, at) -> None:
-    search.end("completed")
-    search.close()
-    assert load_experiment("x", at.root.parent).state == "finished"
-    Search.resume(at, {"num_samples": 30}).close()
-    assert load_experiment("x", at.root.parent).state == "interrupted"
-    resumed = Search.resume(at)
-    assert (resumed.num_trials, resumed.spec.settings.num_samples) == (30, 30)
-    search.record = resumed.record
+def test_a_search_that_is_killed_right_after_its_extension_was_written_stays_extended(tmp_path: Path) -> None:
+    with searching(tmp_path, "x", end="completed") as search:
+        pass
+    assert load_experiment("x", tmp_path).state == "finished"
+    Search.resume(search.paths, {"num_samples": 30}).close()
+    assert load_experiment("x", tmp_path).state == "interrupted"
+    again = Search.resume(search.paths)
+    assert (again.num_trials, again.spec.settings.num_samples) == (30, 30)
+    again.close()
 
 
 def fail(search: Search, *errors: str) -> None:
@@ -380,14 +370,12 @@ def test_workers_without_memory_are_not_hopeless_while_a_trial_has_lost_none_or_
     assert not search.hopeless
 
 
-def test_a_hopeless_search_that_is_resumed_is_hopeless_again_at_the_next_such_error(search, at) -> None:
-    fail(search, *["ValueError: no"] * 3)
-    search.end("error")
-    search.close()
-    assert load_experiment("x", at.root.parent).state == "interrupted"
-    resumed = Search.resume(at)
-    resumed.begin()
-    assert not resumed.hopeless
-    fail(resumed, "ValueError: no")
-    assert resumed.hopeless
-    search.record = resumed.record
+def test_a_hopeless_search_that_is_resumed_is_hopeless_again_at_the_next_such_error(tmp_path: Path) -> None:
+    with searching(tmp_path, "x", end="error") as search:
+        fail(search, *["ValueError: no"] * 3)
+    assert load_experiment("x", tmp_path).state == "interrupted"
+    again = resumed(search.paths)
+    assert not again.hopeless
+    fail(again, "ValueError: no")
+    assert again.hopeless
+    again.close()

@@ -19,6 +19,7 @@ from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 
 from tests.made_up import ask_and_start, diverged, give, give_one, searching, tell
+from tests.refused import error_of
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
 from tune_app.experiment.experiment import Experiment
@@ -205,9 +206,7 @@ def test_mlflow_takes_more_results_than_fit_into_one_call(tmp_path: Path, databa
     assert [m.step for m in client.get_metric_history(run.info.run_id, "valid_loss")] == list(range(1, 401))
 
 
-def test_mlflow_gets_a_search_anew_in_the_place_of_what_was_written_before(
-    folder: Path, tmp_path: Path, database: Path
-) -> None:
+def test_mlflow_gets_a_search_anew_in_the_place_of_what_was_written_before(folder, tmp_path, database) -> None:
     before, _ = runs_of(reader(database), "finished")
     write_mlflow(load_experiment("finished", folder), str(database))
     again, trials = runs_of(reader(database), "finished")  # one search, one run of it
@@ -222,9 +221,7 @@ def test_mlflow_gets_a_search_anew_in_the_place_of_what_was_written_before(
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
-def test_after_an_error_there_is_what_was_there_before(
-    folder: Path, tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch, error: Any
-) -> None:
+def test_after_an_error_there_is_what_was_there_before(folder, tmp_path, database, monkeypatch, error) -> None:
     one = load_experiment("running", folder)
     before = [run.info.run_id for run in runs_of(reader(database), "running")[1]]
 
@@ -252,17 +249,14 @@ def test_the_command_writes_where_it_says(run: Run, folder: Path, database: Path
     done = run("results", name, "--format", "tensorboard", *there)
     assert (done.exit_code, done.stdout) == (0, "wrote finished-tensorboard: 9 results\n")
     assert {path.name for path in Path("finished-tensorboard").iterdir()} > {"trial-0000"}
-    refused = run("results", name, "--format", "tensorboard", *there)
-    assert refused.exit_code == 1
-    assert refused.stderr == ("Error: finished-tensorboard: exists already, allowed: another folder with -o\n")
+    refused = error_of(run("results", name, "--format", "tensorboard", *there))
+    assert refused == "finished-tensorboard: exists already, allowed: another folder with -o"
     done = run("results", name, "--format", "mlflow", "-o", f"sqlite:///{database}", *there)
     assert (done.exit_code, done.stdout) == (0, f"wrote sqlite:///{database}: 9 results\n")
     assert run("results", name, "--format", "csv", *there).exit_code == 2
 
 
-def test_what_mlflow_cannot_write_to_is_one_line_without_a_password(
-    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_mlflow_cannot_write_to_is_one_line_without_a_password(run, folder, monkeypatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     Path("junk.db").write_text("junk" * 1000)
     Path("folder.db").mkdir()
@@ -276,8 +270,7 @@ def test_what_mlflow_cannot_write_to_is_one_line_without_a_password(
         "file:///tmp/runs": "file:///...: is no path on this machine, allowed: a file for SQLite, or ",
     }.items():
         done = run("results", "finished", "--format", "mlflow", "-o", where, "--experiments-dir", folder)
-        assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
-        assert done.stderr.startswith(f"Error: {reason}")
+        assert error_of(done).startswith(reason)
         assert "secret" not in done.stderr
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["folder.db", "junk.db"]
     assert Path("junk.db").read_text() == "junk" * 1000
@@ -286,8 +279,7 @@ def test_what_mlflow_cannot_write_to_is_one_line_without_a_password(
 def test_without_the_extra_it_says_how_to_install_it(run: Run, folder: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)
     done = run("results", "finished", "--format", "mlflow", "--experiments-dir", folder)
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert done.stderr == "Error: mlflow is not installed: pip install 'tune_app[mlflow]'\n"
+    assert error_of(done) == "mlflow is not installed: pip install 'tune_app[mlflow]'"
     assert list(Path.cwd().iterdir()) == []
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.own_task import TASK, write
+from tests.refused import error_of
 from tune_app import api
 from tune_app.cluster.connect import Where
 from tune_app.errors import TuneAppError
@@ -54,8 +55,7 @@ def test_what_goes_on_with_another_users_task_needs_a_word(run, searched, tmp_pa
     forget(tmp_path)
     entries = list(read_entries(searched.paths.record))
     searched.paths.record.write_bytes(b"".join(map(encode, entries[: -1 if command[0] == "resume" else None])))
-    done = run(*command, "--in-process")
-    assert (done.exit_code, done.stdout, done.stderr) == (1, "", f"Error: {REFUSED}\n")
+    assert error_of(run(*command, "--in-process")) == REFUSED
     assert not (tmp_path / "executed").exists()
     assert run(*command, "--in-process", "--run-its-code").exit_code == 0
     assert was_run_here(searched.history.spec.task), "who has agreed once is not asked again"
