@@ -59,7 +59,7 @@ def status(
 
     Example: tune-app status --trial 3
     """
-    from tune_app.output.confirmation import print_confirmation
+    from tune_app.output.confirmation import confirmation_view
     from tune_app.output.summary import summary, trial_detail
     from tune_app.output.terminal import print_renderable
     from tune_app.output.view import files_view, status_view, trial_view
@@ -83,7 +83,7 @@ def status(
     else:
         print_renderable(status_view(experiment))
         if confirmation := load_confirmation(experiment):
-            print_confirmation(confirmation)
+            print_renderable(confirmation_view(confirmation))
 
 
 @click.command()

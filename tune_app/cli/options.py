@@ -59,21 +59,6 @@ def print_json(content: object) -> None:
     click.echo(json.dumps(content, indent=2, ensure_ascii=False))
 
 
-def confirm_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options for the size of a confirmation; the command receives `top` and `seeds`."""
-    top = click.option(
-        "--top", type=click.IntRange(1, 50), default=5, show_default=True, help="How many of the best configs race."
-    )
-    seeds = click.option(
-        "--seeds",
-        type=click.IntRange(1, 1000),
-        default=10,
-        show_default=True,
-        help="How many further seeds measure the winner.",
-    )
-    return top(seeds(command))
-
-
 def where_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that say where a search runs; the command receives them as one `where`."""
 

@@ -149,8 +149,9 @@ def finish(ctx: click.Context, experiment: "Experiment", as_json: bool) -> None:
     """Print the outcome of a search and leave with its exit code."""
     from tune_app.driver import succeeded
     from tune_app.experiment.trial import FAILED
-    from tune_app.output.confirmation import print_confirmation
+    from tune_app.output.confirmation import confirmation_view
     from tune_app.output.summary import summary
+    from tune_app.output.terminal import print_renderable
     from tune_app.output.view import outcome
     from tune_app.storage.load import load_confirmation
 
@@ -160,7 +161,7 @@ def finish(ctx: click.Context, experiment: "Experiment", as_json: bool) -> None:
     else:
         click.echo(outcome(experiment))
         if confirmation:
-            print_confirmation(confirmation)
+            print_renderable(confirmation_view(confirmation))
     gc.freeze()  # it all ends with the process: looking through it once more would take 0.2 s
     if experiment.not_copied:
         click.echo(f"Error: {experiment.not_copied}", err=True)

@@ -94,8 +94,7 @@ def read_text(file: Path, shown: str) -> tuple[str, ast.Module]:
     """The text and the syntax tree of a file; warnings about it are for whoever runs it."""
     try:
         text = file.read_bytes().decode("utf-8-sig")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(text)
             compile(tree, shown, "exec")  # two arguments of one name pass the parser
     except UNREADABLE as error:
