@@ -45,7 +45,7 @@ def run(
     spec = Spec(
         name=paths.root.name,
         task=source.task,
-        task_path=source.task_path,
+        task_path=None if source.home is None else str(source.home),
         space=source.content,
         settings=source.settings,
         data=DataSource(source=None if where.data is None else str(where.data), digest=""),
