@@ -7,10 +7,11 @@ import optuna
 
 from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.record import read_entries
+from tune_app.experiment.table import Cell
 from tune_app.experiment.trial import Trial
 from tune_app.output import times
 from tune_app.output.report import charts
-from tune_app.output.report.elements import Cell, Chart, Section, Table, legend, paragraph
+from tune_app.output.report.elements import Chart, Section, Table, legend, paragraph
 from tune_app.output.report.study import EPOCHS, best_of, seconds_to_best, study_of_last
 from tune_app.task.result import Result
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from tune_app.experiment.experiment import Experiment
+from tune_app.experiment.table import Cell
 from tune_app.experiment.trial import FAILED, Trial
 from tune_app.output.repeat import repetition
 from tune_app.output.report.chart_sections import (
@@ -108,7 +109,7 @@ def all_trials(experiment: Experiment) -> Section | None:
     return Section("Trials", shown)
 
 
-def trial_row(experiment: Experiment, trial: Trial) -> tuple[str | int | float | None, ...]:
+def trial_row(experiment: Experiment, trial: Trial) -> tuple[Cell, ...]:
     """One trial."""
     return (
         trial.number,
