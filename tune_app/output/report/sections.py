@@ -157,9 +157,9 @@ def cause(trial: Trial) -> str:
 def repeat(experiment: Experiment) -> Section:
     """The command that runs the search once more."""
     spec = experiment.history.spec
-    again = repetition(spec)
-    parts: list[Html] = [preformatted(again.command)]
-    for name, content in again.files.items():
+    command, files = repetition(spec)
+    parts: list[Html] = [preformatted(command)]
+    for name, content in files.items():
         parts += [paragraph(f"{name}:"), preformatted(content)]
     versions = ", ".join(f"{name} {version}" for name, version in spec.versions.items())
     parts.append(
