@@ -152,7 +152,7 @@ def go_on(
 
 
 def prepare(experiment: Experiment, announce: Callable[[str], None], run_its_code: bool) -> None:
-    """Prepare to train an experiment's task again. Raises what the two functions raise."""
+    """Raise `TuneAppError` unless this version, and this user, may train an experiment's task again."""
     require_same_versions(experiment, announce)
     spec, name = experiment.history.spec, experiment.name
     to_read = f"{', '.join(spec.task.files)} (tune-app status {name} --task)"

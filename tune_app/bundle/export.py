@@ -55,7 +55,7 @@ def weights_in(state: bytes, experiment: str) -> bytes:
 
 
 def confirmed_metrics(confirmation: Confirmation) -> dict[str, Any]:
-    """The metrics that a confirmation adds to those of its winner's weights; see `bundle.Manifest`."""
+    """The metrics that a confirmation adds to those of its winner's weights; see `Manifest.metrics`."""
     measured, name = confirmation.findings.measured, confirmation.of.history.metric.name
     found: dict[str, float | tuple[float, float] | None] = {
         f"{name}_interval": measured.next_interval,

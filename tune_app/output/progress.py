@@ -78,7 +78,7 @@ class Progress:
 
 
 def told(trial: Trial) -> Told:
-    """By what it is known whether a line was printed."""
+    """What a line that was printed is remembered by."""
     return trial.number, trial.state, trial.epoch
 
 

@@ -24,7 +24,7 @@ TUTORIAL = "tune_app.task.tutorial"
 class Functions:
     """The functions of a task by the names in its declaration: levels, metrics but the loss, and what reads data.
 
-    Those of the tutorial load nothing: `tutorial.sources` does.
+    Those of the tutorial load nothing: `images.sources` does.
     """
 
     levels: Mapping[str, Level]

@@ -30,7 +30,7 @@ class Evaluation:
     """A lesson measured on the n items of its valid_dl.
 
     loss: the mean. losses: of each item (n,), where they were asked for and can be had. values: by the name of the
-    metric, its value for each item (n,), or its one number. resampled: of one number, if asked for and to be had.
+    metric, its value for each item (n,), or its one number. resampled: see the function; only if asked for.
     """
 
     n: int
