@@ -1,6 +1,7 @@
 import json
 import os
 import platform
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -9,8 +10,10 @@ from click.testing import CliRunner
 
 from tests.bundles import search_really
 from tests.made_up import ask_and_start, give, searching, spec_of
+from tune_app import api
 from tune_app.cli import main
 from tune_app.engine.search import Search
+from tune_app.experiment.findings import Confirmation
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 from tune_app.task.tutorial import tutorial
@@ -35,6 +38,15 @@ def test_every_command_has_help_with_an_example() -> None:
         assert f"Example: tune-app {name}".strip() in " ".join(text.split()), name
         for option in command.params:
             assert isinstance(option, click.Argument) or option.help, (name, option.name)
+
+
+def test_a_search_that_confirms_says_that_its_confirmation_was_not_copied(experiment, tmp_path, monkeypatch):
+    found = load_experiment(experiment, tmp_path / "experiments")
+    runs = replace(found, not_copied="s3://bucket/made: the last 7 bytes are not there")
+    monkeypatch.setattr(api, "search", lambda *_: found)
+    monkeypatch.setattr(api, "confirm", lambda *_, **__: Confirmation(found, runs, 0))
+    result = CliRunner().invoke(main, ["search", "--confirm"])
+    assert (result.exit_code, str(runs.not_copied) in result.output) == (4, True)
 
 
 def test_each_setting_is_an_option_of_search_and_a_row_of_the_docs() -> None:

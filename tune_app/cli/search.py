@@ -1,6 +1,7 @@
 """tune-app search and resume."""
 
 import gc
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,8 @@ def search(
     broken_off = end is None or end["reason"] in ("interrupted", "error", "changed data")
     if confirm and experiment.history.best and not broken_off:
         # The outcome tells of the confirmation, as it does whenever there is one.
-        api.confirm(experiment.name, experiments_dir=experiments_dir, where=where, quiet=quiet)
+        found = api.confirm(experiment.name, experiments_dir=experiments_dir, where=where, quiet=quiet)
+        experiment = replace(experiment, not_copied=experiment.not_copied or found.experiment.not_copied)
     finish(ctx, experiment, as_json)
 
 
