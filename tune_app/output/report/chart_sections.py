@@ -1,6 +1,5 @@
 """The sections that show charts, each with the numbers that it draws."""
 
-from collections import defaultdict
 from itertools import accumulate
 
 import optuna
@@ -86,14 +85,9 @@ def rungs(experiment: Experiment) -> Section | None:
 
 def ladders_of(experiment: Experiment) -> dict[str, dict[float, list[Result]]]:
     """The results that reached each rung, in the record's order, by family and rung (the lowest first)."""
-    found: dict[str, dict[float, list[Result]]] = defaultdict(lambda: defaultdict(list))
-    for trial in experiment.history.trials:
-        for result in trial.results:
-            if result.rung is not None:
-                found[trial.family][result.rung].append(result)
     return {
         family: {rung: sorted(ladder[rung], key=lambda result: result.n) for rung in sorted(ladder)}
-        for family, ladder in sorted(found.items())
+        for family, ladder in sorted(experiment.history.rungs.items())
     }
 
 

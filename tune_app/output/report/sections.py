@@ -11,16 +11,7 @@ from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.table import Cell
 from tune_app.experiment.trial import FAILED, Trial
 from tune_app.output.repeat import repetition
-from tune_app.output.report.chart_sections import (
-    best_against_time,
-    importance,
-    learning_curves,
-    optimisation_history,
-    parallel_coordinates,
-    rungs,
-    slices,
-    where_the_time_went,
-)
+from tune_app.output.report import chart_sections
 from tune_app.output.report.confirmation_section import confirmation
 from tune_app.output.report.elements import (
     Html,
@@ -175,15 +166,15 @@ def repeat(experiment: Experiment) -> Section:
 SECTIONS: tuple[Callable[[Experiment], Section | None], ...] = (
     answer,
     confirmation,
-    optimisation_history,
-    learning_curves,
-    rungs,
+    chart_sections.optimisation_history,
+    chart_sections.learning_curves,
+    chart_sections.rungs,
     all_trials,
-    parallel_coordinates,
-    importance,
-    slices,
-    best_against_time,
+    chart_sections.parallel_coordinates,
+    chart_sections.importance,
+    chart_sections.slices,
+    chart_sections.best_against_time,
     failures,
-    where_the_time_went,
+    chart_sections.where_the_time_went,
     repeat,
 )
