@@ -16,7 +16,7 @@ from click.testing import Result
 
 from tests.made_up import WORKER, ask_and_start, diverged, give, result_of, searching, spec_of, tell
 from tune_app import session
-from tune_app.bundle.export import confirmed_metrics
+from tune_app.bundle.export import confirmed_metrics, export_best
 from tune_app.cluster.connect import Where
 from tune_app.confirmation import confirm, try_on_test_data, values_with_intervals
 from tune_app.confirmation import spec_of as confirmation_spec
@@ -229,6 +229,14 @@ def test_a_seed_that_fails_is_counted_and_left_out_of_the_mean(at: Paths) -> Non
     assert (measured.failed, len(measured.succeeded)) == (1, 4)
     assert measured.mean == pytest.approx(np.mean([0.95 + r.seed % 7 / 1000 for r in measured.succeeded]))
     assert any("1 of 5 seeds failed" in line for line in answer(confirmation))
+
+
+def test_the_card_does_not_call_what_one_fresh_seed_confirmed_the_best_of_many(at: Paths) -> None:
+    finish(begin(at, top=1, seeds=1))
+    export_best(load_experiment("x", at.root.parent), at.root.parent / "best")
+    card = (at.root.parent / "best" / "README.md").read_text()
+    assert "confirmed by training it with fresh seeds" in card
+    assert "best result of many" not in card
 
 
 def test_when_all_seeds_fail_nothing_is_tested_and_it_is_said(at: Paths) -> None:
