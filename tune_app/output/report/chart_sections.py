@@ -91,9 +91,14 @@ def ladders_of(experiment: Experiment) -> dict[str, dict[float, list[Result]]]:
     }
 
 
+def params_of(study: optuna.Study) -> list[dict[str, Cell]]:
+    """By trial, its value in each dimension that varies and exists for it."""
+    return [trial.params for trial in study.get_trials(deepcopy=False)]
+
+
 def dimensions(study: optuna.Study) -> list[str]:
     """The dimensions that vary, in the space's order, `epochs` last."""
-    found = dict.fromkeys(name for trial in study.get_trials(deepcopy=False) for name in trial.params)
+    found = dict.fromkeys(name for params in params_of(study) for name in params)
     return [*(name for name in found if name != EPOCHS), *([EPOCHS] if found else [])]
 
 
@@ -103,20 +108,12 @@ def parallel_coordinates(experiment: Experiment) -> Section | None:
     if not trials:
         return None
     study = study_of_last(experiment)
-    names = dimensions(study)
-    rows = [(t.number, metric.value(t.results[-1]), *(value_of(experiment, t, d) for d in names)) for t in trials]
+    names, params = dimensions(study), params_of(study)
+    rows = [(t.number, metric.value(t.results[-1]), *map(params[t.number].get, names)) for t in trials]
     numbers = Table(("trial", metric.words, *names), rows)
     caption = "A line for each trial, by its last result. None: the dimension does not exist at this level."
     figure, width = charts.parallel_coordinates(study, metric), WIDTH_OF_AN_AXIS * len(names)
     return Section("Parallel coordinates", [Chart("parallel", figure, caption, numbers, width)])
-
-
-def value_of(experiment: Experiment, trial: Trial, dimension: str) -> Cell:
-    """A trial's value in a dimension, None where it does not exist."""
-    if dimension == EPOCHS:
-        return trial.epoch
-    existing = (d.name for d in experiment.history.spec.search_space().existing(trial.config))
-    return trial.config[dimension] if dimension in existing else None
 
 
 def importance(experiment: Experiment) -> Section | None:
@@ -144,10 +141,10 @@ def slices(experiment: Experiment) -> Section | None:
     if not trials:
         return None
     study = study_of_last(experiment)
-    shown = []
+    params, shown = params_of(study), []
     for dimension in dimensions(study):
-        having = [(t, value_of(experiment, t, dimension)) for t in trials]
-        rows = [(t.number, value, metric.value(t.results[-1])) for t, value in having if value is not None]
+        having = [t for t in trials if dimension in params[t.number]]
+        rows = [(t.number, params[t.number][dimension], metric.value(t.results[-1])) for t in having]
         figure = charts.slice_of(study, dimension, metric)
         caption = f"{len(rows)} trials by their last results; the darker, the later."
         shown.append(Chart(f"slice-{dimension}", figure, caption, Table(("trial", dimension, metric.words), rows)))
