@@ -102,7 +102,7 @@ def outputs(lesson: Lesson, device: torch.device | str) -> Iterator[tuple[Any, A
 def is_by_item(metric: Metric, out: Any, yb: Any) -> bool:
     """True if a metric gives more than one number for a batch.
 
-    One that fails there may need everything, since a batch can lack a class; a mistake fails there, too.
+    One that fails there is called with everything: a batch can lack a class. A mistake then fails again.
     """
     try:
         return torch.as_tensor(metric(out, yb)).dim() > 0
