@@ -1,16 +1,14 @@
 """tune-app confirm."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from tune_app.cli.exit_codes import INTERRUPTED, NOT_COPIED, NOTHING_SUCCEEDED
-from tune_app.cli.options import as_json, experiments_dir, print_json, quiet, run_its_code, where_options
+from tune_app.cli.options import Directory, as_json, experiments_dir, print_json, quiet, run_its_code, where_options
 
 if TYPE_CHECKING:
     from tune_app.cluster.connect import Where
-    from tune_app.storage.bucket import Bucket
 
 
 @click.command()
@@ -41,7 +39,7 @@ def confirm(
     again: bool,
     run_its_code: bool,
     where: "Where",
-    experiments_dir: "Path | Bucket",
+    experiments_dir: Directory,
     quiet: bool,
     as_json: bool,
 ) -> None:

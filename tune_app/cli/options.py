@@ -4,7 +4,7 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import click
 from pydantic import BeforeValidator
@@ -15,6 +15,9 @@ from tune_app.typed_path import typed_path
 
 if TYPE_CHECKING:
     from tune_app.storage.bucket import Bucket
+
+Directory: TypeAlias = "Path | Bucket"
+"""A folder of experiments, here or in a bucket; a text, so that a command imports what it needs alone."""
 
 
 class TypedPath(click.Path):
@@ -28,7 +31,7 @@ class TypedPath(click.Path):
 PATH = TypedPath(path_type=Path)
 
 
-def directory(given: str) -> "Path | Bucket":
+def directory(given: str) -> Directory:
     """A folder, here or in a bucket, that need not exist; `TuneAppError` for a wrong s3:// URL."""
     from tune_app.storage.location import folder_or_bucket
 

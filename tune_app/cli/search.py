@@ -2,13 +2,13 @@
 
 import gc
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from tune_app.cli.exit_codes import INTERRUPTED, NOT_COPIED, NOTHING_SUCCEEDED, SOME_FAILED
 from tune_app.cli.options import (
+    Directory,
     as_json,
     experiments_dir,
     print_json,
@@ -22,7 +22,6 @@ from tune_app.errors import TuneAppError
 if TYPE_CHECKING:
     from tune_app.cluster.connect import Where
     from tune_app.experiment.experiment import Experiment
-    from tune_app.storage.bucket import Bucket
 
 
 @click.command()
@@ -47,7 +46,7 @@ def search(
     confirm: bool,
     settings: dict[str, object],
     where: "Where",
-    experiments_dir: "Path | Bucket",
+    experiments_dir: Directory,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -86,7 +85,7 @@ def resume(
     name: str | None,
     run_its_code: bool,
     where: "Where",
-    experiments_dir: "Path | Bucket",
+    experiments_dir: Directory,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -122,7 +121,7 @@ def extend(
     max_epochs: int | None,
     run_its_code: bool,
     where: "Where",
-    experiments_dir: "Path | Bucket",
+    experiments_dir: Directory,
     quiet: bool,
     as_json: bool,
 ) -> None:
