@@ -64,7 +64,7 @@ def test_the_tutorial_can_be_checked(check, small_data):
 
 
 def test_processes_that_load_batches_are_told_unless_they_are_counted(check, tmp_path):
-    loader = "train_dl = torch.utils.data.DataLoader(train_dl.dataset, bs, num_workers=2)"
+    loader = "train_dl = torch.utils.data.DataLoader(train_dl.ds, bs, num_workers=2)"
     write(tmp_path, (LINE, f"{loader}\n    {LINE}"))
     told = "uses 3 processes, as its loaders have workers: cpus_per_trial 3 counts them"
     assert told in check("mine.py", "line").stdout
