@@ -24,7 +24,7 @@ from tune_app.task.recorded import mark_as_run
 from tune_app.typed_path import current_directory
 
 if TYPE_CHECKING:
-    from tune_app.output.progress import Progress, Silence
+    from tune_app.output.progress import Progress
 
 __all__ = ["Where", "confirm", "extend", "load_experiment", "load_space", "resume", "search"]
 HERE = Where()
@@ -137,12 +137,10 @@ def confirm(
 
 
 @contextmanager
-def alone(
-    experiments_dir: str | Path | Bucket, quiet: bool
-) -> Iterator[tuple[Path | Bucket, "Progress | Silence"]]:
+def alone(experiments_dir: str | Path | Bucket, quiet: bool) -> Iterator[tuple[Path | Bucket, "Progress"]]:
     """The folder by its whole path, and what shows the progress, while no other thread of this process searches.
 
-    Ray starts in another folder and takes the whole process there, so paths are looked at when it is one's turn.
+    Ray starts in another folder and takes the whole process there, so paths are read only within the block.
     Errors name the folder as it was typed. What a task prints in this process goes to stderr, since stdout is for
     the outcome.
     """

@@ -101,8 +101,7 @@ def step_schedules(lesson: "Lesson", epochs: int) -> None:
     from tune_app.task.loop.fit import step_schedule
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # the optimizer has not been stepped
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # the optimizer has not been stepped
             if lesson.each_batch is not None:
                 for _ in range(epochs * len(lesson.train_dl)):
                     lesson.each_batch.step()

@@ -158,7 +158,7 @@ def spec_of(search: Spec, what: Confirming) -> Spec:
     settings = search.settings.model_copy(
         update={
             "num_samples": len(what.candidates) * ROUNDS + what.seeds,
-            "max_epochs": int(np.ceil(max(candidate.epochs for candidate in what.candidates))),
+            "max_epochs": math.ceil(max(candidate.epochs for candidate in what.candidates)),
             "early_stopping": False,
             "sampler": "random",  # nothing is proposed
             "target": None,

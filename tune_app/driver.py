@@ -45,7 +45,7 @@ def run(
     spec = Spec(
         name=paths.root.name,
         task=source.task,
-        task_path=source.task_path,
+        task_path=None if source.home is None else str(source.home),
         space=source.content,
         settings=source.settings,
         data=DataSource(source=None if where.data is None else str(where.data), digest=""),
@@ -152,7 +152,7 @@ def go_on(
 
 
 def prepare(experiment: Experiment, announce: Callable[[str], None], run_its_code: bool) -> None:
-    """Prepare to train an experiment's task again. Raises what the two functions raise."""
+    """Raise `TuneAppError` unless this version, and this user, may train an experiment's task again."""
     require_same_versions(experiment, announce)
     spec, name = experiment.history.spec, experiment.name
     to_read = f"{', '.join(spec.task.files)} (tune-app status {name} --task)"

@@ -11,8 +11,6 @@ from typing import Any
 from tune_app.version import VERSION
 
 LOADED = time.monotonic()
-TEMPORARY = "TUNE_APP_TEMPORARY"
-"""The variable that names the folder of a Ray of our own to all processes of it; it goes with that Ray."""
 PACKAGES = ("torch", "ray", "optuna", "numpy")
 
 
@@ -22,10 +20,8 @@ def versions() -> dict[str, str]:
     return ours | {name: installed(name) for name in PACKAGES}
 
 
-@cache
-def installed(package: str) -> str:
-    """The version of an installed package; it is looked up in a file of kilobytes, so once."""
-    return version(package)
+installed = cache(version)
+"""The version of an installed package; it is looked up in a file of kilobytes, so once."""
 
 
 def cpu_model() -> str:
@@ -61,11 +57,6 @@ def seconds_running() -> float:
         return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - began / os.sysconf("SC_CLK_TCK"))
     except OSError:
         return time.monotonic() - LOADED
-
-
-def temporary_folder() -> str | None:
-    """Where a worker's files lie; None for the usual place."""
-    return os.environ.get(TEMPORARY)
 
 
 def umask() -> int:

@@ -133,7 +133,7 @@ def carrier(
     if where.in_process:
         yield Carrier(loaded_here, partial(train_here, device_of(spec.settings)), partial(test_here, spec))
         return
-    title, again = called(spec, at)
+    title, again = title_and_command(spec, at)
     with cluster(where, {"job_name": title, "space_digest": spec.digest}, bool(spec.task.files)) as connection:
         from tune_app.trials.bridge import run_trials
         from tune_app.trials.by_worker import on_ray, tested_on_ray
@@ -181,7 +181,7 @@ def loaded_here(loaded: Loaded | None) -> Loaded:
     return loaded
 
 
-def called(spec: Spec, at: Paths) -> tuple[str, str]:
+def title_and_command(spec: Spec, at: Paths) -> tuple[str, str]:
     """The title in the dashboard, and the command that goes on with the search."""
     if spec.confirming is None:
         return at.root.name, f"tune-app resume {at.root.name}"

@@ -60,12 +60,12 @@ Draw = Callable[[Generator, float], float]
 def simulate(rng: Generator, try_one: Try, draw: Draw) -> Outcome:
     tried = [try_one(rng) for _ in range(TRIALS)]
     candidates = sorted(tried, key=lambda config: -config.claimed)[:TOP]
-    errors: list[list[float | None]] = [[] for _ in candidates]
+    errors: list[list[float | None]] = [[None] * ROUNDS for _ in candidates]
     spent = 0.0
-    for _ in range(ROUNDS):
+    for number in range(ROUNDS):
         for i, standing in enumerate(race(errors, True)):
             if standing.state == "racing":
-                errors[i].append(1 - draw(rng, candidates[i].truth))
+                errors[i][number] = 1 - draw(rng, candidates[i].truth)
                 spent += candidates[i].epochs
     tie = [i for i, standing in enumerate(race(errors, True)) if standing.state == "tie"]
     winner = min((candidates[i] for i in tie), key=lambda config: config.epochs)

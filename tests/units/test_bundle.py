@@ -55,6 +55,7 @@ def test_the_card_gives_intervals_where_the_winner_was_confirmed(made: Path) -> 
     about = read_bundle(made).model_dump()
     about["metrics"] |= {
         "valid_accuracy_interval": [0.91, 0.93],
+        "mean_valid_accuracy": 0.92,
         "test_accuracy": 0.925,
         "test_accuracy_interval": [0.92, 0.93],
     }

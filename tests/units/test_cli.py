@@ -1,6 +1,7 @@
 import json
 import os
 import platform
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -11,10 +12,11 @@ from safetensors.numpy import load_file
 from tests.bundles import search_really
 from tests.made_up import ask_and_start, give, searching, spec_of
 from tests.refused import error_of
-from tune_app import driver
+from tune_app import api, driver
 from tune_app.api import name_now
 from tune_app.cli import main
 from tune_app.engine.search import Search
+from tune_app.experiment.findings import Confirmation
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import check_name
 from tune_app.output.progress import Progress, progress
@@ -41,6 +43,15 @@ def test_every_command_has_help_with_an_example() -> None:
         assert f"Example: tune-app {name}".strip() in " ".join(text.split()), name
         for option in command.params:
             assert isinstance(option, click.Argument) or option.help, (name, option.name)
+
+
+def test_a_search_that_confirms_says_that_its_confirmation_was_not_copied(experiment, tmp_path, monkeypatch):
+    found = load_experiment(experiment, tmp_path / "experiments")
+    runs = replace(found, not_copied="s3://bucket/made: the last 7 bytes are not there")
+    monkeypatch.setattr(api, "search", lambda *_: found)
+    monkeypatch.setattr(api, "confirm", lambda *_, **__: Confirmation(found, runs, 0))
+    result = CliRunner().invoke(main, ["search", "--confirm"])
+    assert (result.exit_code, str(runs.not_copied) in result.output) == (4, True)
 
 
 def test_each_setting_is_an_option_of_search_and_a_row_of_the_docs() -> None:

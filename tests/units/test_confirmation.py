@@ -17,14 +17,14 @@ from click.testing import Result
 from tests.made_up import WORKER, ask_and_start, diverged, give, result_of, searching, spec_of, tell
 from tests.refused import refusal
 from tune_app import session
-from tune_app.bundle.export import confirmed_metrics
+from tune_app.bundle.export import confirmed_metrics, export_best
 from tune_app.cluster.connect import Where
 from tune_app.confirmation import confirm, try_on_test_data, values_with_intervals
 from tune_app.confirmation import spec_of as confirmation_spec
 from tune_app.engine.race import Race
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
-from tune_app.experiment.findings import Confirmation, Findings, Seeds, candidates_of
+from tune_app.experiment.findings import Confirmation, Findings, candidates_of, racing_seeds
 from tune_app.experiment.spec import Confirming, Paths
 from tune_app.experiment.statistics import mean_interval, proportion_interval
 from tune_app.output.confirmation import answer
@@ -126,14 +126,13 @@ def test_a_config_that_was_tried_twice_races_once(at: Paths) -> None:
 def test_in_a_round_all_run_the_same_seed_and_no_seed_both_chooses_and_measures(at: Paths) -> None:
     search = begin(at)
     finish(search)
-    seeds = Seeds.of(search.spec)
-    by_seed = {seed: [t.config["lr"] for t in search.history.trials if t.seed == seed] for seed in seeds.rounds}
-    assert len(set(by_seed[seeds.rounds[0]])) == 3
-    assert not set(seeds.rounds) & set(seeds.measuring)
-    searched = {t.seed for t in load_experiment("x", at.root.parent).history.trials}
-    assert not searched & {*seeds.rounds, *seeds.measuring}
-    measured = [t for t in search.history.trials if t.seed in seeds.measuring]
-    assert [t.seed for t in measured] == seeds.measuring
+    racing, measuring = racing_seeds(search.spec), search.spec.measuring_seeds
+    by_seed = {seed: [t.config["lr"] for t in search.history.trials if t.seed == seed] for seed in racing}
+    assert len(set(by_seed[racing[0]])) == 3
+    assert not set(racing) & set(measuring)
+    assert not {t.seed for t in load_experiment("x", at.root.parent).history.trials} & {*racing, *measuring}
+    measured = [t for t in search.history.trials if t.seed in measuring]
+    assert [t.seed for t in measured] == measuring
     assert len({t.config["lr"] for t in measured}) == 1
 
 
@@ -215,13 +214,21 @@ def test_the_cheapest_of_those_that_cannot_be_told_apart_wins(at: Paths) -> None
 
 def test_a_seed_that_fails_is_counted_and_left_out_of_the_mean(at: Paths) -> None:
     search = begin(at, top=1, seeds=5)
-    bad = Seeds.of(search.spec).measuring[1]
+    bad = search.spec.measuring_seeds[1]
     finish(search, lambda config, seed: None if seed == bad else 0.95 + seed % 7 / 1000)
     confirmation = read(at)
     measured = confirmation.findings.measured
     assert (measured.failed, len(measured.succeeded)) == (1, 4)
     assert measured.mean == pytest.approx(np.mean([0.95 + r.seed % 7 / 1000 for r in measured.succeeded]))
     assert any("1 of 5 seeds failed" in line for line in answer(confirmation))
+
+
+def test_the_card_does_not_call_what_one_fresh_seed_confirmed_the_best_of_many(at: Paths) -> None:
+    finish(begin(at, top=1, seeds=1))
+    export_best(load_experiment("x", at.root.parent), at.root.parent / "best")
+    card = (at.root.parent / "best" / "README.md").read_text()
+    assert "confirmed by training it with fresh seeds" in card
+    assert "best result of many" not in card
 
 
 def test_when_all_seeds_fail_nothing_is_tested_and_it_is_said(at: Paths) -> None:
@@ -246,9 +253,8 @@ def test_a_worker_may_begin_a_round_before_the_one_before_is_judged_but_never_me
     begun = []
     while search.ready:
         begun.append(search.next_attempt().trial)
-    seeds = Seeds.of(search.spec)
-    assert len(begun) == 2 * len(seeds.rounds)
-    assert {run.seed for run in begun} == set(seeds.rounds)
+    assert len(begun) == 2 * len(racing_seeds(search.spec))
+    assert {run.seed for run in begun} == set(racing_seeds(search.spec))
     assert not search.all_begun
     search.close()
 
@@ -294,7 +300,7 @@ def test_a_run_of_a_round_after_a_config_was_out_counts_for_nothing(at: Paths) -
     play(search, value, most=5)  # all of two rounds, and the better's third
     last, fourth = search.next_attempt(), search.next_attempt()  # the worse's third, and somebody's fourth
     early = search.next_attempt()
-    assert {fourth.trial.seed, early.trial.seed} == {Seeds.of(search.spec).rounds[3]}
+    assert {fourth.trial.seed, early.trial.seed} == {racing_seeds(search.spec)[3]}
     for attempt in (last, fourth, early):
         search.started(attempt.trial.number, WORKER)
         for k in range(1, int(attempt.epochs) + 1):
@@ -341,7 +347,7 @@ def diabetes(tmp_path: Path) -> Search:
 
 
 def by_round(search: Search) -> Value:
-    rounds = Seeds.of(search.spec).rounds
+    rounds = racing_seeds(search.spec)
     return lambda config, seed: VALUES[config["lr"]][rounds.index(seed)] if seed in rounds else 0.3 + seed % 7
 
 

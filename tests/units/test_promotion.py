@@ -166,6 +166,20 @@ def test_patience_is_out_when_so_many_trials_have_not_improved_the_best_by_enoug
     extended.close()
 
 
+def test_an_extension_has_all_its_patience_though_the_trials_that_paused_wait_again(at: Paths) -> None:
+    search = Search.create(spec_of("x", CNN, scheduler="promotion", patience=2, num_samples=9), at)
+    search.begin()
+    for value in (0.5, 0.4, 0.3):
+        go_on(search, value)
+    assert search.history.out_of_patience
+    search.end("patience")
+    search.close()
+    extended = Search.resume(at, {"num_samples": 12})
+    assert states(extended) == ["paused"] * 3
+    assert not extended.history.out_of_patience
+    extended.close()
+
+
 @pytest.mark.parametrize(
     ("search_settings", "message"),
     [

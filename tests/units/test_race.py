@@ -22,7 +22,8 @@ BAD = [0.080, 0.083, 0.081, 0.079, 0.082, 0.080]
 
 
 def states(*errors: Sequence[float | None]) -> list[str]:
-    return [standing.state for standing in race(errors, True)]
+    whole = [[*ended, *[None] * (ROUNDS - len(ended))] for ended in errors]
+    return [standing.state for standing in race(whole, True)]
 
 
 def test_nobody_is_out_before_the_first_test() -> None:

@@ -291,15 +291,15 @@ def test_the_command_that_repeats_a_search_searches_the_same(tmp_path, space, se
         spec = spec_of("x", source.content, **source.settings.model_dump())
     else:
         spec = spec_of("x", **settings)
-    again = repetition(spec)
-    assert parsed(again.command, tmp_path, again.files) == (spec.space, spec.settings)
-    assert (again.command.split()[2] == space) == (settings != {"early_stopping": True} and space is not None)
+    command, files = repetition(spec)
+    assert parsed(command, tmp_path, files) == (spec.space, spec.settings)
+    assert (command.split()[2] == space) == (settings != {"early_stopping": True} and space is not None)
 
 
 def test_data_and_enqueued_configs_belong_to_the_command(tmp_path: Path) -> None:
     spec = spec_of("x")
     data = spec.data.model_copy(update={"source": "my images.parquet"})
     config = {"level": "linear", "lr": 0.1, "bs": 64}
-    again = repetition(spec.model_copy(update={"data": data, "enqueued": (config,)}))
-    assert again.command == "tune-app search x.yaml --enqueue x-first-0.yaml --data 'my images.parquet'"
-    assert again.files["x-first-0.yaml"] == "config:\n  level: linear\n  lr: 0.1\n  bs: 64\n"
+    command, files = repetition(spec.model_copy(update={"data": data, "enqueued": (config,)}))
+    assert command == "tune-app search x.yaml --enqueue x-first-0.yaml --data 'my images.parquet'"
+    assert files["x-first-0.yaml"] == "config:\n  level: linear\n  lr: 0.1\n  bs: 64\n"

@@ -83,7 +83,7 @@ number over all items."""
 def model_card(experiment: Experiment, about: dict[str, Any]) -> str:
     """The card as Markdown; `about` is the manifest, less its digests."""
     metric = experiment.history.metric
-    confirmed = f"{metric.name}_interval" in about["metrics"]
+    confirmed = f"mean_{metric.name}" in about["metrics"]
     of_task = own_task if experiment.history.spec.task.files else digits
     return CARD.format(
         trials=len(experiment.history.trials),

@@ -1,7 +1,6 @@
 """Export the winner of a search for reuse: settings, weights, a script that trains them, and their origin."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,70 +17,45 @@ from tune_app.experiment.trial import FAILED, Trial
 from tune_app.machine import versions
 from tune_app.storage.load import load_confirmation
 from tune_app.storage.mirror import kept_state
+from tune_app.task.result import Result
 from tune_app.task.task import Task
 from tune_app.whole import whole_folder
 from tune_app.yaml_file import as_yaml
 
 
-@dataclass(frozen=True)
-class Winner:
-    """The winner to export. `settings`: see `config_of`; `weights`: a safetensors file; `metrics`: see
-    `bundle.Manifest`; `conditions`: see the function.
+def winner(experiment: Experiment) -> tuple[int, Experiment, Result, dict[str, Any]]:
+    """The search's best trial, the experiment with the result to export, that result, and metrics besides its own.
+
+    Where the winner was confirmed, it is the trial that won, and the result of its seed with the median value.
+    Raises `TuneAppError` where there is no result yet.
     """
-
-    trial: int
-    settings: dict[str, Any]
-    weights: bytes
-    metrics: dict[str, Any]
-    conditions: dict[str, Any]
-
-
-def winner(experiment: Experiment) -> Winner:
-    """The best result of the search; where it was confirmed, the winner's seed with the median value.
-
-    Raises `TuneAppError` where there is no result yet, or the weights are damaged.
-    """
-    confirmation = load_confirmation(experiment)
+    confirmation, best = load_confirmation(experiment), experiment.history.best
     run = confirmation.exported if confirmation and confirmation.finished else None
     if confirmation and confirmation.winner and run:
-        kept, result, number = confirmation.experiment, run.results[-1], confirmation.winner.trial
-        found = confirmed_metrics(confirmation)
-    else:
-        best = experiment.history.best
-        if best is None:
-            raise TuneAppError(f"experiment {experiment.name} has no result yet")
-        kept, result, number, found = experiment, best, best.trial, {}
-    try:
-        weights = weights_in(kept_state(kept.paths, result))
-    except SafetensorError as error:
-        raise TuneAppError(
-            f"experiment {experiment.name}: the kept state is no safetensors file: {error}"
-        ) from None
-    trial = kept.trial(result.trial)
-    return Winner(
-        trial=number,
-        settings=config_of(kept, trial, result.epoch),
-        weights=weights,
-        metrics={**result.valid, "train_loss": result.train_loss, **found},
-        conditions=conditions(kept, trial, result.epoch),
-    )
+        kept, found = confirmation.experiment, confirmed_metrics(confirmation)
+        return confirmation.winner.trial, kept, run.results[-1], found
+    if best is None:
+        raise TuneAppError(f"experiment {experiment.name} has no result yet")
+    return best.trial, experiment, best, {}
 
 
-def weights_in(state: bytes) -> bytes:
+def weights_in(state: bytes, experiment: str) -> bytes:
     """The weights of a kept state as a safetensors file; up to version 0.2.0, states had no document."""
     from safetensors.torch import load, save
 
     from tune_app.task.loop.state import exported
 
-    before = {name: w for name, w in load(state).items() if name.startswith("model.")}
     try:
+        tensors = load(state)
         return save(exported(state))
+    except SafetensorError as error:
+        raise TuneAppError(f"experiment {experiment}: the kept state is no safetensors file: {error}") from None
     except KeyError:
-        return save({name.removeprefix("model."): w for name, w in before.items()})
+        return save({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
 
 
 def confirmed_metrics(confirmation: Confirmation) -> dict[str, Any]:
-    """The metrics that a confirmation adds to those of its winner's weights; see `bundle.Manifest`."""
+    """The metrics that a confirmation adds to those of its winner's weights; see `Manifest.metrics`."""
     measured, name = confirmation.findings.measured, confirmation.of.history.metric.name
     found: dict[str, float | tuple[float, float] | None] = {
         f"{name}_interval": measured.next_interval,
@@ -103,27 +77,28 @@ def export_best(experiment: Experiment, folder: Path) -> dict[str, Any]:
     The folder appears as a whole or not at all. Raises `TuneAppError` where there is no result yet, the
     folder exists, or the weights are damaged.
     """
-    found = winner(experiment)
+    number, kept, result, confirmed = winner(experiment)
+    trial, metric = kept.trial(result.trial), experiment.history.metric
+    settings = config_of(kept, trial, result.epoch)
     about = {
         "experiment": experiment.name,
-        "trial": found.trial,
-        **found.settings,
-        "metrics": found.metrics,
-        **found.conditions,
+        "trial": number,
+        **settings,
+        "metrics": {**result.valid, "train_loss": result.train_loss, **confirmed},
+        **conditions(kept, trial, result.epoch),
         "space": experiment.history.spec.space,
         "settings": experiment.history.spec.settings.model_dump(),
         "written_by": f"tune_app {versions()['tune_app']}",
     }
-    settings, metric = found.settings, experiment.history.metric
     comment = (
-        f"# The best config of {experiment.name}: {metric.words} {found.metrics[metric.name]:.4f}"
-        f" at epoch {settings['epochs']:g} (trial {found.trial}).\n# Train it again: tune-app train {CONFIG}\n"
+        f"# The best config of {experiment.name}: {metric.words} {metric.value(result):.4f}"
+        f" at epoch {result.epoch:g} (trial {number}).\n# Train it again: tune-app train {CONFIG}\n"
     )
     code = code_files(experiment.history.spec.task, settings["config"], settings)
     files = {
         CONFIG: (comment + as_yaml(settings)).encode(),
         CONFIG_JSON: (json.dumps(settings, indent=2) + "\n").encode(),
-        WEIGHTS: found.weights,
+        WEIGHTS: weights_in(kept_state(kept.paths, result), experiment.name),
         CARD: model_card(experiment, about).encode(),
         **{name: text.encode() for name, text in code.items()},
     }

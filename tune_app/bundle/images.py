@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from tune_app.errors import TuneAppError
 from tune_app.task.images import idx
@@ -15,10 +15,7 @@ from tune_app.task.images.mnist import IMAGE, MOST_IMAGES
 SIDE = 28
 BRIGHT = 128
 """An image with a mean border of this or more is taken for dark on bright."""
-UNREADABLE = (
-    *(UnidentifiedImageError, OSError, SyntaxError, ValueError),
-    *(Image.DecompressionBombError, Image.DecompressionBombWarning),
-)
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning)
 """The exceptions of Pillow for a file that is damaged or far too large."""
 
 

@@ -8,20 +8,11 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StrictBool,
-    StrictFloat,
-    StrictInt,
-    StrictStr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tune_app.errors import TuneAppError
 from tune_app.experiment.states import sha256
+from tune_app.task.task import Config
 
 CONFIG, CONFIG_JSON, WEIGHTS = "config.yaml", "config.json", "weights.safetensors"
 SCRIPT, CARD, MANIFEST = "train.py", "README.md", "manifest.json"
@@ -37,7 +28,7 @@ class Recorded(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    config: dict[str, StrictBool | StrictInt | StrictFloat | StrictStr]
+    config: Config
     seed: int
     epochs: float
     max_epochs: int | None = None

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tune_app.bundle.manifest import Recorded, manifest_beside
-from tune_app.errors import TuneAppError, choices
+from tune_app.errors import TuneAppError
+from tune_app.experiment.settings import explain
 from tune_app.machine import cpu_model, versions
 from tune_app.task.declaration import read_task
 from tune_app.task.result import Result
@@ -76,12 +77,7 @@ def exported_from(path: Path, recorded: Recorded | None) -> Exported:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"][:2]))
-        if first["type"] == "extra_forbidden":
-            raise TuneAppError(f"{path}: {key} is unknown, {choices(key, ExportedConfig.model_fields)}") from None
-        if first["type"] == "missing":
-            raise TuneAppError(f"{path}: {key} is missing") from None
-        allowed = first["msg"].removeprefix("Input should be ")
-        raise TuneAppError(f"{path}: {key} is {first['input']!r:.60}, allowed: {allowed}") from None
+        raise TuneAppError(f"{path}: {key} {explain(first, ExportedConfig)}") from None
     task = tutorial() if settings.task is None else read_task(path.parent / settings.task)
     try:
         config = task.complete(settings.config)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @as_json
 @click.pass_context
 def check(ctx: click.Context, /, file: str, level: str | None, data: str | None, as_json: bool) -> None:
-    """Try the levels of a task, or one LEVEL, on two batches, and hold that a training goes on exactly.
+    """Try the levels of a task, or one LEVEL, on two batches, and check that a training goes on exactly.
 
     FILE is a Python file or a folder, or a space, of which the levels are tried that it searches. Each has its
     defaults; schedules are stepped as often as in a whole training.

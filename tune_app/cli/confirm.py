@@ -1,29 +1,28 @@
 """tune-app confirm."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from tune_app.cli.exit_codes import INTERRUPTED, NOT_COPIED, NOTHING_SUCCEEDED
-from tune_app.cli.options import (
-    as_json,
-    confirm_options,
-    experiments_dir,
-    print_json,
-    quiet,
-    run_its_code,
-    where_options,
-)
+from tune_app.cli.options import Directory, as_json, experiments_dir, print_json, quiet, run_its_code, where_options
 
 if TYPE_CHECKING:
     from tune_app.cluster.connect import Where
-    from tune_app.storage.bucket import Bucket
 
 
 @click.command()
 @click.argument("name")
-@confirm_options
+@click.option(
+    "--top", type=click.IntRange(1, 50), default=5, show_default=True, help="How many of the best configs race."
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, 1000),
+    default=10,
+    show_default=True,
+    help="How many further seeds measure the winner.",
+)
 @click.option("--again", is_flag=True, help="Confirm once more, with other seeds: the test data are read again.")
 @run_its_code
 @where_options
@@ -40,7 +39,7 @@ def confirm(
     again: bool,
     run_its_code: bool,
     where: "Where",
-    experiments_dir: "Path | Bucket",
+    experiments_dir: Directory,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -53,14 +52,15 @@ def confirm(
     Example: tune-app confirm quick-20261124-101500
     """
     from tune_app import api
-    from tune_app.output.confirmation import print_confirmation
+    from tune_app.output.confirmation import confirmation_view
     from tune_app.output.summary import confirmation_summary
+    from tune_app.output.terminal import print_renderable
 
     confirmation = api.confirm(name, top, seeds, again, experiments_dir, where, quiet, run_its_code)
     if as_json:
         print_json(confirmation_summary(confirmation))
     else:
-        print_confirmation(confirmation)
+        print_renderable(confirmation_view(confirmation))
         if confirmation.tested:
             click.echo(f"Export it: tune-app export {name}")
     if confirmation.experiment.not_copied:

@@ -1,14 +1,8 @@
 """tune-app dashboard."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 import click
 
-from tune_app.cli.options import experiments_dir
-
-if TYPE_CHECKING:
-    from tune_app.storage.bucket import Bucket
+from tune_app.cli.options import Directory, experiments_dir
 
 
 @click.command()
@@ -21,7 +15,7 @@ if TYPE_CHECKING:
     help="Listen there, on 127.0.0.1 alone; 0 is any free port.",
 )
 @experiments_dir
-def dashboard(name: str | None, port: int, experiments_dir: "Path | Bucket") -> None:
+def dashboard(name: str | None, port: int, experiments_dir: Directory) -> None:
     """Show experiment NAME in Optuna's dashboard, also while it runs. Without NAME: the newest.
 
     Prints the URL when it can be opened. For reading only: what could change something is refused. Ctrl-C or

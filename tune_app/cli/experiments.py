@@ -1,20 +1,16 @@
 """tune-app list, remove, status and export: what lies in the experiments directory."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from tune_app.cli.options import PATH, as_json, experiments_dir, print_json
-
-if TYPE_CHECKING:
-    from tune_app.storage.bucket import Bucket
+from tune_app.cli.options import PATH, Directory, as_json, experiments_dir, print_json
 
 
 @click.command("list")
 @experiments_dir
 @as_json
-def list_experiments(experiments_dir: "Path | Bucket", as_json: bool) -> None:
+def list_experiments(experiments_dir: Directory, as_json: bool) -> None:
     """List the experiments, the newest first, with their size on disk.
 
     Example: tune-app list
@@ -35,7 +31,7 @@ def list_experiments(experiments_dir: "Path | Bucket", as_json: bool) -> None:
 @click.command()
 @click.argument("name")
 @experiments_dir
-def remove(name: str, experiments_dir: "Path | Bucket") -> None:
+def remove(name: str, experiments_dir: Directory) -> None:
     """Remove experiment NAME and everything that was kept of it.
 
     Example: tune-app remove quick-20261124-101500
@@ -52,14 +48,12 @@ def remove(name: str, experiments_dir: "Path | Bucket") -> None:
 @click.option("--task", is_flag=True, help="Show the files of its task as they are recorded; none is executed.")
 @experiments_dir
 @as_json
-def status(
-    name: str | None, trial: int | None, task: bool, experiments_dir: "Path | Bucket", as_json: bool
-) -> None:
+def status(name: str | None, trial: int | None, task: bool, experiments_dir: Directory, as_json: bool) -> None:
     """Show what ran and how it went, also while it runs. Without NAME: the newest experiment.
 
     Example: tune-app status --trial 3
     """
-    from tune_app.output.confirmation import print_confirmation
+    from tune_app.output.confirmation import confirmation_view
     from tune_app.output.summary import summary, trial_detail
     from tune_app.output.terminal import print_renderable
     from tune_app.output.view import files_view, status_view, trial_view
@@ -83,7 +77,7 @@ def status(
     else:
         print_renderable(status_view(experiment))
         if confirmation := load_confirmation(experiment):
-            print_confirmation(confirmation)
+            print_renderable(confirmation_view(confirmation))
 
 
 @click.command()
@@ -91,7 +85,7 @@ def status(
 @click.option("-o", "--output", type=PATH, help="The folder to make.  [default: NAME-best]")
 @experiments_dir
 @as_json
-def export(name: str, output: Path | None, experiments_dir: "Path | Bucket", as_json: bool) -> None:
+def export(name: str, output: Path | None, experiments_dir: Directory, as_json: bool) -> None:
     """Write the best config of NAME as a folder for reuse: config, weights, train.py, model card and manifest.
 
     Example: tune-app export quick-20261124-101500 -o best

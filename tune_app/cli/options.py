@@ -4,7 +4,7 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import click
 from pydantic import BeforeValidator
@@ -15,6 +15,9 @@ from tune_app.typed_path import typed_path
 
 if TYPE_CHECKING:
     from tune_app.storage.bucket import Bucket
+
+Directory: TypeAlias = "Path | Bucket"
+"""A folder of experiments, here or in a bucket; a text, so that a command imports what it needs alone."""
 
 
 class TypedPath(click.Path):
@@ -28,7 +31,7 @@ class TypedPath(click.Path):
 PATH = TypedPath(path_type=Path)
 
 
-def directory(given: str) -> "Path | Bucket":
+def directory(given: str) -> Directory:
     """A folder, here or in a bucket, that need not exist; `TuneAppError` for a wrong s3:// URL."""
     from tune_app.storage.location import folder_or_bucket
 
@@ -57,21 +60,6 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for p
 def print_json(content: object) -> None:
     """Print JSON for programs."""
     click.echo(json.dumps(content, indent=2, ensure_ascii=False))
-
-
-def confirm_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options for the size of a confirmation; the command receives `top` and `seeds`."""
-    top = click.option(
-        "--top", type=click.IntRange(1, 50), default=5, show_default=True, help="How many of the best configs race."
-    )
-    seeds = click.option(
-        "--seeds",
-        type=click.IntRange(1, 1000),
-        default=10,
-        show_default=True,
-        help="How many further seeds measure the winner.",
-    )
-    return top(seeds(command))
 
 
 def where_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -1,14 +1,10 @@
 """tune-app report and results: what a search found, for others and for other programs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from tune_app.cli.options import PATH, experiments_dir
-
-if TYPE_CHECKING:
-    from tune_app.storage.bucket import Bucket
+from tune_app.cli.options import PATH, Directory, experiments_dir
 
 
 @click.command()
@@ -23,7 +19,7 @@ if TYPE_CHECKING:
     help="A page with charts, or Markdown for a pull request, which is printed unless there is an -o.",
 )
 @experiments_dir
-def report(name: str | None, output: Path | None, kind: str, experiments_dir: "Path | Bucket") -> None:
+def report(name: str | None, output: Path | None, kind: str, experiments_dir: Directory) -> None:
     """Explain experiment NAME in one file, also while it runs. Without NAME: the newest.
 
     The page needs no network: open it in a browser, send it, print it.
@@ -65,7 +61,7 @@ def report(name: str | None, output: Path | None, kind: str, experiments_dir: "P
     help="For another tool, a run for each trial.  [default: a file, by its ending]",
 )
 @experiments_dir
-def results(name: str, output: str | None, kind: str | None, experiments_dir: "Path | Bucket") -> None:
+def results(name: str, output: str | None, kind: str | None, experiments_dir: Directory) -> None:
     """Write all results of experiment NAME, one row per result, with config and decision.
 
     For mlflow it needs an extra: pip install 'tune_app[mlflow]'

@@ -1,13 +1,14 @@
 """tune-app search and resume."""
 
 import gc
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from tune_app.cli.exit_codes import INTERRUPTED, NOT_COPIED, NOTHING_SUCCEEDED, SOME_FAILED
 from tune_app.cli.options import (
+    Directory,
     as_json,
     experiments_dir,
     print_json,
@@ -21,7 +22,6 @@ from tune_app.errors import TuneAppError
 if TYPE_CHECKING:
     from tune_app.cluster.connect import Where
     from tune_app.experiment.experiment import Experiment
-    from tune_app.storage.bucket import Bucket
 
 
 @click.command()
@@ -46,7 +46,7 @@ def search(
     confirm: bool,
     settings: dict[str, object],
     where: "Where",
-    experiments_dir: "Path | Bucket",
+    experiments_dir: Directory,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -66,7 +66,8 @@ def search(
     broken_off = end is None or end["reason"] in ("interrupted", "error", "changed data")
     if confirm and experiment.history.best and not broken_off:
         # The outcome tells of the confirmation, as it does whenever there is one.
-        api.confirm(experiment.name, experiments_dir=experiments_dir, where=where, quiet=quiet)
+        found = api.confirm(experiment.name, experiments_dir=experiments_dir, where=where, quiet=quiet)
+        experiment = replace(experiment, not_copied=experiment.not_copied or found.experiment.not_copied)
     finish(ctx, experiment, as_json)
 
 
@@ -84,7 +85,7 @@ def resume(
     name: str | None,
     run_its_code: bool,
     where: "Where",
-    experiments_dir: "Path | Bucket",
+    experiments_dir: Directory,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -120,7 +121,7 @@ def extend(
     max_epochs: int | None,
     run_its_code: bool,
     where: "Where",
-    experiments_dir: "Path | Bucket",
+    experiments_dir: Directory,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -149,8 +150,9 @@ def finish(ctx: click.Context, experiment: "Experiment", as_json: bool) -> None:
     """Print the outcome of a search and leave with its exit code."""
     from tune_app.driver import succeeded
     from tune_app.experiment.trial import FAILED
-    from tune_app.output.confirmation import print_confirmation
+    from tune_app.output.confirmation import confirmation_view
     from tune_app.output.summary import summary
+    from tune_app.output.terminal import print_renderable
     from tune_app.output.view import outcome
     from tune_app.storage.load import load_confirmation
 
@@ -160,7 +162,7 @@ def finish(ctx: click.Context, experiment: "Experiment", as_json: bool) -> None:
     else:
         click.echo(outcome(experiment))
         if confirmation:
-            print_confirmation(confirmation)
+            print_renderable(confirmation_view(confirmation))
     gc.freeze()  # it all ends with the process: looking through it once more would take 0.2 s
     if experiment.not_copied:
         click.echo(f"Error: {experiment.not_copied}", err=True)

@@ -3,14 +3,10 @@
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from tune_app.cli.options import PATH, as_json, experiments_dir, print_json, run_its_code
-
-if TYPE_CHECKING:
-    from tune_app.storage.bucket import Bucket
+from tune_app.cli.options import PATH, Directory, as_json, experiments_dir, print_json, run_its_code
 
 
 @click.command()
@@ -29,7 +25,7 @@ def train(
     trial: int | None,
     epochs: int,
     seed: int,
-    experiments_dir: "Path | Bucket",
+    experiments_dir: Directory,
     data: str | None,
     run_its_code: bool,
     as_json: bool,

@@ -15,14 +15,13 @@ class Metrics:
     """Gauges `ray_tune_app_*`, tagged with the experiment's name."""
 
     def __init__(self, experiment: str, metric: Metric) -> None:
-        tag = {"experiment": experiment}
         keys = ("experiment",)
         self.trials = Gauge("tune_app_trials", "Trials by state", tag_keys=("experiment", "state"))
         self.best = Gauge(f"tune_app_best_{metric.name}", f"The best {metric.words} so far", tag_keys=keys)
         self.results = Gauge("tune_app_results", "Results so far", tag_keys=keys)
         self.speed = Gauge("tune_app_items_per_second", "Items trained on a second", tag_keys=keys)
         for gauge in (self.trials, self.best, self.results, self.speed):
-            gauge.set_default_tags(tag)
+            gauge.set_default_tags({"experiment": experiment})
         self.updated, self.items = time.monotonic(), 0
 
     def update(self, history: History, last: bool = False) -> None:

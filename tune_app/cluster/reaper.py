@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tune_app.machine import TEMPORARY
-
+TEMPORARY = "TUNE_APP_TEMPORARY"
+"""The variable that names the folder of a Ray of our own to all processes of it."""
 KEEP_ENVIRONMENT = "SPT_NOENV"
 """Without it, Ray's agents write their title over the environment that /proc shows of them."""
 WAIT_AND_CLEAR = """

@@ -54,7 +54,7 @@ def rungs(settings: Settings) -> list[float]:
 
 
 def reached(settings: Settings, epoch: float) -> float | None:
-    """The rung that a result at `epoch` is the first to reach: the highest that the one before was below."""
+    """The highest rung that a result at `epoch` has reached, and the result before it had not."""
     before = epoch - 1 / settings.results_per_epoch
     new = [rung for rung in rungs(settings) if before < rung - 1e-9 and rung - 1e-9 <= epoch]
     return new[-1] if new else None
@@ -79,33 +79,32 @@ def decide(
     rung = reached(settings, result.epoch)
     if rung is None:
         return Decision()
-    value, others = metric.value(result), [metric.value(other) for other in at_rungs.get(rung, ())]
+    sign = 1 if metric.mode == "max" else -1
+    value, *others = (sign * metric.value(one) for one in (result, *at_rungs.get(rung, ())))
     judge = goes_on if settings.scheduler == "promotion" else survives
-    passes, cutoff = judge(metric.mode, settings.reduction_factor, value, others)
+    passes, cutoff = judge(settings.reduction_factor, value, others)
     out: Literal["pause", "stop"] = "pause" if settings.scheduler == "promotion" else "stop"
+    cutoff = None if cutoff is None else sign * cutoff
     return Decision("continue" if passes else out, rung, cutoff, len(others))
 
 
 Judged = tuple[bool, float | None]
-"""Whether a value passes a rung, and the cutoff there if there is one."""
+"""Whether a value passes a rung, more being better, and the cutoff there if there is one."""
 
 
-def survives(mode: Literal["max", "min"], factor: float, value: float, others: Sequence[float]) -> Judged:
+def survives(factor: float, value: float, others: Sequence[float]) -> Judged:
     """Stopping: compare a value with the best 1/factor of the others at a rung."""
     if not others:
         return True, None
-    sign = 1 if mode == "max" else -1
-    cutoff = float(np.percentile([sign * other for other in others], (1 - 1 / factor) * 100))
-    return sign * value >= cutoff, sign * cutoff
+    cutoff = float(np.percentile(others, (1 - 1 / factor) * 100))
+    return value >= cutoff, cutoff
 
 
-def goes_on(mode: Literal["max", "min"], factor: float, value: float, others: Sequence[float]) -> Judged:
+def goes_on(factor: float, value: float, others: Sequence[float]) -> Judged:
     """Promotion: see whether a value is one of the best 1/factor of all at a rung; of equals the first is."""
-    sign = 1 if mode == "max" else -1
-    ranked = sorted([sign * value, *(sign * other for other in others)], reverse=True)
-    most = promoted_of(len(ranked), factor)
-    better = sum(sign * other >= sign * value for other in others)
-    return better < most, sign * ranked[most - 1] if most else None
+    most = promoted_of(len(others) + 1, factor)
+    ahead = sum(other >= value for other in others)
+    return ahead < most, sorted([value, *others], reverse=True)[most - 1] if most else None
 
 
 def promoted_of(number: int, factor: float) -> int:
@@ -122,7 +121,7 @@ def promotable(
     """The result of a paused trial that is to go on now: of the highest rung, and there of the longest wait.
 
     ladders: the results at each rung by family. paused: the rung at which each paused trial waits. finishing: the
-    families of which nobody else will come, so that the best is one of the best however few there are.
+    families of which nobody else will come, so that the best goes on however few there are.
     """
     for rung in reversed(rungs(settings)) if paused else ():
         best: list[Result] = []
@@ -143,7 +142,7 @@ def best_of(at_rung: Sequence[Result], factor: float) -> Sequence[Result]:
 def why(metric: Metric, result: Result, cutoff: float | None, others: int) -> str:
     """A stop in words: "epoch 0.75: 0.912 below the cutoff 0.934 of 11 trials at this rung".
 
-    Equal to the cutoff was one that came later; without a cutoff, too few others came.
+    At the cutoff: an equal one came before. No cutoff: too few others came.
     """
     value = metric.value(result)
     trials = "1 trial" if others == 1 else f"{others} trials"

@@ -19,7 +19,7 @@ def all_failed_alike(trials: Sequence[Trial]) -> bool:
 
 
 def no_memory(trials: Sequence[Trial], killed: Sequence[int]) -> bool:
-    """Whether memory is what every open trial wants, of two or more, and none has a result.
+    """Whether all trials that have not ended lack memory, two or more do, and none has a result.
 
     killed: the trials whose workers were killed for want of memory, each as often as that happened.
     """

@@ -1,7 +1,7 @@
 """The runs of a confirmation: those of a race, then those that measure its winner."""
 
 from tune_app.engine.asha import Decision
-from tune_app.experiment.findings import Findings, Seeds, confirming
+from tune_app.experiment.findings import Findings, confirming, racing_seeds
 from tune_app.experiment.history import History
 from tune_app.experiment.race import ROUNDS
 from tune_app.experiment.spec import Candidate
@@ -15,7 +15,7 @@ class Race:
 
     def __init__(self, history: History) -> None:
         self.history = history
-        self.what, self.seeds = confirming(history.spec), Seeds.of(history.spec)
+        self.what, self.seeds = confirming(history.spec), racing_seeds(history.spec)
 
     @property
     def num_trials(self) -> int:
@@ -45,10 +45,10 @@ class Race:
         """
         findings = Findings(self.history)
         if findings.winner is not None:
-            left = self.seeds.measuring[len(findings.measured.runs) :]
+            left = self.history.spec.measuring_seeds[len(findings.measured.runs) :]
             return (findings.candidates[findings.winner], left[0]) if left else None
         racing = [i for i, standing in enumerate(findings.standings) if standing.state == "racing"]
-        for number, seed in enumerate(self.seeds.rounds):
+        for number, seed in enumerate(self.seeds):
             for i in racing:
                 if number not in findings.runs[i]:
                     return findings.candidates[i], seed

@@ -1,4 +1,4 @@
-"""What must hold of an experiment that is to be gone on with."""
+"""What must hold before a search goes on."""
 
 from collections.abc import Mapping
 

@@ -172,12 +172,12 @@ class Search:
 
     @property
     def ready(self) -> bool:
-        """Whether a trial can be begun, or gone on with, now."""
+        """Whether a trial can begin, or go on, now."""
         return bool(self.waiting) or self.strategy.ready or self.strategy.promotable is not None
 
     @property
     def all_begun(self) -> bool:
-        """Whether there is nothing to begin or to go on with, nor will be."""
+        """Whether no trial can begin or go on, now or later."""
         return not self.waiting and self.strategy.all_begun
 
     def next_attempt(self) -> Attempt:

@@ -62,7 +62,7 @@ class Sampled:
 
     @property
     def all_begun(self) -> bool:
-        """Whether there are that many; where trials pause, none may be at work that could have another promoted."""
+        """Whether all have begun and none can be promoted, now or after a result of one that is at work."""
         pauses = self.spec.settings.early_stopping and self.spec.settings.scheduler == "promotion"
         return not self.ready and not (pauses and self.history.at_work) and self.promotable is None
 

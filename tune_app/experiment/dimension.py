@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
 
 from tune_app.errors import TuneAppError, choices
+from tune_app.experiment.settings import explain
 from tune_app.task.task import KINDS, Config, Task, Value
 
 RANGES = ("uniform", "loguniform", "randint")
@@ -103,8 +104,7 @@ def check_dimension(name: object, value: object, task: Task, where: str) -> Dime
         key = ".".join(
             str(part) for part in first["loc"] if not str(part).startswith(("list", "int", "float", "str"))
         )
-        allowed = first["msg"].removeprefix("Input should be ")
-        raise TuneAppError(f"{where}.{key} is {first['input']!r:.60}, allowed: {allowed}") from None
+        raise TuneAppError(f"{where}.{key} {explain(first, Domain)}") from None
     domain = domains[0]
     when = tuple((other, tuple(values)) for other, values in (value.get("when") or {}).items())
     if "when" in value and not when:

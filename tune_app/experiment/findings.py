@@ -20,7 +20,7 @@ from tune_app.experiment.record import Entry
 from tune_app.experiment.spec import Candidate, Confirming, Spec, derive_seed
 from tune_app.experiment.statistics import mean_interval, next_interval, proportion_interval, student_interval
 from tune_app.experiment.trial import FAILED, Trial
-from tune_app.task.task import Config, Metric
+from tune_app.task.task import Metric
 
 Interval = tuple[float, float]
 
@@ -44,20 +44,10 @@ def candidates_of(history: History, top: int) -> tuple[Candidate, ...]:
     return tuple(found.values())[:top]
 
 
-@dataclass(frozen=True)
-class Seeds:
-    """The seeds of a confirmation: one a round, the same for all candidates, and those that measure the winner."""
-
-    rounds: list[int]
-    measuring: list[int]
-
-    @classmethod
-    def of(cls, spec: Spec) -> "Seeds":
-        """The seeds of a confirmation's spec: none is a seed of the search or of another confirmation."""
-        what = confirming(spec)
-        seed = spec.settings.seed
-        rounds = [derive_seed("race", seed, what.number, i) for i in range(ROUNDS)]
-        return cls(rounds, spec.measuring_seeds)
+def racing_seeds(spec: Spec) -> list[int]:
+    """The seed of each round of a confirmation: none is a seed of the search or of another confirmation."""
+    number = confirming(spec).number
+    return [derive_seed("race", spec.settings.seed, number, i) for i in range(ROUNDS)]
 
 
 def confirming(spec: Spec) -> Confirming:
@@ -122,11 +112,10 @@ class Findings:
 
     def __init__(self, history: History) -> None:
         self.history = history
-        what, seeds = confirming(history.spec), Seeds.of(history.spec)
-        self.candidates = what.candidates
-        index = {str(candidate.config): i for i, candidate in enumerate(what.candidates)}
-        rounds = {seed: i for i, seed in enumerate(seeds.rounds)}
-        self.runs: list[dict[int, Trial]] = [{} for _ in what.candidates]
+        self.candidates = confirming(history.spec).candidates
+        index = {str(candidate.config): i for i, candidate in enumerate(self.candidates)}
+        rounds = {seed: i for i, seed in enumerate(racing_seeds(history.spec))}
+        self.runs: list[dict[int, Trial]] = [{} for _ in self.candidates]
         """By candidate and round."""
         measuring: list[Trial] = []
         for trial in history.trials:
@@ -250,19 +239,12 @@ class Confirmation:
     @property
     def optimism(self) -> float | None:
         """By how much the search's best value is better than the mean of the same config over fresh seeds."""
-        best = self.of.history.best
-        if best is None or not self.findings.candidates:
+        best, metric = self.of.history.best, self.of.history.metric
+        raced = [candidate.config for candidate in self.findings.candidates]
+        if best is None or (config := self.of.trial(best.trial).config) not in raced:
             return None
-        config, metric = self.of.trial(best.trial).config, self.of.history.metric
-        return self.optimism_of(config, metric.value(best))
-
-    def optimism_of(self, config: Config, claimed: float) -> float | None:
-        """The same of a config that was raced."""
-        for i, candidate in enumerate(self.findings.candidates):
-            if candidate.config == config:
-                mean = self.findings.mean(i)
-                return None if mean is None else self.of.history.metric.gain(claimed, mean)
-        return None
+        mean = self.findings.mean(raced.index(config))
+        return None if mean is None else metric.gain(metric.value(best), mean)
 
 
 def values_before(tested: Entry) -> dict[str, tuple[float, Interval]]:

@@ -113,11 +113,11 @@ class History:
         elif entry["event"] == "extended":
             settings = Settings(**{**self.spec.settings.model_dump(), **entry["settings"]})
             self.spec = self.spec.model_copy(update={"settings": settings})
-            self.unimproved.clear()
             for trial in self.trials:
                 if trial.state == STOPPED and trial.results[-1].decision == "pause":  # now it may be promoted
                     trial.reason = trial.ended_at = None
                     self.pause(trial, trial.results[-1])
+            self.unimproved.clear()
 
     def add_versions(self, versions: dict[str, str]) -> None:
         """Take in the versions that a search goes on with: of a package "2.13.0, 2.13.1" if it has changed."""

@@ -49,7 +49,7 @@ class Standing:
 
 
 def race(errors: Sequence[Sequence[float | None]], on_ratio_scale: bool) -> list[Standing]:
-    """The standing of each config; `errors[c][r]`: None or missing where round r of config c has not ended.
+    """The standing of each config; `errors[c][r]`: None where round r of config c has not ended.
 
     Only rounds count that all configs in the race have ended, so the outcome does not depend on who was quicker.
     While any is "racing", the race is not decided.
@@ -63,7 +63,7 @@ def race(errors: Sequence[Sequence[float | None]], on_ratio_scale: bool) -> list
     for number in range(1, ROUNDS + 1):
         if len(racing) == 1:
             break
-        ended = {c: value for c in racing if (value := value_at(errors[c], number - 1)) is not None}
+        ended = {c: value for c in racing if (value := errors[c][number - 1]) is not None}
         if len(ended) < len(racing):
             return [out.get(c, Standing(tuple(counted[c]))) for c in range(len(errors))]
         for c, value in ended.items():
@@ -91,8 +91,3 @@ def p_behind(errors: Sequence[float], leaders: Sequence[float]) -> float:
     """The test's chance over the rounds in which neither failed; 1 where there are less than two."""
     pairs = [pair for pair in zip(errors, leaders, strict=True) if all(map(math.isfinite, pair))]
     return p_worse(*zip(*pairs, strict=True)) if len(pairs) > 1 else 1.0
-
-
-def value_at(values: Sequence[float | None], i: int) -> float | None:
-    """The value at `i`, None where there is none."""
-    return values[i] if i < len(values) else None

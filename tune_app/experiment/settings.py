@@ -130,7 +130,7 @@ def check_settings(values: object, options: Mapping[str, object], task: Task, fi
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0])
-        raise TuneAppError(f"{source_of(key, options, file)} {explain(first)}") from None
+        raise TuneAppError(f"{source_of(key, options, file)} {explain(first, Settings)}") from None
     if settings.metric not in (None, *task.metrics):
         allowed = choices(settings.metric, task.metrics)
         raise TuneAppError(f"{source_of('metric', options, file)} is {settings.metric!r:.60}, {allowed}")
@@ -150,9 +150,11 @@ def source_of(key: str, options: Mapping[str, object], file: str) -> str:
     return f"--{key.replace('_', '-')}" if key in options else f"{file}: search.{key}"
 
 
-def explain(error: Mapping[str, Any]) -> str:
+def explain(error: Mapping[str, Any], model: type[BaseModel]) -> str:
     """Pydantic's words for one mistake as "is VALUE, allowed: ..."."""
     if error["type"] == "extra_forbidden":
-        return f"is unknown, {choices(error['loc'][-1], Settings.model_fields)}"
+        return f"is unknown, {choices(error['loc'][-1], model.model_fields)}"
+    if error["type"] == "missing":
+        return "is missing"
     allowed = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     return f"is {error['input']!r:.60}, allowed: {allowed}"

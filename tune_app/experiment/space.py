@@ -103,19 +103,14 @@ class SearchSpace:
 
 @dataclass(frozen=True)
 class SpaceSource:
-    """A checked space: what `space` says (as it was written), what that means, and the settings."""
+    """A checked space: `content`, as it was written, what that means, and the settings."""
 
     name: str
-    task_path: str | None
+    home: Path | None
     """Where a task of one's own lies."""
     content: dict[str, Any]
     space: SearchSpace
     settings: Settings
-
-    @property
-    def home(self) -> Path | None:
-        """Where a task of one's own lies."""
-        return Path(self.task_path) if self.task_path else None
 
     @property
     def task(self) -> Task:
@@ -151,14 +146,14 @@ def load_space(
     unknown = [key for key in content if key not in SpaceFile.model_fields]
     if unknown:
         raise TuneAppError(f"{file}: {unknown[0]} is unknown, {choices(unknown[0], SpaceFile.model_fields)}")
-    task_path = path_of_task(content.get("task"), file)
-    task = tutorial() if task_path is None else read_task(task_path, f"{file}: task {content['task']}")
+    home = path_of_task(content.get("task"), file)
+    task = tutorial() if home is None else read_task(home, f"{file}: task {content['task']}")
     checked = check_space(content.get("space"), task, file)
     settings = check_settings(content.get("search"), options, task, file)
     if checked.is_grid and ("num_samples" in options or "num_samples" in (content.get("search") or {})):
         where = "--num-samples" if "num_samples" in options else f"{file}: search.num_samples"
         raise TuneAppError(f"{where} does not go with a grid, which tries each of its points once")
-    return SpaceSource(name, None if task_path is None else str(task_path), content["space"], checked, settings)
+    return SpaceSource(name, home, content["space"], checked, settings)
 
 
 def load_space_or_task(path_or_name: str) -> SpaceSource:
@@ -169,7 +164,7 @@ def load_space_or_task(path_or_name: str) -> SpaceSource:
     path = whole(typed_path(path_or_name))
     task = read_task(path, path_or_name)
     space = SearchSpace(task, (Dimension("level", "choice", tuple(task.levels)),))
-    return SpaceSource(task.name, str(path), {}, space, Settings.model_validate({}))
+    return SpaceSource(task.name, path, {}, space, Settings.model_validate({}))
 
 
 def path_of_task(given: object, file: str) -> Path | None:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -116,18 +115,13 @@ class Spec(BaseModel):
 
     @property
     def digest(self) -> str:
-        """Names what is searched."""
-        return space_digest(self.task, self.space, self.settings)
+        """The first 16 digits of the SHA-256 of the task, the space and how it is searched."""
+        content = json.dumps([self.task.digest, self.space, self.settings.model_dump()], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def trial_seed(self, number: int) -> int:
         """The seed of a trial's initialisation and batch order: a function of the search's seed and number."""
         return derive_seed("trial", self.settings.seed, number)
-
-
-def space_digest(task: Task, space: Mapping[str, Any], settings: Settings) -> str:
-    """The first 16 digits of the SHA-256 of a task, a space and how it is searched."""
-    content = json.dumps([task.digest, space, settings.model_dump()], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def derive_seed(*parts: str | int) -> int:

@@ -8,7 +8,7 @@ from rich.text import Text
 from tune_app.experiment.findings import Confirmation
 from tune_app.experiment.race import ROUNDS
 from tune_app.experiment.spec import Candidate
-from tune_app.output.terminal import plain_table, print_renderable
+from tune_app.output.terminal import plain_table
 from tune_app.output.view import duration
 from tune_app.task.task import config_words
 
@@ -19,11 +19,6 @@ OUTCOMES = {
     "tie": "cannot be told apart from the leader",
 }
 Row = tuple[int, float, int, float | None, float, int, float | None, str]
-
-
-def print_confirmation(confirmation: Confirmation) -> None:
-    """Print it for people."""
-    print_renderable(confirmation_view(confirmation))
 
 
 def confirmation_view(confirmation: Confirmation) -> RenderableType:

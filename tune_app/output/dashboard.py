@@ -32,7 +32,7 @@ from tune_app.experiment.trial import COMPLETED, FAILED, PAUSED, PENDING, RUNNIN
 
 HOST = "127.0.0.1"
 READING = ("GET", "HEAD")
-"""The methods that only read, except questions to a language model, and there is none here."""
+"""The methods that only read, or ask a language model, and there is none here."""
 REFUSAL = "read-only: the study is made from the experiment's record, and nothing here changes that"
 STATES = {
     PENDING: TrialState.WAITING,

@@ -36,8 +36,8 @@ def report_markdown(experiment: Experiment) -> str:
                 f" | {experiment.trial_state(trial)} | {config_words(trial.config)} |"
             )
         lines.append("")
-    again = repetition(history.spec)
-    lines += ["```console", f"$ {again.command}", "```"]
-    for name, content in again.files.items():
+    command, files = repetition(history.spec)
+    lines += ["```console", f"$ {command}", "```"]
+    for name, content in files.items():
         lines += ["", f"`{name}`:", "```yaml", content.rstrip(), "```"]
     return "\n".join(lines) + "\n"

@@ -78,7 +78,7 @@ class Progress:
 
 
 def told(trial: Trial) -> Told:
-    """By what it is known whether a line was printed."""
+    """What a line that was printed is remembered by."""
     return trial.number, trial.state, trial.epoch
 
 
@@ -89,24 +89,11 @@ def words(trial: Trial, metric: Metric) -> str:
     return str(trial.reason)
 
 
-class Silence:
-    """Shows nothing."""
-
-    def announce(self, text: str) -> None:
-        """Say nothing."""
-
-    def show(self, history: History, num_trials: int) -> None:
-        """Show nothing."""
-
-
 @contextmanager
-def progress(quiet: bool) -> Iterator[Progress | Silence]:
+def progress(quiet: bool) -> Iterator[Progress]:
     """The display that fits stderr; stdout holds the outcome alone."""
-    if quiet:
-        yield Silence()
-        return
-    out = console(stderr=True)
-    if not can_draw(out):
+    out = console(stderr=True, quiet=quiet)
+    if quiet or not can_draw(out):
         yield Progress(out, None)
         return
     with Live(console=out, auto_refresh=False, transient=True) as live:

@@ -1,7 +1,6 @@
 """The command that runs a search once more, and the files that it needs."""
 
 import shlex
-from dataclasses import dataclass
 
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import load_space, shipped
@@ -9,16 +8,11 @@ from tune_app.experiment.spec import Spec
 from tune_app.yaml_file import as_yaml
 
 
-@dataclass(frozen=True)
-class Repetition:
-    """A command, and by name the files that have to be there first."""
+def repetition(spec: Spec) -> tuple[str, dict[str, str]]:
+    """The command that runs the same search, and by name the files that have to be there first.
 
-    command: str
-    files: dict[str, str]
-
-
-def repetition(spec: Spec) -> Repetition:
-    """The command that runs the same search, with a shipped space if it is one, else with a file of its own."""
+    The space is a shipped one if it can be, else a file of its own.
+    """
     files: dict[str, str] = {}
     command = ["tune-app", "search", *(from_shipped(spec) or [f"{spec.name}.yaml"])]
     if command[2] == f"{spec.name}.yaml":
@@ -30,7 +24,7 @@ def repetition(spec: Spec) -> Repetition:
         command += ["--enqueue", file]
     if spec.data.source is not None:
         command += ["--data", spec.data.source]
-    return Repetition(shlex.join(command), files)
+    return shlex.join(command), files
 
 
 def from_shipped(spec: Spec) -> list[str] | None:

@@ -10,10 +10,10 @@ from rich.table import Table
 WIDTH_OF_A_PIPE = 120
 
 
-def console(stderr: bool = False) -> Console:
-    """A console on stdout or stderr, which may be closed."""
+def console(stderr: bool = False, quiet: bool = False) -> Console:
+    """A console on stdout or stderr, which may be closed. quiet: it prints nothing."""
     width = None if is_terminal(sys.stderr if stderr else sys.stdout) else WIDTH_OF_A_PIPE
-    return Console(stderr=stderr, width=width, highlight=False, markup=False)
+    return Console(stderr=stderr, quiet=quiet, width=width, highlight=False, markup=False)
 
 
 def is_terminal(stream: IO[str] | None) -> bool:

@@ -50,7 +50,7 @@ def points(history: History, trial: Trial) -> Iterator[Point]:
 
 
 def times(history: History, trial: Trial) -> tuple[float, float]:
-    """When a trial began and ended, since 1970; what has not is told as of the record's last entry."""
+    """When a trial began and ended, since 1970; where it has not, the time of the record's last entry."""
     last = history.spans[-1][1] if history.spans else history.created
     return trial.attempts[0]["time"] if trial.attempts else last, trial.ended_at or last
 

@@ -101,7 +101,7 @@ def check_form(f: Function) -> None:
 
 
 def in_order(own: list[Source], found: list[Function]) -> list[Function]:
-    """The given items, no name twice, in the order of the files: FAMILIES in `__init__.py`, else by name."""
+    """The functions, no name twice, in the order of the files: FAMILIES in `__init__.py`, else by name."""
     known: dict[str, Function] = {}
     for f in found:
         if (other := known.setdefault(f.node.name, f)) is not f:
@@ -126,7 +126,7 @@ def read_metric(f: Function) -> Metric:
 
 
 def read_levels(found: list[Function], taken: set[str]) -> tuple[dict[str, Level], dict[str, Hyperparameter]]:
-    """The levels, and the hyperparameters of all of them, which are called nothing that is taken."""
+    """The levels, and the hyperparameters of all of them. taken: the names that these may not have."""
     levels: dict[str, Level] = {}
     known: dict[str, Hyperparameter] = {}
     for f in found:

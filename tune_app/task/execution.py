@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
-from tune_app.machine import temporary_folder
 from tune_app.task.failure import FOLDER
 from tune_app.task.loop.build import Level
 from tune_app.task.loop.chance import switches_put_back
@@ -25,7 +24,7 @@ TUTORIAL = "tune_app.task.tutorial"
 class Functions:
     """The functions of a task by the names in its declaration: levels, metrics but the loss, and what reads data.
 
-    Those of the tutorial load nothing: `tutorial.sources` does.
+    Those of the tutorial load nothing: `images.sources` does.
     """
 
     levels: Mapping[str, Level]
@@ -48,7 +47,7 @@ def functions(task: Task, home: Path | None = None) -> Iterator[Functions]:
     if not task.files:
         yield found(task, {name: importlib.import_module(f"{TUTORIAL}.{name}") for name in names})
         return
-    with switches_put_back(), TemporaryDirectory(prefix=FOLDER, dir=temporary_folder()) as folder:
+    with switches_put_back(), TemporaryDirectory(prefix=FOLDER) as folder:
         for name, text in task.files.items():
             path = Path(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)

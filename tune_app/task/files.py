@@ -65,8 +65,8 @@ class Source:
 def read_files(path: Path, shown: str) -> tuple[str, list[Source]]:
     """The name of the task at `path`, and its files in which something may be declared, sorted by name.
 
-    Of a task that is a file, that is this file, and what it imports from beside it is read as well; of a folder,
-    the files in it but not in its packages. Raises `TuneAppError`, which calls the task `shown`.
+    Of a file, that is this file; what it imports from beside it is read as well. Of a folder: the files in it, not
+    those in its packages. Raises `TuneAppError`, which calls the task `shown`.
     """
     is_folder = path.is_dir()
     folder, place = (path, PurePath(shown)) if is_folder else (path.parent, PurePath(shown).parent)
@@ -94,8 +94,7 @@ def read_text(file: Path, shown: str) -> tuple[str, ast.Module]:
     """The text and the syntax tree of a file; warnings about it are for whoever runs it."""
     try:
         text = file.read_bytes().decode("utf-8-sig")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(text)
             compile(tree, shown, "exec")  # two arguments of one name pass the parser
     except UNREADABLE as error:

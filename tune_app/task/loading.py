@@ -39,8 +39,7 @@ def load(task: Task, source: str | None, home: Path | None = None) -> Loaded:
 
     Raises what its `load` raises, and `TuneAppError` for what it must not return.
     """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
+    with warnings.catch_warnings(record=True, action="always", category=UserWarning) as caught:
         loaded = load_tutorial(source) if not task.files else load_own(task, source, home)
     told = (str(one.message) for one in caught if issubclass(one.category, UserWarning))
     return replace(loaded, told=tuple(dict.fromkeys(told)))

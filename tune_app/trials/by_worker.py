@@ -33,13 +33,10 @@ def on_ray(spec: Spec, loaded: Loaded | None) -> Loaded:
     return replace(loaded, content=content)
 
 
-def load_there(task: Task, source: str | None, home: Path | None) -> tuple[Any, Loaded | TuneAppError]:
+def load_there(task: Task, source: str | None, home: Path | None) -> tuple[Any, Loaded]:
     """Load data: they stay in the object store, the driver takes what is known of them."""
-    try:
-        loaded = loading.load(task, source, home)
-        return loaded.content, replace(loaded, content=None)
-    except TuneAppError as error:
-        return None, error
+    loaded = loading.load(task, source, home)
+    return loaded.content, replace(loaded, content=None)
 
 
 def tested_on_ray(spec: Spec, config: Config, epochs: int, seed: int, saved: bytes) -> Tested | None:
@@ -49,14 +46,9 @@ def tested_on_ray(spec: Spec, config: Config, epochs: int, seed: int, saved: byt
     return tested
 
 
-def test_there(
-    task: Task, source: str | None, home: Path | None, trained: Any
-) -> tuple[None, Tested | TuneAppError | None]:
+def test_there(task: Task, source: str | None, home: Path | None, trained: Any) -> tuple[None, Tested | None]:
     """Measure on test data."""
-    try:
-        return None, loading.tested(task, source, home, *trained)
-    except TuneAppError as error:
-        return None, error
+    return None, loading.tested(task, source, home, *trained)
 
 
 def asked(function: Callable[..., tuple[Any, Any]], *arguments: Any) -> tuple[Any, Any]:
@@ -71,10 +63,13 @@ def asked(function: Callable[..., tuple[Any, Any]], *arguments: Any) -> tuple[An
     return first, second
 
 
-def called_in(folder: Path, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function while a folder is the current directory."""
-    with chdir(folder):
-        return function(*arguments)
+def called_in(folder: Path, function: Callable[..., tuple[Any, Any]], *arguments: Any) -> tuple[Any, Any]:
+    """Call a function while a folder is the current directory; a `TuneAppError` is its second result."""
+    try:
+        with chdir(folder):
+            return function(*arguments)
+    except TuneAppError as error:
+        return None, error
 
 
 def answer(reference: Any) -> Any:

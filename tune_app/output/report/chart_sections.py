@@ -1,28 +1,23 @@
 """The sections that show charts, each with the numbers that it draws."""
 
-from collections import defaultdict
 from itertools import accumulate
 
 import optuna
 
 from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.record import read_entries
+from tune_app.experiment.table import Cell
 from tune_app.experiment.trial import Trial
 from tune_app.output import times
 from tune_app.output.report import charts
-from tune_app.output.report.elements import Cell, Chart, Section, Table, legend, paragraph
-from tune_app.output.report.study import EPOCHS, seconds_to_best, study_of_last
+from tune_app.output.report.elements import Chart, Section, Table, legend, paragraph
+from tune_app.output.report.study import EPOCHS, best_of, seconds_to_best, study_of_last
 from tune_app.task.result import Result
 
 FEWEST_FOR_IMPORTANCE = 20
 """Trials; of fewer, importances are noise."""
 WIDTH_OF_AN_AXIS = 120
 """Pixels, in parallel coordinates."""
-
-
-def metric_of(experiment: Experiment) -> tuple[str, str]:
-    """The metric's name in the record and in words."""
-    return experiment.history.metric.name, experiment.history.metric.words
 
 
 def with_results(experiment: Experiment) -> list[Trial]:
@@ -32,38 +27,33 @@ def with_results(experiment: Experiment) -> list[Trial]:
 
 def optimisation_history(experiment: Experiment) -> Section | None:
     """The best value as the search went on."""
-    metric, name = metric_of(experiment)
-    trials = with_results(experiment)
+    metric, trials = experiment.history.metric, with_results(experiment)
     if not trials:
         return None
-    values = [trial.best.valid[metric] for trial in trials if trial.best]
-    best_so_far = accumulate(values, min if experiment.history.metric.mode == "min" else max)
+    values = [metric.value(best_of(trial)) for trial in trials]
+    best_so_far = accumulate(values, min if metric.mode == "min" else max)
     rows = list(zip((trial.number for trial in trials), values, best_so_far, strict=True))
-    numbers = Table(("trial", f"best {name}", "best so far"), rows)
+    numbers = Table(("trial", f"best {metric.words}", "best so far"), rows)
     caption = "A point for each trial with a result: the best of its results."
-    figure = charts.optimisation_history(experiment, name)
+    figure = charts.optimisation_history(experiment)
     return Section("Optimisation history", [Chart("history", figure, caption, numbers)])
 
 
 def learning_curves(experiment: Experiment) -> Section | None:
     """All results of all trials."""
-    metric, name = metric_of(experiment)
-    trials = with_results(experiment)
+    metric, trials = experiment.history.metric, with_results(experiment)
     if not trials:
         return None
-    numbers = Table(
-        ("trial", "epoch", name),
-        [(t.number, r.epoch, r.valid[metric]) for t in trials for r in t.results],
-    )
+    rows = [(t.number, r.epoch, metric.value(r)) for t in trials for r in t.results]
+    numbers = Table(("trial", "epoch", metric.words), rows)
     caption = "A line for each trial; a cross where one was stopped: touch it to read why."
-    figure = charts.learning_curves(experiment, metric, name)
-    return Section("Learning curves", [Chart("curves", figure, caption, numbers)])
+    return Section("Learning curves", [Chart("curves", charts.learning_curves(experiment), caption, numbers)])
 
 
 def rungs(experiment: Experiment) -> Section | None:
     """The trials that passed each rung and those that did not, by family."""
-    metric, name = metric_of(experiment)
-    settings, trials = experiment.history.spec.settings, experiment.history.trials
+    history = experiment.history
+    settings, trials, metric = history.spec.settings, history.trials, history.metric
     if not settings.early_stopping:
         return Section("Rungs", [paragraph("Early stopping was off: every trial was trained to its end.")])
     ladders = ladders_of(experiment)
@@ -78,12 +68,12 @@ def rungs(experiment: Experiment) -> Section | None:
             passed = outcomes.count("passed")
             summary.append((family, rung, len(results), passed, len(results) - passed, results[-1].cutoff))
             rows += [
-                (rung, r.trial, r.valid[metric], r.cutoff, r.compared, outcome)
+                (rung, r.trial, metric.value(r), r.cutoff, r.compared, outcome)
                 for r, outcome in zip(results, outcomes, strict=True)
             ]
-        numbers = Table(("rung", "trial", name, "cutoff", "of trials", "outcome"), rows)
+        numbers = Table(("rung", "trial", metric.words, "cutoff", "of trials", "outcome"), rows)
         caption = f"{family}: at each rung the trials from left to right as they reached it."
-        shown.append(Chart(f"rungs-{family}", charts.rungs(ladder, trials, metric, name), caption, numbers))
+        shown.append(Chart(f"rungs-{family}", charts.rungs(experiment, ladder), caption, numbers))
     best = f"the best 1/{settings.reduction_factor:g} of its family"
     if settings.scheduler == "promotion":
         text = f"A trial pauses at a rung, and passes when it is one of {best} there, at once or later."
@@ -95,50 +85,35 @@ def rungs(experiment: Experiment) -> Section | None:
 
 def ladders_of(experiment: Experiment) -> dict[str, dict[float, list[Result]]]:
     """The results that reached each rung, in the record's order, by family and rung (the lowest first)."""
-    found: dict[str, dict[float, list[Result]]] = defaultdict(lambda: defaultdict(list))
-    for trial in experiment.history.trials:
-        for result in trial.results:
-            if result.rung is not None:
-                found[trial.family][result.rung].append(result)
     return {
         family: {rung: sorted(ladder[rung], key=lambda result: result.n) for rung in sorted(ladder)}
-        for family, ladder in sorted(found.items())
+        for family, ladder in sorted(experiment.history.rungs.items())
     }
+
+
+def params_of(study: optuna.Study) -> list[dict[str, Cell]]:
+    """By trial, its value in each dimension that varies and exists for it."""
+    return [trial.params for trial in study.get_trials(deepcopy=False)]
 
 
 def dimensions(study: optuna.Study) -> list[str]:
     """The dimensions that vary, in the space's order, `epochs` last."""
-    found = dict.fromkeys(name for trial in study.get_trials(deepcopy=False) for name in trial.params)
+    found = dict.fromkeys(name for params in params_of(study) for name in params)
     return [*(name for name in found if name != EPOCHS), *([EPOCHS] if found else [])]
 
 
 def parallel_coordinates(experiment: Experiment) -> Section | None:
     """All dimensions at once."""
-    metric, name = metric_of(experiment)
-    trials = with_results(experiment)
+    metric, trials = experiment.history.metric, with_results(experiment)
     if not trials:
         return None
-    names = dimensions(study_of_last(experiment))
-    numbers = Table(
-        ("trial", name, *names),
-        [
-            (t.number, t.results[-1].valid[metric], *(value_of(experiment, t, dimension) for dimension in names))
-            for t in trials
-        ],
-    )
+    study = study_of_last(experiment)
+    names, params = dimensions(study), params_of(study)
+    rows = [(t.number, metric.value(t.results[-1]), *map(params[t.number].get, names)) for t in trials]
+    numbers = Table(("trial", metric.words, *names), rows)
     caption = "A line for each trial, by its last result. None: the dimension does not exist at this level."
-    figure = charts.parallel_coordinates(experiment, name)
-    return Section(
-        "Parallel coordinates", [Chart("parallel", figure, caption, numbers, WIDTH_OF_AN_AXIS * len(names))]
-    )
-
-
-def value_of(experiment: Experiment, trial: Trial, dimension: str) -> Cell:
-    """A trial's value in a dimension, None where it does not exist."""
-    if dimension == EPOCHS:
-        return trial.epoch
-    existing = (d.name for d in experiment.history.spec.search_space().existing(trial.config))
-    return trial.config[dimension] if dimension in existing else None
+    figure, width = charts.parallel_coordinates(study, metric), WIDTH_OF_AN_AXIS * len(names)
+    return Section("Parallel coordinates", [Chart("parallel", figure, caption, numbers, width)])
 
 
 def importance(experiment: Experiment) -> Section | None:
@@ -162,36 +137,34 @@ def importance(experiment: Experiment) -> Section | None:
 
 def slices(experiment: Experiment) -> Section | None:
     """One dimension at a time."""
-    metric, name = metric_of(experiment)
-    trials = with_results(experiment)
+    metric, trials = experiment.history.metric, with_results(experiment)
     if not trials:
         return None
     study = study_of_last(experiment)
-    shown = []
+    params, shown = params_of(study), []
     for dimension in dimensions(study):
-        having = [(t, value_of(experiment, t, dimension)) for t in trials]
-        rows = [(t.number, value, t.results[-1].valid[metric]) for t, value in having if value is not None]
-        figure = charts.slice_of(study, dimension, name)
+        having = [t for t in trials if dimension in params[t.number]]
+        rows = [(t.number, params[t.number][dimension], metric.value(t.results[-1])) for t in having]
+        figure = charts.slice_of(study, dimension, metric)
         caption = f"{len(rows)} trials by their last results; the darker, the later."
-        shown.append(Chart(f"slice-{dimension}", figure, caption, Table(("trial", dimension, name), rows)))
+        shown.append(Chart(f"slice-{dimension}", figure, caption, Table(("trial", dimension, metric.words), rows)))
     return Section("Slices", shown)
 
 
 def best_against_time(experiment: Experiment) -> Section | None:
     """The best value of each trial against its time."""
-    metric, name = metric_of(experiment)
-    trials = with_results(experiment)
+    metric, trials = experiment.history.metric, with_results(experiment)
     if not trials:
         return None
-    figure = charts.cost(experiment, name)
+    figure = charts.cost(experiment)
     front = set(zip(figure.data[1].x, figure.data[1].y, strict=True))
     rows = []
     for trial in trials:
-        point = (seconds_to_best(trial), trial.best.valid[metric] if trial.best else None)
+        point = (seconds_to_best(trial), metric.value(best_of(trial)))
         rows.append((trial.number, *point, "front" if point in front else ""))
-    numbers = Table(("trial", "seconds of training", name, "Pareto"), rows)
+    numbers = Table(("trial", "seconds of training", metric.words, "Pareto"), rows)
     caption = "Nothing was both better and quicker than a trial of the front."
-    return Section(f"{name.capitalize()} against time", [Chart("cost", figure, caption, numbers)])
+    return Section(f"{metric.words.capitalize()} against time", [Chart("cost", figure, caption, numbers)])
 
 
 def where_the_time_went(experiment: Experiment) -> Section | None:

@@ -1,8 +1,6 @@
 """The charts: Optuna's where it has them, over all trials with a result; the others by plotly itself."""
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from html import escape
 
 import optuna
@@ -10,7 +8,7 @@ import plotly.graph_objects as go
 
 from tune_app.experiment.experiment import INTERRUPTED, Experiment
 from tune_app.experiment.trial import COMPLETED, FAILED, PAUSED, PENDING, RUNNING, STOPPED, Trial
-from tune_app.output.report.study import study_of_best, study_of_cost, study_of_last
+from tune_app.output.report.study import study_of_best, study_of_cost
 from tune_app.output.times import (
     ASKING,
     DECIDING,
@@ -24,6 +22,7 @@ from tune_app.output.times import (
     Account,
 )
 from tune_app.task.result import Result
+from tune_app.task.task import Metric
 
 INK, QUIET, LINES, PAPER = "#26323c", "#6b7884", "#e3e8ec", "#ffffff"
 BLUE, GREY, RED, ORANGE = "#2f6f9f", "#b4bec7", "#c0392b", "#d9822b"
@@ -77,26 +76,17 @@ def styled(figure: go.Figure, height: int, x: str, y: str) -> go.Figure:
     return figure
 
 
-@contextmanager
-def no_warnings() -> Iterator[None]:
-    """Silence Optuna's warnings of changes in its next version: they are not for a reader."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def optimisation_history(experiment: Experiment, metric: str) -> go.Figure:
+def optimisation_history(experiment: Experiment) -> go.Figure:
     """Each trial's best value, and the best of all up to it."""
-    with no_warnings():
-        figure = optuna.visualization.plot_optimization_history(study_of_best(experiment), target_name=metric)
+    figure = optuna.visualization.plot_optimization_history(study_of_best(experiment))
     figure.data[0].update(name="best of a trial", marker={"color": BLUE, "size": 6, "opacity": 0.7})
     figure.data[1].update(name="best so far", line={"color": ORANGE, "width": 2, "shape": "hv"})
-    return styled(figure, 340, "trial", metric)
+    return styled(figure, 340, "trial", experiment.history.metric.words)
 
 
-def learning_curves(experiment: Experiment, metric: str, name: str) -> go.Figure:
+def learning_curves(experiment: Experiment) -> go.Figure:
     """The metric by epoch, a line for each trial; crosses where trials were stopped."""
-    history = experiment.history
+    history, metric = experiment.history, experiment.history.metric
     best = history.best.trial if history.best else None
     figure = go.Figure()
     for state in (INTERRUPTED, PENDING, RUNNING, PAUSED, FAILED, STOPPED, COMPLETED):
@@ -111,7 +101,7 @@ def learning_curves(experiment: Experiment, metric: str, name: str) -> go.Figure
     figure.add_trace(
         go.Scatter(
             x=[t.epoch for t in stopped],
-            y=[t.results[-1].valid[metric] for t in stopped],
+            y=[metric.value(t.results[-1]) for t in stopped],
             text=[f"trial {t.number}: {escape(t.reason or '')}" for t in stopped],
             mode="markers",
             name="stop",
@@ -119,10 +109,10 @@ def learning_curves(experiment: Experiment, metric: str, name: str) -> go.Figure
             hovertemplate="%{text}<extra></extra>",
         )
     )
-    return styled(figure, 420, "epoch", name)
+    return styled(figure, 420, "epoch", metric.words)
 
 
-def curves(trials: Sequence[Trial], metric: str, name: str, line: dict[str, object]) -> go.Scatter:
+def curves(trials: Sequence[Trial], metric: Metric, name: str, line: dict[str, object]) -> go.Scatter:
     """The learning curves of some trials as one trace."""
 
     def joined(of: Callable[[Trial, Result], float]) -> list[float | None]:
@@ -130,7 +120,7 @@ def curves(trials: Sequence[Trial], metric: str, name: str, line: dict[str, obje
 
     return go.Scatter(
         x=joined(lambda _, result: result.epoch),
-        y=joined(lambda _, result: result.valid[metric]),
+        y=joined(lambda _, result: metric.value(result)),
         customdata=joined(lambda trial, _: trial.number),
         mode="lines",
         name=name,
@@ -139,11 +129,12 @@ def curves(trials: Sequence[Trial], metric: str, name: str, line: dict[str, obje
     )
 
 
-def rungs(at_rungs: dict[float, list[Result]], trials: Sequence[Trial], metric: str, name: str) -> go.Figure:
+def rungs(experiment: Experiment, at_rungs: dict[float, list[Result]]) -> go.Figure:
     """The results that reached each rung, in their order, and the cutoff that each met.
 
     at_rungs: the results by rung in epochs, in the record's order.
     """
+    trials, metric = experiment.history.trials, experiment.history.metric
     placed = [
         [(at + 0.8 * ((i + 0.5) / len(results) - 0.5), result) for i, result in enumerate(results)]
         for at, results in enumerate(at_rungs.values())
@@ -172,14 +163,14 @@ def rungs(at_rungs: dict[float, list[Result]], trials: Sequence[Trial], metric: 
         range=[-0.5, len(at_rungs) - 0.5],
         showgrid=False,
     )
-    return styled(figure, 320, "rung, in epochs", name)
+    return styled(figure, 320, "rung, in epochs", metric.words)
 
 
-def points(of: Sequence[tuple[float, Result]], metric: str, name: str, marker: dict[str, object]) -> go.Scatter:
+def points(of: Sequence[tuple[float, Result]], metric: Metric, name: str, marker: dict[str, object]) -> go.Scatter:
     """A point for each result, at its place from left to right."""
     return go.Scatter(
         x=[x for x, _ in of],
-        y=[result.valid[metric] for _, result in of],
+        y=[metric.value(result) for _, result in of],
         customdata=[result.trial for _, result in of],
         mode="markers",
         name=name,
@@ -188,10 +179,9 @@ def points(of: Sequence[tuple[float, Result]], metric: str, name: str, marker: d
     )
 
 
-def parallel_coordinates(experiment: Experiment, name: str) -> go.Figure:
+def parallel_coordinates(study: optuna.Study, metric: Metric) -> go.Figure:
     """A line through the config, epochs and last value of each trial; None where a dimension does not exist."""
-    with no_warnings():
-        figure = optuna.visualization.plot_parallel_coordinate(study_of_last(experiment), target_name=name)
+    figure = optuna.visualization.plot_parallel_coordinate(study, target_name=metric.words)
     figure = styled(figure, 460, "", "")
     figure.update_layout(margin={"t": 24, "b": 16})
     figure.update_xaxes(range=[-0.5, len(figure.layout.xaxis.tickvals) - 0.6])
@@ -203,8 +193,7 @@ def parallel_coordinates(experiment: Experiment, name: str) -> go.Figure:
 
 def importance(study: optuna.Study) -> go.Figure:
     """The importance of each dimension by PED-ANOVA: how differently the best tenth of the trials is spread."""
-    with no_warnings():
-        figure = optuna.visualization.plot_param_importances(study)
+    figure = optuna.visualization.plot_param_importances(study)
     figure.update_traces(marker_color=BLUE)
     figure = styled(figure, 80 + 34 * len(figure.data[0].y), "importance, of 1 in all", "")
     figure.update_layout(margin_t=8)
@@ -212,24 +201,20 @@ def importance(study: optuna.Study) -> go.Figure:
     return figure
 
 
-def slice_of(study: optuna.Study, dimension: str, name: str) -> go.Figure:
+def slice_of(study: optuna.Study, dimension: str, metric: Metric) -> go.Figure:
     """The last value of each trial by its value in one dimension; the darker, the later the trial."""
-    with no_warnings():
-        figure = optuna.visualization.plot_slice(study, params=[dimension], target_name=name)
+    figure = optuna.visualization.plot_slice(study, params=[dimension])
     figure.update_traces(marker={"colorscale": SHADES, "showscale": False, "size": 7, "line": {"width": 0}})
-    figure = styled(figure, 280, dimension, name)
+    figure = styled(figure, 280, dimension, metric.words)
     figure.update_layout(width=None, margin_t=8)
     return figure
 
 
-def cost(experiment: Experiment, name: str) -> go.Figure:
+def cost(experiment: Experiment) -> go.Figure:
     """The best value of each trial against the seconds of training that led to it, and the Pareto front."""
-    with no_warnings():
-        figure = optuna.visualization.plot_pareto_front(
-            study_of_cost(experiment),
-            target_names=["seconds of training", name],
-            targets=lambda trial: (trial.values[1], trial.values[0]),
-        )
+    figure = optuna.visualization.plot_pareto_front(
+        study_of_cost(experiment), targets=lambda trial: (trial.values[1], trial.values[0])
+    )
     others, front = figure.data
     for trace in figure.data:  # Optuna's texts are long
         trace.update(
@@ -239,7 +224,7 @@ def cost(experiment: Experiment, name: str) -> go.Figure:
         )
     others.update(name="others", marker={"color": GREY, "size": 7, "showscale": False, "line": {"width": 0}})
     front.update(name="Pareto front", marker={"color": ORANGE, "size": 9, "showscale": False, "line": {"width": 0}})
-    return styled(figure, 360, "seconds of training up to the best result", name)
+    return styled(figure, 360, "seconds of training up to the best result", experiment.history.metric.words)
 
 
 def times(found: Sequence[Account]) -> go.Figure:

@@ -4,10 +4,11 @@ import plotly.graph_objects as go
 
 from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.findings import Confirmation, value_at_end
+from tune_app.experiment.table import Cell
 from tune_app.experiment.trial import FAILED
 from tune_app.output.confirmation import answer, candidate_rows
 from tune_app.output.report.charts import BLUE, GREY, ORANGE, styled
-from tune_app.output.report.elements import Cell, Chart, Html, Section, Table, paragraph
+from tune_app.output.report.elements import Chart, Html, Section, Table, paragraph
 from tune_app.storage.load import load_confirmation
 
 CANDIDATE_COLUMNS = ("trial", "search", "rounds", "mean", "epochs", "parameters", "seconds", "outcome")

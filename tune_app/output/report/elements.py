@@ -7,7 +7,8 @@ from html import escape
 
 import plotly.graph_objects as go
 
-Cell = str | int | float | None
+from tune_app.experiment.table import Cell
+
 SIGNIFICANT_DIGITS = 6
 
 

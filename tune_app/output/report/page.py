@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import warnings
 from html import escape
 from importlib.resources import files
 
@@ -14,7 +15,8 @@ from tune_app.output.report.sections import SECTIONS
 
 def report_html(experiment: Experiment) -> str:
     """The whole report of an experiment, which may still be running."""
-    sections = [section for function in SECTIONS if (section := function(experiment))]
+    with warnings.catch_warnings(action="ignore"):  # Optuna's, of changes in its next version
+        sections = [section for function in SECTIONS if (section := function(experiment))]
     resources = files("tune_app.output.report")
     style, drawing = (resources.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     plotly_js = plotly.offline.get_plotlyjs()

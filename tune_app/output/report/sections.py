@@ -8,18 +8,10 @@ from collections.abc import Callable
 from datetime import datetime
 
 from tune_app.experiment.experiment import Experiment
+from tune_app.experiment.table import Cell
 from tune_app.experiment.trial import FAILED, Trial
 from tune_app.output.repeat import repetition
-from tune_app.output.report.chart_sections import (
-    best_against_time,
-    importance,
-    learning_curves,
-    optimisation_history,
-    parallel_coordinates,
-    rungs,
-    slices,
-    where_the_time_went,
-)
+from tune_app.output.report import chart_sections
 from tune_app.output.report.confirmation_section import confirmation
 from tune_app.output.report.elements import (
     Html,
@@ -108,7 +100,7 @@ def all_trials(experiment: Experiment) -> Section | None:
     return Section("Trials", shown)
 
 
-def trial_row(experiment: Experiment, trial: Trial) -> tuple[str | int | float | None, ...]:
+def trial_row(experiment: Experiment, trial: Trial) -> tuple[Cell, ...]:
     """One trial."""
     return (
         trial.number,
@@ -156,9 +148,9 @@ def cause(trial: Trial) -> str:
 def repeat(experiment: Experiment) -> Section:
     """The command that runs the search once more."""
     spec = experiment.history.spec
-    again = repetition(spec)
-    parts: list[Html] = [preformatted(again.command)]
-    for name, content in again.files.items():
+    command, files = repetition(spec)
+    parts: list[Html] = [preformatted(command)]
+    for name, content in files.items():
         parts += [paragraph(f"{name}:"), preformatted(content)]
     versions = ", ".join(f"{name} {version}" for name, version in spec.versions.items())
     parts.append(
@@ -174,15 +166,15 @@ def repeat(experiment: Experiment) -> Section:
 SECTIONS: tuple[Callable[[Experiment], Section | None], ...] = (
     answer,
     confirmation,
-    optimisation_history,
-    learning_curves,
-    rungs,
+    chart_sections.optimisation_history,
+    chart_sections.learning_curves,
+    chart_sections.rungs,
     all_trials,
-    parallel_coordinates,
-    importance,
-    slices,
-    best_against_time,
+    chart_sections.parallel_coordinates,
+    chart_sections.importance,
+    chart_sections.slices,
+    chart_sections.best_against_time,
     failures,
-    where_the_time_went,
+    chart_sections.where_the_time_went,
     repeat,
 )

@@ -62,13 +62,9 @@ def reachable(*roots: object) -> list[object]:
         thing = todo.pop()
         if id(thing) not in found:
             found[id(thing)] = thing
-            todo += [value for value in attributes(thing) if isinstance(value, HOLDERS + GENERATORS)]
+            attributes = getattr(thing, "__dict__", {})
+            todo += [value for value in attributes.values() if isinstance(value, HOLDERS + GENERATORS)]
     return list(found.values())
-
-
-def attributes(thing: object) -> list[object]:
-    """The values of its attributes; none where it has no dictionary of them."""
-    return list(getattr(thing, "__dict__", {}).values())
 
 
 SWITCHES: tuple[tuple[Callable[[], Any], Callable[[Any], object]], ...] = (

@@ -30,7 +30,7 @@ class Evaluation:
     """A lesson measured on the n items of its valid_dl.
 
     loss: the mean. losses: of each item (n,), where they were asked for and can be had. values: by the name of the
-    metric, its value for each item (n,), or its one number. resampled: of one number, if asked for and to be had.
+    metric, its value for each item (n,), or its one number. resampled: see the function; only if asked for.
     """
 
     n: int
@@ -102,7 +102,7 @@ def outputs(lesson: Lesson, device: torch.device | str) -> Iterator[tuple[Any, A
 def is_by_item(metric: Metric, out: Any, yb: Any) -> bool:
     """True if a metric gives more than one number for a batch.
 
-    One that fails there may need everything, since a batch can lack a class; a mistake fails there, too.
+    One that fails there is called with everything: a batch can lack a class. A mistake then fails again.
     """
     try:
         return torch.as_tensor(metric(out, yb)).dim() > 0

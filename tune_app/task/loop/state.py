@@ -191,7 +191,7 @@ def exported(saved: bytes) -> Tensors:
 
 
 def check_round_trip(lesson: Lesson, saved: bytes) -> None:
-    """Put a state into a lesson that was built anew, and hold that it is the same there.
+    """Put a state into a lesson that was built anew, and check that it is the same there.
 
     Raises `ValueError` naming the first part that is not.
     """
