@@ -77,12 +77,6 @@ def test_a_reason_ends_it_and_a_resumption_goes_on_from_the_last_result(tmp_path
     assert [[result.k for result in trial.results] for trial in history.trials] == [[1, 2, 3]] * 2
 
 
-def test_where_there_is_a_reason_already_no_other_trial_begins(tmp_path: Path) -> None:
-    with searching(tmp_path, "x", num_samples=2, max_epochs=3) as search:
-        assert run_in_process(search, by_number, lambda: "target") == "target"
-        assert search.history.trials == []
-
-
 LEVELS_SPACE = {
     "level": {"choice": list(LEVELS)},
     "lr": {"loguniform": [0.05, 0.5]},

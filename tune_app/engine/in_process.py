@@ -34,7 +34,7 @@ def run_in_process(
     what the record says of this process.
     """
     worker = worker or process("cpu", 1, 0.0)
-    while (ended_by := reason()) is None and not search.all_begun:
+    while not search.all_begun:
         attempt = search.next_attempt()
         number = attempt.trial.number
         search.started(number, worker)
@@ -44,14 +44,18 @@ def run_in_process(
                     decision = search.judge(number, result)
                 search.add_result(number, result, state, decision)
                 show()
-                if decision.stop or reason():
+                if decision.stop:
                     break
+                if ended_by := reason():
+                    return ended_by
         except (Exception, SystemExit) as error:
             if search.broken:
                 raise
             search.failed(number, traceback.format_exc(), isinstance(error, DataChanged))
         show()
-    return ended_by
+        if ended_by := reason():
+            return ended_by
+    return None
 
 
 def train_here(
