@@ -1,7 +1,7 @@
 """What must hold in every experiment, whatever happened to it; it calls commands, and reads by a reader alone."""
 
-import itertools
 import json
+import math
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -68,10 +68,15 @@ def families_that_finish(entries: Sequence[Mapping[str, Any]], is_cnn: Mapping[i
     """At each entry the families none of whose trials is at work or will be asked for."""
     found: dict[int, set[bool]] = {}
     at_work: set[int] = set()
-    for i, e in enumerate(entries):
-        rest = itertools.takewhile(lambda other: other.get("event") != "extended", entries[i:])
-        another = any(other["kind"] == "asked" for other in rest)
-        found[e["n"]] = set() if another else {True, False} - {is_cnn[trial] for trial in at_work}
+    spec, asked = entries[0]["spec"], 0
+    domains = [domain for domain in spec["space"].values() if isinstance(domain, dict)]
+    grids = [len(domain["grid"]) for domain in domains if "grid" in domain]
+    most = math.prod(grids) if grids else spec["settings"]["num_samples"]
+    for e in entries:
+        found[e["n"]] = set() if asked < most else {True, False} - {is_cnn[trial] for trial in at_work}
+        asked += e["kind"] == "asked"
+        if e.get("event") == "extended" and not grids:
+            most = e["settings"].get("num_samples", most)
         if e["kind"] in ("asked", "promoted"):
             at_work.add(e["trial"])
         elif e["kind"] == "ended" or e.get("decision") == "pause":
