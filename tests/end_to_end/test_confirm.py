@@ -17,7 +17,7 @@ from tests.end_to_end.conftest import succeed, tune_app, wait_for
 from tests.refused import error_of
 from tune_app.confirmation import values_with_intervals
 from tune_app.experiment.record import read_entries
-from tune_app.task.loading import tested
+from tune_app.task import loading
 from tune_app.task.tutorial import tutorial
 
 SPACE = {"level": {"choice": ["linear", "cnn"]}, "lr": {"loguniform": [0.05, 0.5]}, "bs": 32}
@@ -116,7 +116,9 @@ def test_the_answer_says_what_the_winner_is_worth_on_images_that_no_search_saw(c
 
     # The weights that were tested are kept, and come out the same when they are tried again.
     (state,) = (folder / "experiments" / "x" / "confirmation-1" / "states").iterdir()
-    found = tested(tutorial(), str(folder / "data.parquet"), None, winner["config"], 1, 0, state.read_bytes())
+    found = loading.tested(
+        tutorial(), str(folder / "data.parquet"), None, winner["config"], 1, 0, state.read_bytes()
+    )
     assert found is not None
     assert values_with_intervals(found)["valid_accuracy"][0] == test["accuracy"]
 

@@ -38,9 +38,9 @@ def test_a_node_that_is_missing_is_waited_for_and_one_that_dies_loses_nothing_wh
         assert line.startswith("Waiting up to 60 s for resources: --cpus-per-trial is 1, allowed: up to the 0 ")
         second = cluster.start("--num-cpus", 2)
 
+        running.wait_for_results("x", 1)
+
         def far() -> list[Trial]:
-            if not (tmp_path / "experiments" / "x" / "record.jsonl").exists():
-                return []
             trials = load_experiment("x", tmp_path / "experiments").history.trials
             there = [trial for trial in trials if trial.results and not trial.ended]
             return [t for t in there if namespace(t.attempts[-1]["pid"]) != namespace(os.getpid())]
