@@ -84,7 +84,9 @@ def ours(ends: Ends, folder: Path) -> None:
     own = f"  target: {target}\n  time_budget: {seconds}\n  seed: {seed}\n"
     (folder / "space.yaml").write_text(space.replace("search:\n", f"search:\n{own}"), encoding="utf-8")
     command = [TUNE_APP, "search", "space.yaml", "--name", "x", "--no-dashboard", "--data", str(IMAGES)]
-    subprocess.run(command, cwd=folder, check=False)
+    ended = subprocess.run(command, cwd=folder, check=False).returncode
+    if ended not in (0, 3):  # finished, perhaps with failed trials
+        raise click.ClickException(f"tune-app ended with {ended}")
 
 
 def optuna_with(pruner: str) -> Callable[[Ends, Path], None]:
