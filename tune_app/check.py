@@ -121,11 +121,11 @@ def require_equal(one_go: tuple[Result, bytes], resumed: tuple[Result, bytes], d
     differing = [f"{name} {then[name]!r} and {now[name]!r}" for name in then if then[name] != now[name]]
     differing += [f"the state of {name}" for name in different_parts(end, end_again)]
     if differing:
-        gpu = "" if device == "cpu" else " (or a kernel of the GPU is not deterministic)"
+        gpu = "" if device == "cpu" else "; on a GPU also torch.use_deterministic_algorithms(True)"
         raise ValueError(
             f"the second result differs if a training goes on from the first: {differing[0]}: something that draws"
-            f" or changes is not part of the lesson{gpu}; allowed: keeps={{...}}, or a generator of torch, numpy or"
-            " random"
+            f" or changes is not part of the lesson; allowed: keeps={{...}}, or a generator of torch, numpy or"
+            f" random{gpu}"
         )
 
 

@@ -1,3 +1,3 @@
 """The version of tune_app, which runs without being installed, too."""
 
-VERSION = "0.5.0"
+VERSION = "0.6.0"

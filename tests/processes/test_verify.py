@@ -25,7 +25,9 @@ def comes_out(monkeypatch: pytest.MonkeyPatch, bundle: Path) -> list[float]:
     """From now on its script is not run, but gives what is recorded now; that."""
     recorded = read_bundle(bundle)
     pairs = zip(*recorded.results.values(), strict=True)
-    results = [(k / 2, dict(zip(recorded.results, values, strict=True))) for k, values in enumerate(pairs, 1)]
+    results = [
+        (k / 2, "cpu", dict(zip(recorded.results, values, strict=True))) for k, values in enumerate(pairs, 1)
+    ]
     monkeypatch.setattr(verify, "run_script", lambda *_: iter(results))
     return recorded.values
 
@@ -108,10 +110,10 @@ def test_what_is_run_is_the_checked_text_and_not_the_file_and_it_sees_no_test_im
     program = (
         "import pyarrow.parquet as pq, sys\n"
         "for name in pq.read_table(sys.argv[3])['split'].unique().to_pylist():\n"
-        "    print('{\"epoch\": 1, \"valid_accuracy\": ' + str(len(name)) + '}')"
+        '    print(\'{"epoch": 1, "device": "cpu", "valid_accuracy": \' + str(len(name)) + \'}\')'
     )
     spy = replace(checked, code={SCRIPT: program})
-    lengths = [result["valid_accuracy"] for _, result in run_script(spy, None)]
+    lengths = [result["valid_accuracy"] for _, _, result in run_script(spy, None)]
     assert lengths == [len("train"), len("valid")]
 
 

@@ -9,7 +9,7 @@ import yaml
 from tests import refused
 from tune_app.bundle.manifest import CONFIG as CONFIG_FILE
 from tune_app.bundle.manifest import FILES, read_manifest, sealed
-from tune_app.bundle.retrain import differences, read_exported, train_exported, verdict
+from tune_app.bundle.retrain import device_now, differences, read_exported, train_exported, verdict
 from tune_app.errors import TuneAppError
 from tune_app.experiment.states import sha256
 from tune_app.machine import cpu_model, versions
@@ -61,7 +61,7 @@ def manifest_of(accuracies: list[float], data: Mnist) -> dict[str, Any]:
 
 
 def accuracies(path: Path, data: Mnist) -> list[float]:
-    return [result.valid["valid_accuracy"] for result in train_exported(read_exported(path), data)]
+    return [result.valid["valid_accuracy"] for result in train_exported(read_exported(path), data, "cpu")]
 
 
 def refusal(path: Path) -> str:
@@ -107,6 +107,7 @@ def test_all_but_the_config_may_be_left_out(tmp_path):
         ({**CONFIG, "epochs": float("nan")}, ": epochs is nan, allowed: a finite number"),
         ({**CONFIG, "results_per_epoch": 0}, ": results_per_epoch is 0, allowed: greater than or equal to 1"),
         ({**CONFIG, "threads": 1025}, ": threads is 1025, allowed: less than or equal to 1024"),
+        ({**CONFIG, "device": "cuda:1"}, ": device is 'cuda:1', allowed: 'cpu' or 'cuda'"),
         ({**CONFIG, "data": 3}, ": data is 3, allowed: a valid string"),
         ({"config": {"level": "cnn", "lr": "fast"}}, ": config: lr is 'fast', allowed: a number"),
         ({"config": {"level": "cnnn"}}, ": config: level 'cnnn' does not exist, did you mean 'cnn'?"),
@@ -164,7 +165,7 @@ def test_values_of_another_kind_are_refused_with_their_key(tmp_path, small, key,
 
 def test_a_config_trains_up_to_its_epoch_with_its_threads(tmp_path, small):
     torch.set_num_threads(2)
-    results = list(train_exported(read_exported(write(tmp_path, CONFIG)), small))
+    results = list(train_exported(read_exported(write(tmp_path, CONFIG)), small, "cpu"))
     assert [result.epoch for result in results] == [0.5, 1.0, 1.5]
     assert torch.get_num_threads() == 1
 
@@ -173,22 +174,26 @@ def test_the_same_training_is_the_same_and_nothing_differs(tmp_path, small):
     found = accuracies(write(tmp_path / "search", CONFIG), small)
     assert 0.5 < found[-1] < 1
     exported = read_exported(write(tmp_path / "export", CONFIG, manifest_of(found, small)))
-    again = [result.valid["valid_accuracy"] for result in train_exported(exported, small)]
-    assert verdict(exported, small.digest(), again) == {"same": True, "recorded": found, "differences": []}
+    again = [result.valid["valid_accuracy"] for result in train_exported(exported, small, "cpu")]
+    assert verdict(exported, small.digest(), "cpu", again) == {"same": True, "recorded": found, "differences": []}
 
 
 def test_another_last_digit_is_not_the_same(tmp_path, small):
     exported = read_exported(write(tmp_path, CONFIG, manifest_of([0.5, 0.75], small)))
-    assert verdict(exported, small.digest(), [0.5, 0.75])["same"]
-    assert not verdict(exported, small.digest(), [0.5, 0.7500000000000001])["same"]
-    assert not verdict(exported, small.digest(), [0.5])["same"]
-    assert not verdict(exported, small.digest(), [])["same"]
+    assert verdict(exported, small.digest(), "cpu", [0.5, 0.75])["same"]
+    assert not verdict(exported, small.digest(), "cpu", [0.5, 0.7500000000000001])["same"]
+    assert not verdict(exported, small.digest(), "cpu", [0.5])["same"]
+    assert not verdict(exported, small.digest(), "cpu", [])["same"]
 
 
 def test_without_a_manifest_nothing_can_be_said_to_be_the_same(tmp_path, small):
     exported = read_exported(write(tmp_path, CONFIG))
     nothing = ["there is no manifest to compare with"]
-    assert verdict(exported, small.digest(), [0.5]) == {"same": False, "recorded": [], "differences": nothing}
+    assert verdict(exported, small.digest(), "cpu", [0.5]) == {
+        "same": False,
+        "recorded": [],
+        "differences": nothing,
+    }
 
 
 @pytest.mark.parametrize(
@@ -204,7 +209,7 @@ def test_without_a_manifest_nothing_can_be_said_to_be_the_same(tmp_path, small):
 def test_a_changed_setting_is_named_with_both_values(tmp_path, small, key, value):
     exported = read_exported(write(tmp_path, {**CONFIG, key: value}, manifest_of([0.5], small)))
     now = float(value) if key == "epochs" else value
-    assert differences(exported, small.digest()) == [f"{key}: {CONFIG[key]} in the search, {now} now"]
+    assert differences(exported, small.digest(), "cpu") == [f"{key}: {CONFIG[key]} in the search, {now} now"]
 
 
 def test_changed_data_are_named_with_both_digests(tmp_path, small):
@@ -213,14 +218,28 @@ def test_changed_data_are_named_with_both_digests(tmp_path, small):
     other = Mnist(small.train, Split(small.valid.x, labels))
     exported = read_exported(write(tmp_path, CONFIG, manifest_of([0.5], small)))
     said = f"data digest: {small.digest()} in the search, {other.digest()} now"
-    assert differences(exported, other.digest()) == [said]
+    assert differences(exported, other.digest(), "cpu") == [said]
+
+
+@pytest.mark.parametrize(
+    ("searched_on", "gpu_here", "now"), [("cuda", True, "cuda"), ("cuda", False, "cpu"), ("cpu", True, "cpu")]
+)
+def test_it_trains_on_the_device_of_the_search_if_that_is_here(
+    tmp_path, small, monkeypatch, searched_on, gpu_here, now
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu_here)
+    manifest = manifest_of([0.5], small) | {"device": searched_on}
+    exported = read_exported(write(tmp_path, {**CONFIG, "device": searched_on}, manifest))
+    assert device_now(exported) == now
+    said = [] if now == searched_on else [f"device: {searched_on} in the search, {now} now"]
+    assert differences(exported, small.digest(), now) == said
 
 
 def test_another_processor_and_other_versions_are_named(tmp_path, small):
     manifest = manifest_of([0.5], small) | {"cpu": "Elbrus-8C"}
     manifest["versions"] = versions() | {"torch": "1.0", "ray": "0.1"}  # Ray does not take part in the numbers
     del manifest["versions"]["numpy"]
-    found = differences(read_exported(write(tmp_path, CONFIG, manifest)), small.digest())
+    found = differences(read_exported(write(tmp_path, CONFIG, manifest)), small.digest(), "cpu")
     assert found == [
         f"CPU model: Elbrus-8C in the search, {cpu_model()} now",
         f"torch: 1.0 in the search, {versions()['torch']} now",

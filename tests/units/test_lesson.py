@@ -160,6 +160,15 @@ def test_a_seeded_block_draws_from_its_seed_and_leaves_no_trace():
     assert np.array_equal(np.random.get_state(legacy=False)["state"]["key"], states[2])
 
 
+def test_in_a_seeded_block_convolutions_on_a_gpu_add_up_in_one_order(monkeypatch):
+    cudnn = torch.backends.cudnn
+    monkeypatch.setattr(cudnn, "benchmark", True)
+    with pytest.raises(KeyError), seeded(5):
+        assert (cudnn.deterministic, cudnn.benchmark) == (True, False)
+        raise KeyError
+    assert (cudnn.deterministic, cudnn.benchmark) == (False, True)
+
+
 def test_seeds_are_mixed_and_not_added():
     seeds = {mixed(seed, epoch, j) for seed in range(20) for epoch in range(20) for j in range(1, 5)}
     assert len(seeds) == 20 * 20 * 4

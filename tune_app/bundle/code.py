@@ -23,7 +23,7 @@ OF_THE_TUTORIAL = (
     *(f"tune_app/task/images/{name}.py" for name in ("__init__", "mnist", "parquet")),
 )
 """The files of this package that a bundle has, by their path in both."""
-CONSTANTS = ("seed", "epochs", "max_epochs", "results_per_epoch", "threads")
+CONSTANTS = ("seed", "epochs", "max_epochs", "results_per_epoch", "threads", "device")
 """The constants of the script, besides the config."""
 PART = '"""A part of tune_app: what this bundle needs to train."""\n'
 SCRIPT_TEXT = '''\
@@ -32,8 +32,8 @@ SCRIPT_TEXT = '''\
     python train.py [--data SOURCE] [-o weights.safetensors]
 
 It needs torch, numpy, safetensors, annotated-types and what the files of the task import: no Ray, and no tune_app
-but the part that is here. With the same versions, threads and CPU model the numbers come out the same to the last
-bit.
+but the part that is here. With the same versions, threads, CPU model and device the numbers come out the same to
+the last bit.
 """
 
 from tune_app.task.loop.again import train_again
@@ -49,6 +49,7 @@ if __name__ == "__main__":
         until={epochs!r},
         results_per_epoch={results_per_epoch},
         threads={threads},
+        device={device!r},
     )
 '''
 

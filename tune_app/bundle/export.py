@@ -120,6 +120,7 @@ def config_of(experiment: Experiment, trial: Trial, epochs: float) -> dict[str, 
         "max_epochs": spec.whole_epochs,
         "results_per_epoch": spec.settings.results_per_epoch,
         "threads": spec.settings.threads,
+        "device": worker_of(trial, epochs).get("device") or "cpu",
         "data": spec.data.source,
         **({"task": path_in_bundle(spec.task)} if spec.task.files else {}),
     }
@@ -135,15 +136,19 @@ def conditions(experiment: Experiment, trial: Trial, epochs: float) -> dict[str,
     """The results of a trial up to `epochs`, the data and the machine: another training is compared with them."""
     spec = experiment.history.spec
     results = [r for r in trial.results if r.epoch <= epochs]
-    worker = trial.attempts[results[-1].attempt if results else -1]
     return {
         "metric": experiment.history.metric.name,
         "results": {name: [r.valid[name] for r in results if name in r.valid] for name in spec.task.metrics},
         "data_digest": spec.data.digest,
-        "cpu": worker["cpu"],
-        "device": worker["device"],
+        "cpu": worker_of(trial, epochs)["cpu"],
         "versions": spec.versions,
     }
+
+
+def worker_of(trial: Trial, epochs: float) -> dict[str, Any]:
+    """What is recorded of the worker that trained a trial up to `epochs`; nothing where none began with it."""
+    until = [r.attempt for r in trial.results if r.epoch <= epochs]
+    return trial.attempts[until[-1] if until else -1] if trial.attempts else {}
 
 
 def trial_again(experiment: Experiment, number: int) -> tuple[Task, dict[str, Any], dict[str, Any] | None]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -35,6 +35,7 @@ class ExportedConfig(BaseModel):
     max_epochs: int | None = Field(None, ge=1, le=10_000)
     results_per_epoch: int = Field(4, ge=1, le=1000)
     threads: int = Field(1, ge=1, le=1024)
+    device: Literal["cpu", "cuda"] = "cpu"
     data: str | None = None
 
     @property
@@ -87,8 +88,9 @@ def exported_from(path: Path, recorded: Recorded | None) -> Exported:
 
 
 def from_task(path: Path, words: Sequence[str], epochs: int, seed: int) -> Exported:
-    """A config of the task in a file or folder. words: a level, the baseline's if none is named, and NAME=VALUEs.
+    """A config of the task in a file or folder, for a GPU if there is one.
 
+    words: a level, the baseline's if none is named, and NAME=VALUEs.
     Raises `TuneAppError` for a task that cannot be read, and for what it does not have.
     """
     task = read_task(path)
@@ -100,7 +102,9 @@ def from_task(path: Path, words: Sequence[str], epochs: int, seed: int) -> Expor
         known = task.hyperparameters.get(name)
         values[name] = known.typed(text) if known else text
     config = task.complete({"level": levels[0], **values})
-    settings = ExportedConfig(config=dict(config), epochs=epochs, max_epochs=epochs, seed=seed, results_per_epoch=1)
+    settings = ExportedConfig(
+        config=dict(config), epochs=epochs, max_epochs=epochs, seed=seed, results_per_epoch=1, device="cuda"
+    )
     return Exported(path, task, settings, config, None)
 
 
@@ -111,7 +115,14 @@ def as_exported(path: Path, task: Task, content: dict[str, Any], recorded: dict[
     return Exported(path, task, settings, task.complete(settings.config), found)
 
 
-def train_exported(exported: Exported, data: Any) -> Iterator[Result]:
+def device_now(exported: Exported) -> str:
+    """The device to train on: the CPU where a GPU is asked for and torch can use none."""
+    import torch
+
+    return exported.settings.device if torch.cuda.is_available() else "cpu"
+
+
+def train_exported(exported: Exported, data: Any, device: str) -> Iterator[Result]:
     """Train up to the exported epoch, one result after the other."""
     import torch
 
@@ -124,14 +135,20 @@ def train_exported(exported: Exported, data: Any) -> Iterator[Result]:
     torch.set_num_threads(exported.settings.threads)
     with functions(exported.task) as its:
         training = Training(
-            its, exported.config, data, settings.seed, settings.whole_epochs, settings.results_per_epoch
+            its,
+            exported.config,
+            data,
+            settings.seed,
+            settings.whole_epochs,
+            settings.results_per_epoch,
+            device,
         )
         for result, _ in training.results(settings.epochs):
             yield result
 
 
-def differences(exported: Exported, data_digest: str) -> list[str]:
-    """The differences from the search, in words; if there are none, the results must be equal."""
+def differences(exported: Exported, data_digest: str, device: str) -> list[str]:
+    """The differences of a training from that of the search, in words; without any, the results must be equal."""
     then = exported.recorded
     if then is None:
         return ["there is no manifest to compare with"]
@@ -140,18 +157,18 @@ def differences(exported: Exported, data_digest: str) -> list[str]:
         ("config", then.config, exported.config),
         *((name, getattr(then, name), getattr(settings, name)) for name in COMPARED),
         ("CPU model", then.cpu, cpu_model()),
-        ("device", then.device, "cpu"),
+        ("device", then.device, device),
         ("data digest", then.data_digest, data_digest),
         *((name, then.versions.get(name), versions()[name]) for name in DECISIVE),
     ]
     return [f"{name}: {was} in the search, {now} now" for name, was, now in pairs if was != now]
 
 
-def verdict(exported: Exported, data_digest: str, values: list[float]) -> dict[str, Any]:
+def verdict(exported: Exported, data_digest: str, device: str, values: list[float]) -> dict[str, Any]:
     """The comparison of the metric's values with the search's, as full floats, and the differences."""
     recorded = exported.recorded.values if exported.recorded else []
     return {
         "same": bool(recorded) and values == recorded,
         "recorded": recorded,
-        "differences": differences(exported, data_digest),
+        "differences": differences(exported, data_digest, device),
     }

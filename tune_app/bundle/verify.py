@@ -147,8 +147,8 @@ def require_same_data(manifest: Recorded, found: str, source: str) -> None:
         )
 
 
-def run_script(bundle: Bundle, source: str | None) -> Iterator[tuple[float, dict[str, float]]]:
-    """Train by the bundle's script; the epoch and the metrics of each result, as it comes."""
+def run_script(bundle: Bundle, source: str | None) -> Iterator[tuple[float, str, dict[str, float]]]:
+    """Train by the bundle's script; of each result, as it comes, the epoch, the device and the metrics."""
     with tempfile.TemporaryDirectory(prefix="tune_app-") as folder, data_for(bundle, source) as data:
         for name, text in bundle.code.items():
             path = Path(folder, name)
@@ -157,7 +157,7 @@ def run_script(bundle: Bundle, source: str | None) -> Iterator[tuple[float, dict
         for line in printed(bundle, Path(folder), [] if data is None else ["--data", data]):
             values = result_in(line)
             if "epoch" in values:
-                yield values.pop("epoch"), values
+                yield values.pop("epoch"), values.pop("device"), values
             elif "data" in values and bundle.exported.task.files:
                 require_same_data(bundle.manifest, values["data"], data or "load()")
 
@@ -211,13 +211,12 @@ def write_parquet(images: mnist.Mnist, path: Path) -> None:
     pq.write_table(pa.concat_tables(tables), path, compression="none")
 
 
-def verification(bundle: Bundle, found: list[float]) -> Verification:
-    """Compare values with the recorded ones."""
+def verification(bundle: Bundle, found: list[float], device: str) -> Verification:
+    """Compare values that came out on a device with the recorded ones."""
     recorded, metric = bundle.manifest.values, bundle.exported.metric
     interval = bundle.manifest.metrics.get(f"{metric.name}_interval")
     last = recorded[-1] if recorded else 0.0
     off = max(LEAST_OFF, LEAST_OFF * abs(last))
     low, high = interval if isinstance(interval, list) else (last - off, last + off)
-    return Verification(
-        metric, recorded, found, differences(bundle.exported, bundle.manifest.data_digest), (low, high)
-    )
+    different = differences(bundle.exported, bundle.manifest.data_digest, device)
+    return Verification(metric, recorded, found, different, (low, high))

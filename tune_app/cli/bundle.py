@@ -25,9 +25,9 @@ MOST_LIKELY = 3
 def verify(folder: Path, data: str | None, run_its_code: bool, as_json: bool) -> None:
     """Run the train.py of an exported FOLDER on its own, and say whether the numbers come back.
 
-    They are those of the metric that the search optimized: to the last bit with the same versions, threads and CPU
-    model; otherwise the last one within the manifest's interval, or near it (0.02). Code that is not what tune_app
-    writes is not run. The test data are not read.
+    They are those of the metric that the search optimized: to the last bit with the same versions, threads, CPU
+    model and device; otherwise the last one within the manifest's interval, or near it (0.02). Code that is not
+    what tune_app writes is not run. The test data are not read.
 
     Example: tune-app verify best
     """
@@ -35,12 +35,13 @@ def verify(folder: Path, data: str | None, run_its_code: bool, as_json: bool) ->
     from tune_app.errors import TuneAppError
 
     bundle = runnable(folder, run_its_code)
-    metric, values = bundle.exported.metric, []
-    for epoch, result in run_script(bundle, data):
+    metric, values = bundle.exported.metric, list[float]()
+    device: str = bundle.exported.settings.device
+    for epoch, device, result in run_script(bundle, data):  # noqa: B007 - the last result tells it below
         values.append(result[metric.name])
         if not as_json:
             click.echo(f"epoch {epoch:<6g} {metric.words} {values[-1]}")
-    outcome = verification(bundle, values)
+    outcome = verification(bundle, values, device)
     low, high = outcome.allowed
     if as_json:
         print_json(

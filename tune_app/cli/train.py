@@ -61,11 +61,12 @@ def train(
     metric, found, stdout = chosen.metric, list[float](), sys.stdout
     with redirect_stdout(sys.stderr):  # where what the task prints goes
         loaded = load(chosen.task, data or chosen.settings.data, home)
-        for result in retrain.train_exported(chosen, loaded.content):
+        device = retrain.device_now(chosen)
+        for result in retrain.train_exported(chosen, loaded.content, device):
             found.append(metric.value(result))
             if not as_json:
                 click.echo(f"epoch {result.epoch:<6g} {metric.words} {found[-1]}", stdout)
-    verdict = retrain.verdict(chosen, loaded.digest, found)
+    verdict = retrain.verdict(chosen, loaded.digest, device, found)
     if as_json:
         print_json({metric.plural: found, **verdict})
         return

@@ -29,12 +29,14 @@ def train_again(
     until: float,
     results_per_epoch: int,
     threads: int,
+    device: str,
 ) -> None:
     """Train as the command line says, and print a line for each result.
 
     modules: of each function of the task; its own files lie in the folder `task` beside the script.
     metrics: their names, such as valid_accuracy of the function accuracy. epochs: of the whole training, of which
-    this is the part `until` an epoch. With --json, the first line is the digest of the data.
+    this is the part `until` an epoch. device: that of the search; the CPU where torch can use no GPU. With --json,
+    the first line is the digest of the data.
     """
     parser = argparse.ArgumentParser(description="Train the exported config again.")
     parser.add_argument("--data", help="what the task's load gets, such as a file")
@@ -47,11 +49,13 @@ def train_again(
     data = load_from(its["load"], arguments.data) if "load" in its else None
     if arguments.json:
         print(json.dumps({"data": digest(data)}), flush=True)
-    lesson = build(its[level], data, config, epochs=epochs, seed=seed)
+    device = device if torch.cuda.is_available() else "cpu"
+    lesson = build(its[level], data, config, epochs=epochs, seed=seed, device=device)
     measures = {name: its[name.removeprefix("valid_")] for name in metrics}
-    for result in train(lesson, until, seed=seed, metrics=measures, results_per_epoch=results_per_epoch):
+    numbers = train(lesson, until, seed=seed, metrics=measures, results_per_epoch=results_per_epoch, device=device)
+    for result in numbers:
         if arguments.json:
-            print(json.dumps({"epoch": result.epoch, **result.valid}), flush=True)
+            print(json.dumps({"epoch": result.epoch, "device": device, **result.valid}), flush=True)
         else:
             words = "  ".join(f"{name.replace('_', ' ')} {value}" for name, value in result.valid.items())
             print(f"epoch {result.epoch:<6g} {words}", flush=True)

@@ -42,14 +42,22 @@ def reseed(seed: int, own: Sequence[Generator] = ()) -> None:
 
 @contextmanager
 def seeded(seed: int, own: Sequence[Generator] = ()) -> Iterator[None]:
-    """A block that draws from `seed`; afterwards the global generators go on as if it had not been."""
+    """A block that draws from `seed`; afterwards the global generators go on as if it had not been.
+
+    In it, cuDNN computes the convolutions on a GPU by algorithms that always add up in the same order, and picks
+    none by its speed.
+    """
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
     of_python, of_numpy = random.getstate(), np.random.get_state()
+    cudnn = torch.backends.cudnn
+    was = cudnn.deterministic, cudnn.benchmark
     with torch.random.fork_rng(devices=gpus):
         try:
             reseed(seed, own)
+            cudnn.deterministic, cudnn.benchmark = True, False
             yield
         finally:
+            cudnn.deterministic, cudnn.benchmark = was
             random.setstate(of_python)
             np.random.set_state(of_numpy)
 
