@@ -9,11 +9,12 @@ import yaml
 from tests import refused
 from tune_app.bundle.manifest import CONFIG as CONFIG_FILE
 from tune_app.bundle.manifest import FILES, read_manifest, sealed
-from tune_app.bundle.retrain import device_now, differences, read_exported, train_exported, verdict
+from tune_app.bundle.retrain import differences, read_exported, train_exported, verdict
 from tune_app.errors import TuneAppError
 from tune_app.experiment.states import sha256
 from tune_app.machine import cpu_model, versions
 from tune_app.task.images.mnist import Mnist, Split
+from tune_app.task.loop.build import usable
 from tune_app.task.tutorial import tutorial
 
 pytestmark = pytest.mark.usefixtures("one_thread")  # for train_exported sets the number, too
@@ -230,7 +231,7 @@ def test_it_trains_on_the_device_of_the_search_if_that_is_here(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu_here)
     manifest = manifest_of([0.5], small) | {"device": searched_on}
     exported = read_exported(write(tmp_path, {**CONFIG, "device": searched_on}, manifest))
-    assert device_now(exported) == now
+    assert usable(exported.settings.device) == now
     said = [] if now == searched_on else [f"device: {searched_on} in the search, {now} now"]
     assert differences(exported, small.digest(), now) == said
 

@@ -115,13 +115,6 @@ def as_exported(path: Path, task: Task, content: dict[str, Any], recorded: dict[
     return Exported(path, task, settings, task.complete(settings.config), found)
 
 
-def device_now(exported: Exported) -> str:
-    """The device to train on: the CPU where a GPU is asked for and torch can use none."""
-    import torch
-
-    return exported.settings.device if torch.cuda.is_available() else "cpu"
-
-
 def train_exported(exported: Exported, data: Any, device: str) -> Iterator[Result]:
     """Train up to the exported epoch, one result after the other."""
     import torch

@@ -37,7 +37,8 @@ def verify(folder: Path, data: str | None, run_its_code: bool, as_json: bool) ->
     bundle = runnable(folder, run_its_code)
     metric, values = bundle.exported.metric, list[float]()
     device: str = bundle.exported.settings.device
-    for epoch, device, result in run_script(bundle, data):  # noqa: B007 - the last result tells it below
+    for epoch, used, result in run_script(bundle, data):
+        device = used
         values.append(result[metric.name])
         if not as_json:
             click.echo(f"epoch {epoch:<6g} {metric.words} {values[-1]}")

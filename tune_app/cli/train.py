@@ -60,8 +60,10 @@ def train(
     require_run_here(chosen.task, str(config), to_read, run_its_code or own)
     metric, found, stdout = chosen.metric, list[float](), sys.stdout
     with redirect_stdout(sys.stderr):  # where what the task prints goes
+        from tune_app.task.loop.build import usable
+
         loaded = load(chosen.task, data or chosen.settings.data, home)
-        device = retrain.device_now(chosen)
+        device = usable(chosen.settings.device)
         for result in retrain.train_exported(chosen, loaded.content, device):
             found.append(metric.value(result))
             if not as_json:

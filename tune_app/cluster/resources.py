@@ -12,7 +12,7 @@ from tune_app.errors import TuneAppError
 from tune_app.experiment.settings import AUTO, Settings
 
 GPU_BYTES_PER_TRIAL = 2_000_000_000
-"""GPU memory that a trial may take: most of it is CUDA's own, the data are 55 MB and a batch is small."""
+"""GPU memory that a trial may take: most of it is CUDA's own, a batch is small."""
 SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_UNTOLD, SECONDS_TO_LOOK = 10.0, 60.0
 """How long GPUs are looked at without a word, and in all: a worker has to start there, and to import torch."""

@@ -12,7 +12,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from .build import build
+from .build import build, usable
 from .data import as_arrays, digest, whole_path
 from .fit import train
 from .state import exported, save
@@ -49,7 +49,7 @@ def train_again(
     data = load_from(its["load"], arguments.data) if "load" in its else None
     if arguments.json:
         print(json.dumps({"data": digest(data)}), flush=True)
-    device = device if torch.cuda.is_available() else "cpu"
+    device = usable(device)
     lesson = build(its[level], data, config, epochs=epochs, seed=seed, device=device)
     measures = {name: its[name.removeprefix("valid_")] for name in metrics}
     numbers = train(lesson, until, seed=seed, metrics=measures, results_per_epoch=results_per_epoch, device=device)

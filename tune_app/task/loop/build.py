@@ -29,3 +29,8 @@ def build(
         raise TypeError(f"{level.__name__} returned a {type(lesson).__name__}, allowed: a Lesson")
     place(lesson, torch.device(device))
     return lesson
+
+
+def usable(device: str) -> str:
+    """The device "cpu" or "cuda"; the CPU where torch can use no GPU."""
+    return device if torch.cuda.is_available() else "cpu"

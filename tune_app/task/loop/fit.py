@@ -16,6 +16,7 @@ import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from .batches import pairs
+from .build import usable
 from .chance import Generator, mixed, reseed, seeded
 from .lesson import Lesson, count_parameters, end_workers, own_generators, place, train_mode
 from .measure import Metric, evaluate, name_of, number, weighted_mean
@@ -184,7 +185,7 @@ def fit(
 
     Raises what `train` raises.
     """
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or usable("cuda")
     by_name = {name_of(metric): metric for metric in metrics}
     for result in train(lesson, epochs, seed=seed, metrics=by_name, device=device):
         numbers = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in result.valid.items())
