@@ -348,7 +348,7 @@ def tpe_seconds(most: int) -> Iterator[tuple[int, float]]:
 
     source = load_space("cnn")
     data = DataSource(source=None, digest="d")
-    spec = Spec(name="x", space=source.content, settings=source.settings, data=data, versions={})
+    spec = Spec(name="x", task=source.task, space=source.content, settings=source.settings, data=data, versions={})
     history, sampler = History(spec, 0.0), Sampler(source.space, source.settings)
     for number in range(most + 1):
         start = time.perf_counter()

@@ -22,6 +22,7 @@ from tune_app.machine import versions
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 from tune_app.task.result import Result
+from tune_app.task.tutorial import tutorial
 
 WORKER = {"node": "here", "pid": 1, "cpu": "a CPU", "threads": 1, "device": "cpu", "start_seconds": 2.0}
 SCRIPT = "<script>window.hacked = 1</script>"
@@ -30,6 +31,7 @@ SCRIPT = "<script>window.hacked = 1</script>"
 def spec_of(name: str, space: dict[str, Any] | None = None, **settings: Any) -> Spec:
     return Spec(
         name=name,
+        task=tutorial(),
         space=space or {"level": {"choice": ["linear", "cnn"]}, "lr": {"loguniform": [0.01, 1]}},
         settings=Settings(
             **{"sampler": "random", "scheduler": "stopping", "max_epochs": 9, "results_per_epoch": 1, **settings}

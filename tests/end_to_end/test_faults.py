@@ -314,7 +314,7 @@ def test_what_a_stranger_put_into_an_experiment_is_not_executed(tmp_path, small_
         (1, damaged.format("y"), "status", "y"),
         (1, damaged.format("z"), "status", "z"),
         (0, "damaged", "list"),
-        (1, "Error: experiment x: the kept state is no safetensors file: ", "export", "x"),
+        (1, "Error: experiment x: the kept state is none of a training: ", "export", "x"),
         (1, damaged.format("y"), "resume", "y"),
         (0, "The same valid accuracies as in the search.", "train", "x", "--trial", 0),
         (1, "Error: config.yaml", "train", "config.yaml"),

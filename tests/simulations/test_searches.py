@@ -37,7 +37,14 @@ class Step:
 def simulate(folder: Path, curves: list[Curve], workers: int = 2, **settings: object) -> History:
     """Search the space of the curves: each config takes the values and the time of the nearest one."""
     source = load_space(Path(__file__).with_name("levels.yaml"), settings)
-    spec = Spec(name="x", space=source.content, settings=source.settings, data=DATA, versions=versions())
+    spec = Spec(
+        name="x",
+        task=source.task,
+        space=source.content,
+        settings=source.settings,
+        data=DATA,
+        versions=versions(),
+    )
     search = Search.create(spec, paths(folder, "x"))
     search.begin()
     steps: list[Step] = []

@@ -67,7 +67,7 @@ def by_lr(config: dict[str, Any], seed: int) -> float:
 def begin(at: Paths, top: int = 3, seeds: int = 4, number: int = 1) -> Search:
     history = load_experiment("x", at.root.parent).history
     spec = confirmation_spec(
-        history.spec, Confirming(number=number, candidates=candidates_of(history, top), seeds=seeds)
+        history.spec, Confirming(number=number, candidates=candidates_of(history, top), seeds=seeds, epochs=9)
     )
     search = Search.create(spec, at.confirmation(number), Race)
     search.begin()

@@ -111,12 +111,9 @@ def test_the_thirteen_levels_find_what_they_found_before(tmp_path: Path, small: 
 def test_an_experiment_of_the_format_before_is_read_as_if_written_now(at: Paths, tmp_path: Path) -> None:
     with searching(tmp_path, "x", num_samples=4, max_epochs=3) as search:
         run_in_process(search, by_number)
-    entries = [{**entry, **entry.pop("valid", {})} for entry in read_entries(at.record)]
-    for entry in entries:
-        if "items" in entry:
-            entry["images"] = entry.pop("items")
-    del entries[0]["spec"]["task"]
-    at.record.write_bytes(b"".join(map(encode, [{**entries[0], "format": 2}, *entries[1:]])))
+    first, *others = read_entries(at.record)
+    del first["spec"]["settings"]["scheduler"]
+    at.record.write_bytes(b"".join(map(encode, [{**first, "format": FORMAT - 1}, *others])))
     assert replace(replay(at.record), format=FORMAT) == search.history
 
 

@@ -73,7 +73,7 @@ def at(tmp_path: Path, small_data: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     search.end("completed")
     search.close()
     history = load_experiment("ml", tmp_path / "experiments").history
-    what = Confirming(number=1, candidates=candidates_of(history, 2), seeds=5)
+    what = Confirming(number=1, candidates=candidates_of(history, 2), seeds=5, epochs=9)
     runs = Search.create(confirmation_spec(history.spec, what), at.confirmation(1), Race)
     runs.begin()
     while not runs.all_begun:

@@ -40,18 +40,15 @@ def winner(experiment: Experiment) -> tuple[int, Experiment, Result, dict[str, A
 
 
 def weights_in(state: bytes, experiment: str) -> bytes:
-    """The weights of a kept state as a safetensors file; up to version 0.2.0, states had no document."""
-    from safetensors.torch import load, save
+    """The weights of a kept state as a safetensors file."""
+    from safetensors.torch import save
 
     from tune_app.task.loop.state import exported
 
     try:
-        tensors = load(state)
         return save(exported(state))
-    except SafetensorError as error:
-        raise TuneAppError(f"experiment {experiment}: the kept state is no safetensors file: {error}") from None
-    except KeyError:
-        return save({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
+    except (SafetensorError, KeyError) as error:
+        raise TuneAppError(f"experiment {experiment}: the kept state is none of a training: {error}") from None
 
 
 def confirmed_metrics(confirmation: Confirmation) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tune_app.errors import TuneAppError
 from tune_app.experiment.states import sha256
@@ -48,15 +48,6 @@ class Recorded(BaseModel):
     def values(self) -> list[float]:
         """The metric at each result."""
         return self.results[self.metric]
-
-    @model_validator(mode="before")
-    @classmethod
-    def of_version_2(cls, content: Any) -> Any:
-        """Read a manifest up to version 0.2.0, whose results stand beside the other fields."""
-        if isinstance(content, dict) and "valid_accuracies" in content:
-            names = {"valid_accuracy": "valid_accuracies", "valid_loss": "valid_losses"}
-            return {**content, "results": {name: content[many] for name, many in names.items() if many in content}}
-        return content
 
 
 class Manifest(Recorded):

@@ -18,7 +18,7 @@ from tune_app.experiment.history import History
 from tune_app.experiment.race import ROUNDS, Standing, race
 from tune_app.experiment.record import Entry
 from tune_app.experiment.spec import Candidate, Confirming, Spec, derive_seed
-from tune_app.experiment.statistics import mean_interval, next_interval, proportion_interval, student_interval
+from tune_app.experiment.statistics import mean_interval, next_interval
 from tune_app.experiment.trial import FAILED, Trial
 from tune_app.task.task import Metric
 
@@ -216,9 +216,8 @@ class Confirmation:
 
     @property
     def tested_items(self) -> int:
-        """How many items the test data had; up to format 3, they were images."""
-        tested = self.tested or {}
-        return int(tested["items"] if "items" in tested else tested.get("images", 0))
+        """How many items the test data had."""
+        return int(self.tested["items"]) if self.tested else 0
 
     @property
     def test_values(self) -> dict[Metric, tuple[float, Interval | None]]:
@@ -229,10 +228,9 @@ class Confirmation:
         tested, metrics = self.tested, self.of.history.spec.task.metrics
         if tested is None:
             return {}
-        values = tested["values"] if "values" in tested else values_before(tested)
         found = {
             metrics[name]: (value, metrics[name].bounded(interval) if interval else None)
-            for name, (value, interval) in values.items()
+            for name, (value, interval) in tested["values"].items()
         }
         return dict(sorted(found.items(), key=lambda item: item[0] != self.of.history.metric))
 
@@ -245,13 +243,3 @@ class Confirmation:
             return None
         mean = self.findings.mean(raced.index(config))
         return None if mean is None else metric.gain(metric.value(best), mean)
-
-
-def values_before(tested: Entry) -> dict[str, tuple[float, Interval]]:
-    """The values and intervals of an entry up to format 3, which counted the right answers; before 2, no loss."""
-    n = tested["images"]
-    values = {"valid_accuracy": (tested["correct"] / n, proportion_interval(tested["correct"], n))}
-    if "loss" in tested and n > 1:
-        interval = student_interval(tested["loss"], tested["loss_deviation"], n, next_one=False)
-        values["valid_loss"] = tested["loss"], interval
-    return values

@@ -88,8 +88,6 @@ class History:
                 self.add_unimproved(trial.number)
                 self.at_work.discard(trial.number)
                 self.paused.pop(trial.number, None)
-            case "planned":  # by a version before this one
-                pass
             case "tested":
                 self.tested = entry
             case "search":

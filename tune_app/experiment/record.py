@@ -17,12 +17,8 @@ from typing import Any, Self
 
 from tune_app.errors import TuneAppError
 
-FORMAT, FORMATS = 5, (2, 3, 4, 5)
-"""The format that is written, and those that are read.
-
-Up to 4, no trial paused; up to 3, the only task was the tutorial, which stood in no record; up to 2, metrics stood
-among a result's other fields.
-"""
+FORMAT, FORMATS = 5, (4, 5)
+"""The format that is written, and those that are read: up to 4, no trial paused."""
 LOCK_TRIES, SECONDS_BETWEEN_TRIES = 10, 0.02
 Entry = dict[str, Any]
 
@@ -66,7 +62,7 @@ def read_entries(path: Path) -> Iterator[Entry]:
             except (ValueError, KeyError, TypeError) as error:
                 raise TuneAppError(f"{path}, line {n + 1}: the record is damaged: {error}") from None
             if n == 0 and entry.get("format") not in FORMATS:
-                allowed = f"{FORMATS[0]} to {FORMAT}"
+                allowed = f"{FORMATS[0]} and {FORMAT}"
                 raise TuneAppError(
                     f"{path}: format {entry.get('format')}, allowed: {allowed}; another tune_app wrote it"
                 )

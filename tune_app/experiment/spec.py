@@ -8,13 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from tune_app.errors import TuneAppError
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import SearchSpace, check_space
 from tune_app.task.task import Config, Metric, Task
-from tune_app.task.tutorial import tutorial
 
 if TYPE_CHECKING:
     from tune_app.storage.bucket import Bucket
@@ -56,8 +55,8 @@ class Confirming(BaseModel):
     number: int
     candidates: tuple[Candidate, ...]
     seeds: int
-    epochs: int = 1
-    """The epochs of a whole training in the search, for schedules; up to format 3 nothing went by them."""
+    epochs: int
+    """The epochs of a whole training in the search, for schedules."""
 
 
 class Spec(BaseModel):
@@ -66,8 +65,7 @@ class Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    task: Task = Field(default_factory=tutorial)
-    """Up to format 3 of the record, there was one task."""
+    task: Task
     task_path: str | None = None
     """Where the task's file or folder was when the search began."""
     space: dict[str, Any]

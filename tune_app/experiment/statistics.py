@@ -28,22 +28,20 @@ def p_worse(errors: Sequence[float], others: Sequence[float]) -> float:
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     """The interval that holds the mean behind n >= 2 values with 95 % confidence, by Student's t."""
-    return student_interval(float(np.mean(values)), float(np.std(values, ddof=1)), len(values), next_one=False)
+    return around_mean(values, 1 / len(values))
 
 
 def next_interval(values: Sequence[float]) -> tuple[float, float]:
     """The interval that a further value lies in with 95 % confidence, after n >= 2 values, by Student's t."""
-    return student_interval(float(np.mean(values)), float(np.std(values, ddof=1)), len(values), next_one=True)
+    return around_mean(values, 1 + 1 / len(values))
 
 
-def student_interval(mean: float, deviation: float, n: int, next_one: bool) -> tuple[float, float]:
-    """The 95 % interval of the mean behind n >= 2 values, or of the `next_one` after them, by Student's t.
-
-    mean, deviation: those of the values, the latter with n - 1 degrees of freedom.
-    """
+def around_mean(values: Sequence[float], variances: float) -> tuple[float, float]:
+    """The 95 % interval, by Student's t, of what has so many times the values' variance about their mean."""
     from scipy.special import stdtrit
 
-    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * deviation * math.sqrt(next_one + 1 / n)
+    mean, deviation = float(np.mean(values)), float(np.std(values, ddof=1))
+    half = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)) * deviation * math.sqrt(variances)
     return mean - half, mean + half
 
 

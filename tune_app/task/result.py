@@ -5,9 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
 
-METRICS_BEFORE = ("valid_accuracy", "valid_loss")
-"""The metrics up to format 2 of the record."""
-
 
 @dataclass(frozen=True)
 class Result:
@@ -66,16 +63,8 @@ class Result:
 
     @classmethod
     def read(cls, entry: Mapping[str, Any]) -> Self:
-        """The result of a record's entry.
-
-        Up to format 3, its items were images; up to 2, metrics stood among the other fields. Raises `KeyError` and
-        `TypeError` where a field is missing.
-        """
-        found = {name: entry[name] for name in NAMES & entry.keys()}
-        if "images" in entry:
-            found["items"] = entry["images"]
-        found.setdefault("valid", {name: entry[name] for name in METRICS_BEFORE if name in entry})
-        return cls(**found)
+        """The result of a record's entry; `TypeError` where a field is missing."""
+        return cls(**{name: entry[name] for name in NAMES & entry.keys()})
 
 
 NAMES = {field.name for field in fields(Result)}

@@ -278,8 +278,8 @@ def run_row(
 
 
 def controller_of(algorithm: RecordedAlgorithm, callback: RecordingCallback, storage: Any) -> Any:
-    """Tune's controller, which judges each result before the next is trained, and keeps nothing of its own."""
-    with variables({"TUNE_RESULT_BUFFER_LENGTH": "1"}):
+    """Tune's controller, which takes several results of a worker at once, and keeps nothing of its own."""
+    with variables({"TUNE_RESULT_BUFFER_LENGTH": "1000"}):
         controller = TuneController(
             search_alg=algorithm,
             scheduler=callback.scheduler,

@@ -1,5 +1,6 @@
 """A worker: the loop of a training as a trainable of Ray Tune. One step is one message to the driver."""
 
+import math
 import sys
 import time
 import traceback
@@ -20,6 +21,8 @@ from tune_app.task.task import Config, config_words
 
 WORK, MESSAGE = "work", "message"
 """The only keys of what Tune hands to a worker, and of what it takes back."""
+SECONDS_TOGETHER = 0.25
+"""So long a worker goes on by itself where only one answer is possible: each message costs the driver some time."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +85,38 @@ class TrialWorker(Trainable):
             from tune_app.task import training  # noqa: F401
         self.data: Any = None
         self.process_seconds, self.waiting_since = seconds_running(), time.perf_counter()
+        self.result_seconds = math.inf
+        """The time that the last result took, of this attempt or the one before."""
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take another attempt in this process. Returns True: Tune asks whether that could be done."""
-        self.messages = self.attempt(new_config[WORK])
+        self.work: Work = new_config[WORK]
+        self.messages = self.attempt(self.work)
         self.failed = False
         self.config: dict[str, Any] = {}  # Tune would send it back with each message
         return True
+
+    def train_buffered(self, _seconds: float, _length: int = 1000) -> list[dict[str, Any]]:
+        """Several messages for the driver at once: up to one at which the attempt may end, within a short time.
+
+        Tune's own method goes by time alone, and would train beyond a rung.
+        """
+        since = time.perf_counter()
+        told = [self.train()]
+        while not self.may_end(told[-1][MESSAGE]) and (
+            time.perf_counter() - since + self.result_seconds < SECONDS_TOGETHER
+        ):
+            told.append(self.train())
+        return told
+
+    def may_end(self, message: Started | Trained | Failed) -> bool:
+        """Whether the driver may end the attempt at this message."""
+        match message:
+            case Trained(result):
+                self.result_seconds = result.train_seconds + result.valid_seconds
+                return bool(result.k in self.work.judged or result.epoch >= self.work.until or result.diverged)
+        return isinstance(message, Failed)
 
     def step(self) -> dict[str, Any]:
         """The next message. An exception is one, too: Ray reports workers that are lost or cannot be made."""
