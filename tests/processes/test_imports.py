@@ -20,7 +20,7 @@ FORBIDDEN = {
         *("ray", "torch", "optuna", "pandas", "plotly")
     },
     "tune_app.bundle.predict": {"ray", "optuna"},
-    "tune_app.output.dashboard tune_app.output.report.page tune_app.engine.search tune_app.plan tune_app.check"
+    "tune_app.output.report.page tune_app.engine.search tune_app.plan tune_app.check"
     " tune_app.driver": {"ray", "torch"},
     "tune_app.trials.worker": {"torch", "optuna"},
 }

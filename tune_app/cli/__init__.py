@@ -9,7 +9,6 @@ import click
 from tune_app.cli.bundle import predict, verify
 from tune_app.cli.check import check
 from tune_app.cli.confirm import confirm
-from tune_app.cli.dashboard import dashboard
 from tune_app.cli.exit_codes import INTERRUPTED
 from tune_app.cli.experiments import export, list_experiments, remove, status
 from tune_app.cli.levels import levels
@@ -77,7 +76,6 @@ for command in (
     status,
     report,
     results,
-    dashboard,
     export,
     train,
     verify,
