@@ -20,8 +20,10 @@ FORBIDDEN = {
         *("ray", "torch", "optuna", "pandas", "plotly")
     },
     "tune_app.bundle.predict": {"ray", "optuna"},
-    "tune_app.output.report.page tune_app.engine.search tune_app.plan tune_app.check"
-    " tune_app.driver": {"ray", "torch"},
+    "tune_app.output.report.page tune_app.engine.search tune_app.plan tune_app.check tune_app.driver": {
+        "ray",
+        "torch",
+    },
     "tune_app.trials.worker": {"torch", "optuna"},
 }
 """By modules that one process can import one after the other."""

@@ -1,6 +1,5 @@
 """tune-app predict: which files are images, what is refused and with which words, and that the digits are right."""
 
-import gzip
 import json
 import struct
 import zlib
@@ -53,12 +52,6 @@ def npy(array: NDArray[Any], name: str = "x.npy") -> Path:
     return Path(name)
 
 
-def idx(images: NDArray[np.uint8], name: str = "x-idx3-ubyte") -> Path:
-    content = struct.pack(">4B3I", 0, 0, 8, 3, *images.shape) + images.tobytes()
-    Path(name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
-    return Path(name)
-
-
 def refusal(path: Path) -> str:
     line = refused.refusal(read_images, path)
     assert line.startswith(f"{path}: ")
@@ -79,12 +72,12 @@ def test_the_exported_weights_reach_the_exported_accuracy_exactly(tmp_path, smal
 
 
 def test_images_of_many_files_are_named_and_classified_in_their_order(made, small, digits) -> None:
-    files = [png(Image.fromarray(digits[2])), npy(digits), idx(digits[1:])]
+    files = [png(Image.fromarray(digits[2])), npy(digits)]
     found = json.loads(run(made, *files, "--json").output)
-    names = ["x.png", "x.npy[0]", "x.npy[1]", "x.npy[2]", "x-idx3-ubyte[0]", "x-idx3-ubyte[1]"]
+    names = ["x.png", "x.npy[0]", "x.npy[1]", "x.npy[2]"]
     assert [image["image"] for image in found] == names
     expected = probabilities(opened(made), small.valid.x[:3])
-    for image, number in zip(found, (2, 0, 1, 2, 1, 2), strict=True):
+    for image, number in zip(found, (2, 0, 1, 2), strict=True):
         assert image["class"] == expected[number].argmax()
         assert image["probability"] == pytest.approx(expected[number].max(), abs=1e-6)
         assert image["top"][0] == {"class": image["class"], "probability": image["probability"]}
@@ -131,19 +124,6 @@ def test_a_png_of_any_mode_gives_its_grey_pixels(digits: NDArray[np.uint8], mode
     image = Image.fromarray(digits[0])
     image = image.convert("RGB").convert(mode) if mode == "LA" else image.convert(mode)
     assert (read_images(png(image)) == digits[0].reshape(1, 784)).all()
-
-
-@pytest.mark.parametrize(
-    "name", ["emnist-digits-test-images-idx3-ubyte", "EMNIST-letters-test-images-idx3-ubyte.gz"]
-)
-def test_emnists_transposed_images_are_refused(digits: NDArray[np.uint8], name: str) -> None:
-    line = "is EMNIST, whose images are transposed; allowed: images that are upright"
-    assert refusal(idx(digits, name)) == line
-
-
-@pytest.mark.parametrize("name", ["images-idx3-ubyte", "images-idx3-ubyte.gz"])
-def test_idx_files_are_read_packed_or_not(digits: NDArray[np.uint8], name: str) -> None:
-    assert (read_images(idx(digits, name)) == digits.reshape(3, 784)).all()
 
 
 @pytest.mark.parametrize("shape", [(3, 28, 28), (3, 784)])
@@ -219,14 +199,9 @@ def test_a_header_that_promises_too_much_is_refused_without_reading() -> None:
 
 
 @pytest.mark.parametrize("cut", [9, 40, 150])
-@pytest.mark.parametrize("kind", ["png", "npy", "idx", "gz"])
+@pytest.mark.parametrize("kind", ["png", "npy"])
 def test_a_file_that_was_cut_off_is_refused(digits: NDArray[np.uint8], kind: str, cut: int) -> None:
-    path = {
-        "png": lambda: png(Image.fromarray(digits[0])),
-        "npy": lambda: npy(digits),
-        "idx": lambda: idx(digits),
-        "gz": lambda: idx(digits, "x.gz"),
-    }[kind]()
+    path = png(Image.fromarray(digits[0])) if kind == "png" else npy(digits)
     path.write_bytes(path.read_bytes()[:cut])
     assert refusal(path)
 
@@ -234,7 +209,7 @@ def test_a_file_that_was_cut_off_is_refused(digits: NDArray[np.uint8], kind: str
 @pytest.mark.parametrize("content", [b"", b"GIF89a", b"\xff\xd8\xff\xe0 JPEG", b"hello", b"\x00\x00\x08\x01\x00"])
 def test_other_files_are_refused_with_what_is_allowed(content: bytes) -> None:
     Path("x").write_bytes(content)
-    assert refusal(Path("x")) == "not an image file that is known here, allowed: PNG, IDX (also .gz), .npy"
+    assert refusal(Path("x")) == "not an image file that is known here, allowed: PNG, .npy"
 
 
 def test_a_png_with_a_flipped_bit_is_read_or_refused_and_nothing_else(digits: NDArray[np.uint8]) -> None:

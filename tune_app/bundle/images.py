@@ -1,7 +1,6 @@
-"""Images to classify from files: PNG, IDX as MNIST was published in, or NumPy's .npy."""
+"""Images to classify from files: PNG, or NumPy's .npy."""
 
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tune_app.errors import TuneAppError
-from tune_app.task.images import idx
 from tune_app.task.images.mnist import IMAGE, MOST_IMAGES
 
 SIDE = 28
@@ -28,20 +26,15 @@ def read_images(path: Path) -> NDArray[np.uint8]:
         if not path.is_file():
             raise TuneAppError(f"{path}: {'is no file' if path.exists() else 'no such file'}")
         with path.open("rb") as file:
-            start = file.read(8)
+            start = file.read(4)
     except OSError as error:
         raise TuneAppError(f"{path}: cannot be read: {error.strerror or error}") from None
-    readers: dict[bytes, Callable[[Path], NDArray[np.uint8]]] = {
-        b"\x89PNG": read_png,
-        b"\x93NUM": read_npy,
-        b"\x00\x00\x08\x03": read_idx,
-    }
-    if start[:2] == b"\x1f\x8b":
-        images = read_idx(path)
-    elif start[:4] in readers:
-        images = readers[start[:4]](path)
+    if start == b"\x89PNG":
+        images = read_png(path)
+    elif start == b"\x93NUM":
+        images = read_npy(path)
     else:
-        raise TuneAppError(f"{path}: not an image file that is known here, allowed: PNG, IDX (also .gz), .npy")
+        raise TuneAppError(f"{path}: not an image file that is known here, allowed: PNG, .npy")
     if not 1 <= len(images) <= MOST_IMAGES:
         raise TuneAppError(f"{path}: {len(images)} images, allowed: 1 to {MOST_IMAGES}")
     return images.reshape(len(images), IMAGE)
@@ -65,15 +58,6 @@ def read_png(path: Path) -> NDArray[np.uint8]:
             return np.asarray(image.convert("L"))[None]
     except UNREADABLE as error:
         raise TuneAppError(f"{path}: not a PNG file that can be read: {error}") from None
-
-
-def read_idx(path: Path) -> NDArray[np.uint8]:
-    """(n, 28, 28)."""
-    if path.name.lower().startswith("emnist-"):
-        raise TuneAppError(f"{path}: is EMNIST, whose images are transposed; allowed: images that are upright")
-    images = idx.read(path, dimensions=3)
-    check_size(path, *images.shape[1:])
-    return images
 
 
 def read_npy(path: Path) -> NDArray[np.uint8]:

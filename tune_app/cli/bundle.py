@@ -78,8 +78,8 @@ def predict(
 ) -> None:
     """Tell the digits in images of 28x28 pixels, bright on dark, by the weights of an exported FOLDER.
 
-    An INPUT is a PNG file, an IDX file (also .gz) or a .npy array, with one image or many. Of a task of one's own,
-    it is what the task's read_input reads, and what its model gives for each item is printed.
+    An INPUT is a PNG file, or a .npy array with one image or many. Of a task of one's own, it is what the task's
+    read_input reads, and what its model gives for each item is printed.
 
     Example: tune-app predict best digit.png
     """

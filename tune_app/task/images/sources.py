@@ -30,15 +30,12 @@ def readers(given: str | Path | None) -> tuple[Callable[[], Mnist], Callable[[],
     """The functions that read the images of a source: those for training and validation, and those for the test."""
     if given is None:
         return partial(load_parquet, SHIPPED, original=True), original_test
-    from tune_app.task.images import download, idx
+    from tune_app.task.images.download import tutorial_file
 
     if str(given) == "tutorial":
-        return download.tutorial_file, original_test
+        return tutorial_file, original_test
     path = typed_path(given, ALLOWED)
     try:
-        if path.is_dir():
-            path = idx.data_in(path)
-            return partial(idx.load_folder, path), partial(idx.load_test_folder, path)
         with path.open("rb") as file:
             start = file.read(4)
     except OSError as error:
