@@ -33,5 +33,5 @@ def current_directory() -> Path:
 
 
 def cache_folder() -> Path:
-    """Where checked downloads stay: $XDG_CACHE_HOME/tune_app or ~/.cache/tune_app."""
+    """Where copies and marks of this user stay: $XDG_CACHE_HOME/tune_app or ~/.cache/tune_app."""
     return typed_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "tune_app"

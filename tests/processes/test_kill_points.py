@@ -25,7 +25,7 @@ search: {num_samples: 13, max_epochs: 3, results_per_epoch: 2, seed: 1}
 
 KILLED = """
 import json, os, signal, sys
-import optuna, pandas, pyarrow.parquet, requests, torch._dynamo  # what a search imports, once for all
+import optuna, pandas, pyarrow.parquet, torch._dynamo  # what a search imports, once for all
 import tune_app.api, tune_app.driver, tune_app.engine.in_process, tune_app.task.loop.fit
 from tune_app.cli import main
 from tune_app.experiment.record import RecordWriter, encode

@@ -9,7 +9,6 @@ import yaml
 from click.testing import Result
 from PIL import Image
 
-from tests import refused
 from tests.bundles import config_of, files_of, reseal, run
 from tests.refused import error_of
 from tune_app.bundle.card import model_card
@@ -191,20 +190,8 @@ def test_a_manifest_of_another_training_is_refused(bundle: Path, key: str) -> No
     assert line == f"best: manifest.json and config.yaml disagree: {key} is {said + 1} and {said}"
 
 
-def test_mnist_itself_is_taken_from_the_package_wherever_the_search_had_it(bundle, monkeypatch) -> None:
+def test_mnist_itself_is_taken_from_the_package_wherever_the_search_had_it(bundle: Path) -> None:
     config = yaml.safe_load((bundle / CONFIG).read_text())
-    (bundle / CONFIG).write_text(yaml.safe_dump({**config, "data": "tutorial"}))
+    (bundle / CONFIG).write_text(yaml.safe_dump({**config, "data": "elsewhere.parquet"}))
     reseal(bundle, data_digest=mnist.original_digest())
-    monkeypatch.setattr("tune_app.task.images.download.tutorial_file", None)
     assert load_images(runnable(bundle), None).digest() == mnist.original_digest()
-
-
-def test_a_bundle_makes_nobody_download_anything(bundle, monkeypatch) -> None:
-    asked: list[str | None] = []
-    monkeypatch.setattr(sources, "load", asked.append)
-    config = yaml.safe_load((bundle / CONFIG).read_text())
-    (bundle / CONFIG).write_text(yaml.safe_dump({**config, "data": "tutorial"}))
-    reseal(bundle)
-    said = "best: trained on tutorial; allowed: --data tutorial to download it"
-    assert refused.refusal(load_images, runnable(bundle), None) == said
-    assert asked == []

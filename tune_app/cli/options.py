@@ -86,7 +86,7 @@ def where_options(command: Callable[..., None]) -> Callable[..., None]:
 WHERE = (
     click.option(
         "--data",
-        help="A Parquet file, or: tutorial. Of a task of one's own, what its load gets."
+        help="A Parquet file with images. Of a task of one's own, what its load gets."
         "  [default: MNIST in the package]",
     ),
     click.option("--address", help="A running Ray cluster: auto or HOST:PORT.  [default: start one here]"),

@@ -17,8 +17,8 @@ MOST_IMAGES = 1_000_000
 """The most images of a file, so that a foreign one cannot make us allocate more than 784 MB."""
 
 ALLOWED = (
-    f"a Parquet file with the columns split, image ({IMAGE} bytes) and label, or tutorial; other data take a task"
-    " of their own: docs/tasks.md"
+    f"a Parquet file with the columns split, image ({IMAGE} bytes) and label; other data take a task of their own:"
+    " docs/tasks.md"
 )
 """What `--data` may name."""
 
