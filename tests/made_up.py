@@ -1,5 +1,6 @@
 """Records of made-up searches, written by the real `Search`, without Ray."""
 
+import json
 import math
 import random
 from collections.abc import Callable, Iterator
@@ -63,8 +64,10 @@ def diverged(k: int, results_per_epoch: int = 1) -> Result:
 
 
 def state_of(result: Result) -> bytes:
+    """As the loop writes it, of a model with one parameter."""
     value = result.valid.get("valid_accuracy", 0.0)
-    return save({"model.weights": np.full(3, value), "momentum.weights": np.zeros(3)})
+    document = {"model": {"dict": [["weights", {"tensor": "model.weights"}]]}}
+    return save({"model.weights": np.full(3, value)}, {"state": json.dumps(document)})
 
 
 def tell(search: Search, number: int, result: Result) -> Decision:

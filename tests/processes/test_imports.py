@@ -15,7 +15,7 @@ FORBIDDEN = {
     "tune_app.experiment.history tune_app.experiment.table tune_app.storage.load tune_app.storage.mirroring": {
         *("ray", "torch", "optuna", "pandas", "pyarrow")
     },
-    "tune_app.task.images.download tune_app.bundle.export tune_app.bundle.retrain tune_app.bundle.verify"
+    "tune_app.task.images.sources tune_app.bundle.export tune_app.bundle.retrain tune_app.bundle.verify"
     " tune_app.output.results tune_app.output.view tune_app.output.markdown tune_app.engine.asha": {
         *("ray", "torch", "optuna", "pandas", "plotly")
     },

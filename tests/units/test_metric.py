@@ -84,7 +84,7 @@ def at(tmp_path: Path, small_data: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
             report(runs, run.trial.number, k, 0.32 + luck + float(run.trial.config["lr"]))
     median = Findings(runs.history).measured.median
     assert median
-    runs.write("tested", trial=median.number, images=100, correct=7, loss=0.41, loss_deviation=0.5, data=["", ""])
+    runs.write("tested", trial=median.number, items=100, values={"valid_loss": [0.41, [0.3108, 0.5092]]}, data=["", ""])
     runs.write("search", event="ended", reason="completed")
     runs.close()
     strip(at)
@@ -123,7 +123,7 @@ def test_every_output_function_does_without_the_other_metric(experiment, functio
 
 def test_output_functions_are_found() -> None:
     names = {function.__name__ for function in output_functions()}
-    assert {"outcome", "status_view", "summary", "report_html", "report_markdown", "answer", "study_of"} <= names
+    assert {"outcome", "status_view", "summary", "report_html", "report_markdown", "answer"} <= names
 
 
 def reading_commands() -> list[str]:
