@@ -84,7 +84,8 @@ def at(tmp_path: Path, small_data: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
             report(runs, run.trial.number, k, 0.32 + luck + float(run.trial.config["lr"]))
     median = Findings(runs.history).measured.median
     assert median
-    runs.write("tested", trial=median.number, items=100, values={"valid_loss": [0.41, [0.3108, 0.5092]]}, data=["", ""])
+    values = {"valid_loss": [0.41, [0.3108, 0.5092]]}
+    runs.write("tested", trial=median.number, items=100, values=values, data=["", ""])
     runs.write("search", event="ended", reason="completed")
     runs.close()
     strip(at)

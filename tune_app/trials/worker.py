@@ -103,19 +103,19 @@ class TrialWorker(Trainable):
         Tune's own method goes by time alone, and would train beyond a rung.
         """
         since = time.perf_counter()
-        told = [self.train()]
-        while not self.may_end(told[-1][MESSAGE]) and (
-            time.perf_counter() - since + self.result_seconds < SECONDS_TOGETHER
+        told: list[dict[str, Any]] = []
+        while not told or (
+            not self.may_end(told[-1][MESSAGE])
+            and time.perf_counter() - since + self.result_seconds < SECONDS_TOGETHER
         ):
-            told.append(self.train())
+            told.append(self.train())  # type: ignore[no-untyped-call]
         return told
 
     def may_end(self, message: Started | Trained | Failed) -> bool:
         """Whether the driver may end the attempt at this message."""
-        match message:
-            case Trained(result):
-                self.result_seconds = result.train_seconds + result.valid_seconds
-                return bool(result.k in self.work.judged or result.epoch >= self.work.until or result.diverged)
+        if isinstance(message, Trained):
+            result = message.result
+            return bool(result.k in self.work.judged or result.epoch >= self.work.until or result.diverged)
         return isinstance(message, Failed)
 
     def step(self) -> dict[str, Any]:
@@ -123,7 +123,10 @@ class TrialWorker(Trainable):
         if self.failed:
             raise RuntimeError("the attempt has failed")
         try:
-            return {MESSAGE: next(self.messages)}
+            message = next(self.messages)
+            if isinstance(message, Trained):
+                self.result_seconds = message.result.train_seconds + message.result.valid_seconds
+            return {MESSAGE: message}
         except BaseException as error:  # sys.exit() in a training ends the trial, not the search
             if isinstance(error, SystemExit) and ends_this_process(error):
                 raise
