@@ -19,7 +19,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 REST = "..."
 SHORTER = {
-    "scripts/search": "scripts/search --num-samples 2 --max-epochs 1",  # on Ray
+    "scripts/search": "scripts/search --num-samples 2 --max-epochs 2",  # on Ray
     "search quick --name mine ": "search quick --name mine --num-samples 3 --in-process ",
     "search quick --name demo --max": "search quick --name demo --num-samples 3 --max",  # which are confirmed
     "search mine.yaml ": "search mine.yaml --num-samples 4 ",
