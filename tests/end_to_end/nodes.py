@@ -47,7 +47,8 @@ class Nodes:
 
         def up() -> bool:
             assert process.poll() is None, log.read_text()
-            return "Ray runtime started" in log.read_text() and (number > 1 or current.exists())
+            named = number > 1 or (current.exists() and current.stat().st_size > 0)
+            return named and "Ray runtime started" in log.read_text()
 
         wait_for(up, f"node {number} is up")
         if number == 1:

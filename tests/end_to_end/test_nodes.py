@@ -69,7 +69,7 @@ def test_when_the_head_dies_the_driver_says_how_to_go_on_and_a_fresh_ray_finishe
 ) -> None:
     (tmp_path / "space.yaml").write_text(LONG)
     with nodes(tmp_path, "--num-cpus", 1) as cluster:
-        small = ("--num-samples", 1, "--data", small_data)
+        small = ("--num-samples", 1, "--max-epochs", 9, "--data", small_data)  # longer than a head may be silent
         arguments = ("search", "space.yaml", "--name", "x", *small, "--address", cluster.address)
         running = start(*arguments, command=HASTY)
         running.wait_for_results("x", 2)
