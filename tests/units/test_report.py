@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from tests.made_up import SCRIPT, WORKER, ask_and_start, give, searching, spec_of, tutorial_experiment
@@ -294,6 +295,15 @@ def test_the_command_that_repeats_a_search_searches_the_same(tmp_path, space, se
     command, files = repetition(spec)
     assert parsed(command, tmp_path, files) == (spec.space, spec.settings)
     assert (command.split()[2] == space) == (settings != {"early_stopping": True} and space is not None)
+
+
+def test_the_command_that_repeats_a_search_of_a_task_of_ones_own_names_it() -> None:
+    source = load_space("digits")
+    own = source.task.model_copy(update={"name": "mine", "files": {"mine.py": "", **source.task.files}})
+    spec = spec_of("x", source.content).model_copy(update={"task": own, "task_path": str(source.home)})
+    command, files = repetition(spec)  # the shipped space has the same dimensions, but is of another task
+    assert command == "tune-app search x.yaml"
+    assert load_space(yaml.safe_load(files["x.yaml"])).home == source.home
 
 
 def test_data_and_enqueued_configs_belong_to_the_command(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ def repetition(spec: Spec) -> tuple[str, dict[str, str]]:
     command = ["tune-app", "search", *(from_shipped(spec) or [f"{spec.name}.yaml"])]
     if command[2] == f"{spec.name}.yaml":
         changed = differences(spec.settings, Settings.model_validate({}))
-        files[command[2]] = as_yaml({"space": spec.space, "search": changed})
+        task = {"task": spec.task_path} if spec.task.files else {}
+        files[command[2]] = as_yaml({**task, "space": spec.space, "search": changed})
     for i, config in enumerate(spec.enqueued):
         file = f"{spec.name}-first-{i}.yaml"
         files[file] = as_yaml({"config": config})
@@ -31,7 +32,7 @@ def from_shipped(spec: Spec) -> list[str] | None:
     """The name of a shipped space and the options that make it this search; None if there is none."""
     for name in shipped():
         source = load_space(name)
-        if source.content == spec.space:
+        if source.content == spec.space and source.task.digest == spec.task.digest:
             changed = differences(spec.settings, source.settings)
             if changed.get("early_stopping") is not True and None not in changed.values():
                 return [name, *options(changed)]
