@@ -17,22 +17,30 @@ from tune_app.storage.load import load_experiment
 
 ALWAYS = "files"
 """Draws in workers that load batches. That the others go on exactly too, without Ray: tests/tasks/test_ports.py."""
-PER_EPOCH = 3
+PER_EPOCH = 10
+QUICK = ("layers", "mixed_precision")
+"""Quick results reach the driver together up to a rung: these ports need more of them to be seen before one."""
 SPACE = """
 task: {name}.py
 space: {{lr: {{loguniform: [0.001, 0.01]}}, bs: {bs}}}
-search: {{num_samples: 2, max_epochs: 4, results_per_epoch: {per_epoch}, max_concurrent_trials: 1, sampler: random}}
+search:
+  {{num_samples: 2, max_epochs: {epochs}, grace_period: {grace}, results_per_epoch: {per_epoch},
+    max_concurrent_trials: 1, sampler: random}}
 """
 
 
 def stop_in_mid_epoch(running: Running, record: Path) -> bytes:
     """Stop a driver where its last result is not at the end of an epoch, kill it, and return what it recorded."""
 
+    def state() -> str:
+        stat = Path(f"/proc/{running.process.pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0]
+
     def stopped() -> bool:
         assert running.process.poll() is None, running.process.communicate()
         running.process.send_signal(signal.SIGSTOP)
-        stat = Path(f"/proc/{running.process.pid}/stat")
-        wait_for(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "the driver has stopped")
+        wait_for(lambda: state() in "TZ", "the driver has stopped or ended")
+        assert state() == "T", "it has ended, and was never seen in mid-epoch"
         results = [entry for entry in read_entries(record) if entry["kind"] == "result"]
         if results[-1]["k"] % PER_EPOCH:
             return True
@@ -63,9 +71,10 @@ def test_a_port_is_killed_in_mid_epoch_resumed_to_the_same_floats_confirmed_expo
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     shutil.copy(Path(__file__).parents[1] / "tasks" / f"{name}.py", tmp_path)
-    (tmp_path / "space.yaml").write_text(
-        SPACE.format(name=name, bs=8 if name == "resnet" else 2, per_epoch=PER_EPOCH)  # it is slow
-    )
+    epochs, grace = (16, 15) if name in QUICK else (3, 2)
+    bs = 8 if name == "resnet" else 2  # it is slow
+    space = SPACE.format(name=name, bs=bs, epochs=epochs, grace=grace, per_epoch=PER_EPOCH)
+    (tmp_path / "space.yaml").write_text(space)
     (tmp_path / "data").mkdir()
     search = ("search", "space.yaml", "--data", "data", "--name")
     told(*search, "whole", "--in-process")
