@@ -325,7 +325,7 @@ def trivial(_worker: object, work: "Work") -> Iterator["Started | Trained"]:
     from tune_app.task.result import Result
     from tune_app.trials.worker import Started, Trained
 
-    worker = {"node": "here", "pid": os.getpid(), "cpu": "any", "threads": 1, "device": "cpu", "start_seconds": 0.0}
+    worker = {"node": "here", "pid": os.getpid(), "cpu": "any", "threads": 1, "device": "cpu"}
     yield Started(worker)
     accuracy = work.seed / 2**31
     values = {"valid_accuracy": accuracy, "valid_loss": 1 - accuracy}

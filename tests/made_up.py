@@ -25,7 +25,7 @@ from tune_app.storage.location import paths
 from tune_app.task.result import Result
 from tune_app.task.tutorial import tutorial
 
-WORKER = {"node": "here", "pid": 1, "cpu": "a CPU", "threads": 1, "device": "cpu", "start_seconds": 2.0}
+WORKER = {"node": "here", "pid": 1, "cpu": "a CPU", "threads": 1, "device": "cpu"}
 SCRIPT = "<script>window.hacked = 1</script>"
 
 
@@ -53,8 +53,6 @@ def result_of(k: int, value: float, results_per_epoch: int = 1, **more: Any) -> 
         train_seconds=0.2,
         valid_seconds=0.1,
         parameters=7850,
-        start_seconds=0.02,
-        wait_seconds=0.01,
     )
     return replace(made, **more)
 
@@ -139,12 +137,12 @@ def tutorial_search(folder: Path, name: str, trials: int, **settings: Any) -> Se
     luck = random.Random(0)
     for number in range(trials):
         trial = search.history.trials[search.ask().number]
-        search.started(number, {**WORKER, "pid": 1 + number % 2, "start_seconds": 0.001})
+        search.started(number, {**WORKER, "pid": 1 + number % 2})
         fate = number % 30
         if fate == 27:
             search.lost(number, "its worker died", SCRIPT)
             search.waiting.clear()
-            search.started(number, {**WORKER, "pid": 3 + number, "start_seconds": 0.001})
+            search.started(number, {**WORKER, "pid": 3 + number})
         if fate == 28:
             search.failed(number, f"Traceback\nValueError: {SCRIPT}")
             continue

@@ -30,7 +30,7 @@ def training(
 
 def timeless(result: Result) -> Result:
     """A result but for how long it took."""
-    return replace(result, train_seconds=0, valid_seconds=0, start_seconds=0)
+    return replace(result, train_seconds=0, valid_seconds=0)
 
 
 def parameters(lesson: Lesson) -> dict[str, Tensor]:

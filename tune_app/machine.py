@@ -2,7 +2,6 @@
 
 import os
 import platform
-import time
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 from tune_app.version import VERSION
 
-LOADED = time.monotonic()
 PACKAGES = ("torch", "ray", "optuna", "numpy")
 
 
@@ -34,29 +32,16 @@ def cpu_model() -> str:
     return next(names, platform.machine())
 
 
-def process(device: str, threads: int, start_seconds: float) -> dict[str, Any]:
-    """This process as the record knows a worker: where it runs, and what its float32 results depend on.
-
-    start_seconds: from its beginning until it could train.
-    """
+def process(device: str, threads: int) -> dict[str, Any]:
+    """This process as the record knows a worker: where it runs, and what its float32 results depend on."""
     return {
         "node": platform.node(),
         "pid": os.getpid(),
         "cpu": cpu_model(),
         "threads": threads,
         "device": device,
-        "start_seconds": start_seconds,
         "gpus": os.environ.get("CUDA_VISIBLE_DEVICES") if device == "cuda" else None,
     }
-
-
-def seconds_running() -> float:
-    """How long this process has been running; where the system does not say, since this module was loaded."""
-    try:
-        began = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])  # clock ticks after boot
-        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - began / os.sysconf("SC_CLK_TCK"))
-    except OSError:
-        return time.monotonic() - LOADED
 
 
 def umask() -> int:

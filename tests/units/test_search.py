@@ -29,8 +29,6 @@ from tests.made_up import (
 from tests.refused import refusal
 from tune_app.engine.hopeless import OUT_OF_MEMORY
 from tune_app.engine.search import Search
-from tune_app.engine.stopwatch import Stopwatch
-from tune_app.engine.strategy import Sampled
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import replay
 from tune_app.experiment.record import RecordWriter, read_entries
@@ -67,27 +65,6 @@ def resume(search: Search, at: Paths) -> Callable[..., Search]:
         return again
 
     return resume
-
-
-def test_the_record_tells_what_the_driver_spent_its_time_on(search, at, monkeypatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr("tune_app.engine.stopwatch.time.perf_counter", lambda: now[0])
-    search.stopwatch = Stopwatch()
-    assert isinstance(search.strategy, Sampled)
-    sampler = search.strategy.sampler
-    ask, append = sampler.ask, search.record.append
-    monkeypatch.setattr(sampler, "ask", lambda number: (now.insert(0, now[0] + 5), ask(number))[1])
-    monkeypatch.setattr(search.record, "append", lambda entry: (now.insert(0, now[0] + 1), append(entry))[1])
-    number = ask_and_start(search)
-    with search.stopwatch.on("tune"):
-        now.insert(0, now[0] + 7)
-        give(search, number, 0.5, 0.6)
-    search.end("completed")
-    asked, _, first, second, end = list(read_entries(at.record))[-5:]
-    assert asked["ask_seconds"] == 5
-    written = [entry["write_seconds"] for entry in (first, second, end)]
-    assert written == [2, 1, 1], "of a result: what was written since the one before, itself not yet"
-    assert [entry["tune_seconds"] for entry in (first, second, end)] == [7, 0, 0]
 
 
 def test_a_state_that_a_killed_process_left_behind_goes_when_the_trial_is_computed_again(

@@ -295,11 +295,6 @@ def test_how_many_epochs_are_asked_for_does_not_change_the_first_ones(tiny):
     assert train({"level": "fit"}, tiny, 2, 4)[:3] == train({"level": "fit"}, tiny, 0.75, 4)
 
 
-def test_building_the_lesson_counts_as_the_start_of_the_first_result_alone(tiny):
-    seconds = [result.start_seconds for result, _ in training({"level": "cnn"}, tiny).results(2)]
-    assert seconds[0] > 0 and seconds[1:] == [0]
-
-
 def test_a_training_whose_loss_is_no_longer_finite_says_that_it_diverged(small):
     results = train({"level": "scratch", "lr": 1000, "bs": 32}, small, 1, 2)
     assert results[-1].diverged

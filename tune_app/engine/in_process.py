@@ -8,7 +8,7 @@ from tune_app.engine.asha import judged
 from tune_app.engine.search import Attempt, Search
 from tune_app.errors import TuneAppError
 from tune_app.experiment.settings import Settings
-from tune_app.machine import process, seconds_running
+from tune_app.machine import process
 from tune_app.task.failure import DataChanged
 from tune_app.task.result import Result
 
@@ -33,15 +33,14 @@ def run_in_process(
     An exception of `train` fails its trial, as one in a worker does. show: called at each result and end. worker:
     what the record says of this process.
     """
-    worker = worker or process("cpu", 1, 0.0)
+    worker = worker or process("cpu", 1)
     while not search.all_begun:
         attempt = search.next_attempt()
         number = attempt.trial.number
         search.started(number, worker)
         try:
             for result, state in train(attempt):
-                with search.stopwatch.on("decide"):
-                    decision = search.judge(number, result)
+                decision = search.judge(number, result)
                 search.add_result(number, result, state, decision)
                 show()
                 if decision.stop:
@@ -85,7 +84,7 @@ def train_here(
             )
             yield from training.results(attempt.epochs, attempt.after, attempt.state)
 
-    return run_in_process(search, train, reason, show, process(device, settings.threads, seconds_running()))
+    return run_in_process(search, train, reason, show, process(device, settings.threads))
 
 
 def device_of(settings: Settings) -> str:

@@ -19,7 +19,6 @@ from safetensors import SafetensorError
 from tune_app.engine.asha import Decision, best_of, why
 from tune_app.engine.hopeless import OUT_OF_MEMORY, all_failed_alike, no_memory
 from tune_app.engine.resumption import require_format, require_larger
-from tune_app.engine.stopwatch import Stopwatch
 from tune_app.engine.strategy import Sampled, Strategy
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import WHOLE, History, replay
@@ -30,9 +29,6 @@ from tune_app.experiment.trial import COMPLETED, FAILED, STOPPED, Trial
 from tune_app.machine import versions
 from tune_app.task.failure import in_one_line
 from tune_app.task.result import Result
-
-DRIVERS_TASKS = ("decide", "write", "tune")
-"""The driver's tasks between two results; tune: waiting in Ray Tune for the next."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,6 @@ class Search:
     def __init__(self, record: RecordWriter, history: History, paths: Paths, strategy: Strategy) -> None:
         self.record, self.history, self.paths, self.strategy = record, history, paths, strategy
         self.spec = history.spec
-        self.stopwatch = Stopwatch()
         self.broken: TuneAppError | None = None
         self.spoiled = False
         """Whether a trial has written to the data of all."""
@@ -115,8 +110,7 @@ class Search:
     def writing(self) -> Iterator[None]:
         """Keep the reason why nothing can be written: Tune passes on no exception but its own."""
         try:
-            with self.stopwatch.on("write"):
-                yield
+            yield
         except TuneAppError as error:
             self.broken = error
             raise
@@ -140,7 +134,7 @@ class Search:
         if reason in WHOLE:
             for number in list(self.history.paused):
                 self.leave(number)
-        self.write("search", event="ended", reason=reason, **self.stopwatch.take(*DRIVERS_TASKS))
+        self.write("search", event="ended", reason=reason)
 
     def leave(self, number: int) -> None:
         """Write the end of a trial that paused and was not promoted."""
@@ -214,9 +208,8 @@ class Search:
     def ask(self) -> Trial:
         """The next trial: its config is in the record before anyone trains it."""
         number = len(self.history.trials)
-        with self.stopwatch.on("ask"):
-            config, seed = self.strategy.propose()
-        self.write("asked", trial=number, config=config, seed=seed, **self.stopwatch.take("ask"))
+        config, seed = self.strategy.propose()
+        self.write("asked", trial=number, config=config, seed=seed)
         return self.history.trials[number]
 
     def started(self, number: int, worker: Mapping[str, Any]) -> None:
@@ -256,7 +249,7 @@ class Search:
             compared=decision.compared,
         )
         led = self.history.best
-        self.write("result", **{**judged.content, **self.stopwatch.take(*DRIVERS_TASKS)})
+        self.write("result", **judged.content)
         self.remove_states(number)
         if led and led is not self.history.best and led.trial != number:
             self.remove_states(led.trial)

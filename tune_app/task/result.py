@@ -10,8 +10,7 @@ from typing import Any, Literal, Self
 class Result:
     """One result of a trial, and the decision on it. The record has it field by field.
 
-    Durations are in seconds. The training fills in what has no default and `start_seconds`, the worker
-    `wait_seconds`, the driver all else.
+    Durations are in seconds. The training fills in what has no default, the driver all else.
     """
 
     k: int
@@ -27,10 +26,6 @@ class Result:
     valid_seconds: float
     parameters: int
     """The number of numbers that the training changes."""
-    start_seconds: float = 0.0
-    """Getting data and model ready, at the first result of an attempt."""
-    wait_seconds: float = 0.0
-    """The wait of the worker since its last result."""
     trial: int = 0
     attempt: int = 0
     state: str = ""
@@ -42,9 +37,6 @@ class Result:
     """The value that the rung asked for; None for the first that reached it."""
     compared: int = 0
     """The number of trials of the family that had reached the rung before."""
-    decide_seconds: float = 0.0
-    write_seconds: float = 0.0
-    tune_seconds: float = 0.0
     n: int = 0
     """The number of its entry in the record."""
     time: float = 0.0

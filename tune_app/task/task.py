@@ -29,8 +29,8 @@ LOSS = "valid_loss"
 """The metric that every task has."""
 COLUMNS = (
     *("trial", "state", "reason", "level", "seed", "family", "attempt", "node", "time", "k", "epoch"),
-    *("train_loss", "items", "parameters", "train_seconds", "valid_seconds", "start_seconds", "wait_seconds"),
-    *("decide_seconds", "write_seconds", "tune_seconds", "decision", "rung", "cutoff", "compared"),
+    *("train_loss", "items", "parameters", "train_seconds", "valid_seconds"),
+    *("decision", "rung", "cutoff", "compared"),
 )
 """The columns of every results table; no hyperparameter may have such a name."""
 

@@ -7,7 +7,7 @@ given.
 
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from tune_app.task.execution import Functions
@@ -64,7 +64,6 @@ class Training:
         begun = time.perf_counter()
         watched = Watched(self) if self.functions.own else None
         lesson = self.lesson(saved)
-        start_seconds = time.perf_counter() - begun
         size, cost, kept_at = 0, 0.0, begun
         for measured in train(
             lesson,
@@ -77,8 +76,7 @@ class Training:
         ):
             if watched:
                 watched.look()
-            result = replace(Result(**vars(measured)), start_seconds=start_seconds)
-            start_seconds = 0.0
+            result = Result(**vars(measured))
             now = time.perf_counter()
             needed = result.k in self.judged or result.epoch >= until
             if size > SMALL_STATE and not needed and (now - kept_at) * MOST_KEEPING < cost:

@@ -115,8 +115,7 @@ class RecordedScheduler(FIFOScheduler):
         message = result[MESSAGE]
         if not isinstance(message, Trained):
             return str(TrialScheduler.CONTINUE)
-        with self.search.stopwatch.on("decide"):
-            decision = self.search.judge(trial_number(trial), message.result)
+        decision = self.search.judge(trial_number(trial), message.result)
         self.decisions[trial.trial_id] = decision
         return str(TrialScheduler.STOP if decision.stop else TrialScheduler.CONTINUE)
 
@@ -260,7 +259,7 @@ def run_row(
     looked = time.monotonic()
     with starting_once(), lost_is_an_actor_error(), ExitStack() as at_the_end:
         at_the_end.callback(controller.cleanup)
-        with without_keys, search.stopwatch.on("tune"):
+        with without_keys:
             controller.step()  # asks for a worker, and so makes what all workers are made from
         while not controller.is_finished():
             if ended_by := reason():
@@ -270,8 +269,7 @@ def run_row(
             if time.monotonic() - looked > SECONDS_BETWEEN_LOOKS:  # machines may have come or gone
                 looked, algorithm.concurrent = time.monotonic(), at_once(search, share)
                 controller.update_max_pending_trials(algorithm.concurrent)
-            with search.stopwatch.on("tune"):
-                controller.step()
+            controller.step()
             callback.end_hanging(controller.get_live_trials())
             show()
     return None

@@ -6,7 +6,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -14,7 +14,7 @@ from ray.tune import Trainable
 
 from tune_app.cluster.ray_private import ends_this_process
 from tune_app.errors import TuneAppError
-from tune_app.machine import process, seconds_running
+from tune_app.machine import process
 from tune_app.task.failure import DataChanged
 from tune_app.task.result import Result
 from tune_app.task.task import Config, config_words
@@ -84,7 +84,6 @@ class TrialWorker(Trainable):
         with suppress(BaseException):  # a first step fails in the same way, and tells of it
             from tune_app.task import training  # noqa: F401
         self.data: Any = None
-        self.process_seconds, self.waiting_since = seconds_running(), time.perf_counter()
         self.result_seconds = math.inf
         """The time that the last result took, of this attempt or the one before."""
         self.reset_config(config)
@@ -142,14 +141,14 @@ class TrialWorker(Trainable):
 
         torch.set_num_threads(work.threads)
         device = "cuda" if work.gpu else "cpu"
-        yield Started(process(device, torch.get_num_threads(), self.process_seconds))
+        yield Started(process(device, torch.get_num_threads()))
         if work.gpu and not torch.cuda.is_available():
             raise TuneAppError("Ray offers a GPU that torch cannot use; allowed: --gpus-per-trial 0")
         if self.data is None:
             self.data = ray.get([work.task, work.data])
         task, data = self.data
         saved = None if work.state is None else ray.get(work.state)
-        words, wait_seconds = config_words(work.config), time.perf_counter() - self.waiting_since
+        words = config_words(work.config)
         with functions(task) as its:
             training = Training(
                 its, work.config, data, work.seed, work.epochs, work.results_per_epoch, device, work.judged
@@ -157,9 +156,7 @@ class TrialWorker(Trainable):
             for result, state in training.results(work.until, work.after, saved):
                 said = f"trial {work.trial}, epoch {result.epoch:g}: {result.valid[work.metric]:.4f}; {words}"
                 print(said, file=sys.stderr, flush=True)  # this worker's log, which its page in the dashboard shows
-                self.waiting_since = time.perf_counter()
-                yield Trained(replace(result, wait_seconds=wait_seconds), state)
-                wait_seconds = time.perf_counter() - self.waiting_since
+                yield Trained(result, state)
 
     def __repr__(self) -> str:
         """How the Ray dashboard shows this worker."""

@@ -5,12 +5,10 @@ from itertools import accumulate
 import optuna
 
 from tune_app.experiment.experiment import Experiment
-from tune_app.experiment.record import read_entries
 from tune_app.experiment.table import Cell
 from tune_app.experiment.trial import Trial
-from tune_app.output import times
 from tune_app.output.report import charts
-from tune_app.output.report.elements import Chart, Section, Table, legend, paragraph
+from tune_app.output.report.elements import Chart, Section, Table, paragraph
 from tune_app.output.report.study import EPOCHS, best_of, seconds_to_best, study_of_last
 from tune_app.task.result import Result
 
@@ -165,29 +163,3 @@ def best_against_time(experiment: Experiment) -> Section | None:
     numbers = Table(("trial", "seconds of training", metric.words, "Pareto"), rows)
     caption = "Nothing was both better and quicker than a trial of the front."
     return Section(f"{metric.words.capitalize()} against time", [Chart("cost", figure, caption, numbers)])
-
-
-def where_the_time_went(experiment: Experiment) -> Section | None:
-    """The time of the driver and the workers, by what they did."""
-    found = times.accounts(read_entries(experiment.paths.record))
-    if not found:
-        return None
-    parts = list(dict.fromkeys(part for account in found for part in account.parts))
-    rows: list[tuple[Cell, ...]] = [
-        (a.who, a.node, a.pid, a.end - a.begin, *(a.parts.get(p) for p in parts), a.unexplained) for a in found
-    ]
-    numbers = Table(("process", "node", "pid", "seconds", *parts, times.UNEXPLAINED), rows)
-    absent = f"{times.ABSENT}: {times.MEANINGS[times.ABSENT]}; this is not drawn."
-    return Section(
-        "Where the time went",
-        [
-            paragraph(f"{times.unexplained_share(found):.1%} of the processes' time is unexplained."),
-            legend([(color, meaning(part)) for part, color in charts.OF_PARTS.items()]),
-            Chart("times", charts.times(found), absent, numbers),
-        ],
-    )
-
-
-def meaning(part: str) -> str:
-    """A use of time in words."""
-    return f"{part}: {times.MEANINGS[part]}" if times.MEANINGS[part] else part

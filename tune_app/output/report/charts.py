@@ -9,18 +9,6 @@ import plotly.graph_objects as go
 from tune_app.experiment.experiment import INTERRUPTED, Experiment
 from tune_app.experiment.trial import COMPLETED, FAILED, PAUSED, PENDING, RUNNING, STOPPED, Trial
 from tune_app.output.report.study import study_of_best, study_of_cost
-from tune_app.output.times import (
-    ASKING,
-    DECIDING,
-    IN_TUNE,
-    STARTING,
-    TRAINING,
-    UNEXPLAINED,
-    VALIDATING,
-    WAITING,
-    WRITING,
-    Account,
-)
 from tune_app.task.result import Result
 from tune_app.task.task import Metric
 
@@ -28,17 +16,6 @@ INK, QUIET, LINES, PAPER = "#26323c", "#6b7884", "#e3e8ec", "#ffffff"
 BLUE, GREY, RED, ORANGE = "#2f6f9f", "#b4bec7", "#c0392b", "#d9822b"
 SHADES = [[0, "#d5e3ee"], [1, "#1f4e73"]]
 COLORS = {STOPPED: GREY, PAUSED: GREY, COMPLETED: BLUE, FAILED: RED}
-OF_PARTS = {
-    STARTING: "#d9a45b",
-    TRAINING: BLUE,
-    VALIDATING: "#8fb7d4",
-    WAITING: "#cfd8df",
-    ASKING: "#7d6b91",
-    DECIDING: "#4f8a6b",
-    WRITING: "#b07d62",
-    IN_TUNE: "#e8edf0",
-    UNEXPLAINED: RED,
-}
 FONT = "system-ui, -apple-system, 'Segoe UI', sans-serif"
 AXIS = {
     "gridcolor": LINES,
@@ -225,28 +202,3 @@ def cost(experiment: Experiment) -> go.Figure:
     others.update(name="others", marker={"color": GREY, "size": 7, "showscale": False, "line": {"width": 0}})
     front.update(name="Pareto front", marker={"color": ORANGE, "size": 9, "showscale": False, "line": {"width": 0}})
     return styled(figure, 360, "seconds of training up to the best result", experiment.history.metric.words)
-
-
-def times(found: Sequence[Account]) -> go.Figure:
-    """The time of each process, by what it did."""
-    who = [escape(account.who) for account in found]
-    figure = go.Figure()
-    for part, color in OF_PARTS.items():
-        seconds = [
-            max(0.0, account.unexplained) if part == UNEXPLAINED else account.parts.get(part, 0.0)
-            for account in found
-        ]
-        figure.add_trace(
-            go.Bar(
-                x=seconds,
-                y=who,
-                orientation="h",
-                name=part,
-                marker={"color": color},
-                hovertemplate=f"{part}: %{{x:.2f}} s<extra></extra>",
-            )
-        )
-    figure = styled(figure, 80 + 30 * len(found), "seconds", "")
-    figure.update_layout(barmode="stack", bargap=0.35, margin_t=8, showlegend=False)
-    figure.update_yaxes(autorange="reversed")
-    return figure

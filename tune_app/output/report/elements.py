@@ -74,12 +74,6 @@ def definitions(pairs: Sequence[tuple[str, str]]) -> Html:
     return Html(f"<dl>{inside}</dl>")
 
 
-def legend(items: Sequence[tuple[str, str]]) -> Html:
-    """Colors and their meanings."""
-    inside = "".join(f'<li><i style="background:{color}"></i>{escape(text)}</li>' for color, text in items)
-    return Html(f'<ul class="legend">{inside}</ul>')
-
-
 def words(cell: Cell) -> str:
     """A value as tables show it."""
     if cell is None:

@@ -175,6 +175,5 @@ SECTIONS: tuple[Callable[[Experiment], Section | None], ...] = (
     chart_sections.slices,
     chart_sections.best_against_time,
     failures,
-    chart_sections.where_the_time_went,
     repeat,
 )
