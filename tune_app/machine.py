@@ -23,13 +23,21 @@ installed = cache(version)
 
 
 def cpu_model() -> str:
-    """The processor's name: another model rounds differently."""
+    """The processor: its name, family, model and widest vectors. Another one rounds differently.
+
+    The name alone does not tell: on a virtual machine it may be "AMD EPYC" for any of them.
+    """
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        first, _, _ = Path("/proc/cpuinfo").read_text().partition("\n\n")
     except OSError:
         return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
+    pairs = (line.partition(":") for line in first.splitlines())
+    said = {name.strip(): value.strip() for name, _, value in pairs}
+    if "model name" not in said:
+        return platform.machine()
+    flags = said.get("flags", "").split()
+    vectors = next((f", {name}" for name in ("avx512f", "avx2", "avx") if name in flags), "")
+    return f"{said['model name']} (family {said.get('cpu family')}, model {said.get('model')}{vectors})"
 
 
 def process(device: str, threads: int) -> dict[str, Any]:

@@ -86,7 +86,11 @@ LEVELS_SPACE = {
 
 
 def test_the_thirteen_levels_find_what_they_found_before(tmp_path: Path, small: Mnist, one_thread: None) -> None:
-    """The file holds one trial of each level of a search by version 0.2.0, before `Result` was a type."""
+    """The file holds one trial of each level of a search by version 0.2.0, before `Result` was a type.
+
+    Those were found on an AMD EPYC whose model nobody noted. What version 0.7.0, which found the same there, finds
+    on other processors is beside them; on any other still the values are near.
+    """
     before = json.loads(Path(__file__).with_name("thirteen_levels.json").read_text())
     settings: dict[str, Any] = {"num_samples": 29, "max_epochs": 2, "results_per_epoch": 2, "seed": 5}
 
@@ -99,13 +103,14 @@ def test_the_thirteen_levels_find_what_they_found_before(tmp_path: Path, small: 
 
     with searching(tmp_path, "x", LEVELS_SPACE, early_stopping=False, **settings) as search:
         run_in_process(search, train)
-    same = (before["cpu"], before["torch"]) == (cpu_model(), torch.__version__.split("+")[0])
+    cpu = cpu_model() if torch.__version__.split("+")[0] == before["torch"] else ""
     assert {before["trials"][number]["config"]["level"] for number in before["trials"]} == set(LEVELS)
     for number, then in before["trials"].items():
         trial = search.history.trials[int(number)]
         assert (trial.config, trial.seed) == (then["config"], then["seed"])
         found = [[*result.valid.values(), result.train_loss] for result in trial.results]
-        assert found == (then["results"] if same else pytest.approx(np.array(then["results"]), abs=0.02)), number
+        near = pytest.approx(np.array(then["results"]["AMD EPYC"]), abs=0.02)
+        assert found == near and found == then["results"].get(cpu, near), number
 
 
 def test_an_experiment_of_the_format_before_is_read_as_if_written_now(at: Paths, tmp_path: Path) -> None:
