@@ -61,7 +61,7 @@ def read_png(path: Path) -> NDArray[np.uint8]:
 
 
 def read_npy(path: Path) -> NDArray[np.uint8]:
-    """(n, 28, 28) or (n, 784), or one of them; uint8 from 0 to 255, or floats from 0 to 1."""
+    """(n, 28, 28) or (n, 784), or one of them; uint8 alone."""
     try:
         # Mapped, not read: the header of a foreign file may promise any size.
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -74,23 +74,9 @@ def read_npy(path: Path) -> NDArray[np.uint8]:
     if array.ndim != 3:
         raise TuneAppError(f"{path}: an array of shape {array.shape}, allowed: (n, 28, 28), (28, 28) or (n, 784)")
     check_size(path, *array.shape[1:])
-    if array.dtype == np.uint8:
-        return np.array(array)
-    if array.dtype.kind != "f":
-        raise TuneAppError(f"{path}: values are {array.dtype}, allowed: uint8 from 0 to 255, floats from 0 to 1")
-    return from_floats(path, np.array(array, np.float64))
-
-
-def from_floats(path: Path, x: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Pixels of floats: pixel / 256 as in the tutorial's file if all of them are that, else shares of white."""
-    if x.size and not (x.min() >= 0 and x.max() <= 1):  # also false for what is no number
-        raise TuneAppError(
-            f"{path}: floats from {x.min():g} to {x.max():g}, allowed: uint8 from 0 to 255, floats from 0 to 1"
-        )
-    of_256 = x * 256
-    if x.size and x.max() < 1 and (of_256 == np.floor(of_256)).all():
-        return of_256.astype(np.uint8)
-    return np.rint(x * 255).astype(np.uint8)
+    if array.dtype != np.uint8:
+        raise TuneAppError(f"{path}: values are {array.dtype}, allowed: uint8 from 0 to 255")
+    return np.array(array)
 
 
 def check_size(path: Path, height: int, width: int) -> None:
