@@ -57,10 +57,3 @@ def seconds_running() -> float:
         return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - began / os.sysconf("SC_CLK_TCK"))
     except OSError:
         return time.monotonic() - LOADED
-
-
-def umask() -> int:
-    """The person's file mode mask."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

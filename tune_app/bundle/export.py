@@ -19,7 +19,7 @@ from tune_app.storage.load import load_confirmation
 from tune_app.storage.mirror import kept_state
 from tune_app.task.result import Result
 from tune_app.task.task import Task
-from tune_app.whole import whole_folder
+from tune_app.whole import whole
 from tune_app.yaml_file import as_yaml
 
 
@@ -100,7 +100,7 @@ def export_best(experiment: Experiment, folder: Path) -> dict[str, Any]:
         **{name: text.encode() for name, text in code.items()},
     }
     manifest = {**about, "files": {name: sha256(content) for name, content in files.items()}}
-    with whole_folder(folder) as part:
+    with whole(folder, folder=True) as part:
         for name, content in {**files, MANIFEST: sealed(manifest).encode()}.items():
             (part / name).parent.mkdir(parents=True, exist_ok=True)
             (part / name).write_bytes(content)

@@ -10,40 +10,23 @@ from tune_app.cli.options import PATH, Directory, experiments_dir
 @click.command()
 @click.argument("name", required=False)
 @click.option("-o", "--output", type=PATH, help="The file to write.  [default: NAME-report.html]")
-@click.option(
-    "--format",
-    "kind",
-    type=click.Choice(["html", "md"]),
-    default="html",
-    show_default=True,
-    help="A page with charts, or Markdown for a pull request, which is printed unless there is an -o.",
-)
 @experiments_dir
-def report(name: str | None, output: Path | None, kind: str, experiments_dir: Directory) -> None:
-    """Explain experiment NAME in one file, also while it runs. Without NAME: the newest.
+def report(name: str | None, output: Path | None, experiments_dir: Directory) -> None:
+    """Explain experiment NAME in one HTML file, also while it runs. Without NAME: the newest.
 
     The page needs no network: open it in a browser, send it, print it.
 
     Example: tune-app report quick-20261124-101500
     """
-    from tune_app.output.markdown import report_markdown
+    from tune_app.output.report.page import report_html
     from tune_app.storage.load import load_experiment
-    from tune_app.whole import is_stream, whole_file
+    from tune_app.whole import whole
 
     experiment = load_experiment(name, experiments_dir)
-    if kind == "md":
-        text = report_markdown(experiment)
-        if output is None:
-            click.echo(text, nl=False)
-            return
-    else:
-        from tune_app.output.report.page import report_html
-
-        text = report_html(experiment)
     path = output or Path(f"{experiment.name}-report.html")
-    with whole_file(path) as part:
-        part.write_text(text, encoding="utf-8", errors="backslashreplace")
-    click.echo(f"wrote {path}", err=is_stream(path))
+    with whole(path) as part:
+        part.write_text(report_html(experiment), encoding="utf-8", errors="backslashreplace")
+    click.echo(f"wrote {path}")
 
 
 @click.command()
@@ -51,7 +34,7 @@ def report(name: str | None, output: Path | None, kind: str, experiments_dir: Di
 @click.option(
     "-o",
     "--output",
-    help="The file to write: .parquet, .csv or .jsonl. For tensorboard a folder to make, for mlflow a tracking URI"
+    help="The file to write: .parquet or .csv. For tensorboard a folder to make, for mlflow a tracking URI"
     " or an SQLite file to add to.  [default: NAME-results.parquet, NAME-tensorboard, NAME-mlflow.db]",
 )
 @click.option(
@@ -72,7 +55,6 @@ def results(name: str, output: str | None, kind: str | None, experiments_dir: Di
     from tune_app.output.tracking import without_password, write_mlflow, write_tensorboard
     from tune_app.storage.load import load_experiment
     from tune_app.typed_path import typed_path
-    from tune_app.whole import is_stream
 
     if kind == "mlflow":
         where = output or f"{name}-mlflow.db"
@@ -82,4 +64,4 @@ def results(name: str, output: str | None, kind: str | None, experiments_dir: Di
     ending, write = ("-tensorboard", write_tensorboard) if kind else ("-results.parquet", write_results)
     path = typed_path(output or f"{name}{ending}")
     n = write(load_experiment(name, experiments_dir), path)
-    click.echo(f"wrote {path}: {n} results", err=is_stream(path))
+    click.echo(f"wrote {path}: {n} results")

@@ -19,7 +19,7 @@ from tune_app.experiment.history import History
 from tune_app.experiment.table import encodable
 from tune_app.experiment.trial import COMPLETED, FAILED, STOPPED, Trial
 from tune_app.typed_path import current_directory, typed_path
-from tune_app.whole import whole_folder
+from tune_app.whole import whole
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -77,7 +77,7 @@ def write_tensorboard(experiment: Experiment, folder: Path) -> int:
     history = experiment.history
     words = "\n\n".join(f"{name}: {value}" for name, value in about(experiment).items())
     search = Event(summary=text(experiment.name, words), wall_time=history.created)
-    with whole_folder(folder) as part:
+    with whole(folder, folder=True) as part:
         runs = {f"trial-{trial.number:04d}": trial_events(experiment, trial) for trial in history.trials}
         for name, events in {".": iter([search]), **runs}.items():
             (part / name).mkdir(exist_ok=True)
