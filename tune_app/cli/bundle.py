@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tune_app.cli.options import PATH, as_json, print_json, run_its_code
+from tune_app.cli.options import PATH, as_json, present, run_its_code
 
 if TYPE_CHECKING:
     from tune_app.bundle.retrain import Exported
@@ -45,7 +45,7 @@ def verify(folder: Path, data: str | None, run_its_code: bool, as_json: bool) ->
     outcome = verification(bundle, values, device)
     low, high = outcome.allowed
     if as_json:
-        print_json(
+        present(
             {
                 "comes_back": outcome.comes_back,
                 "exactly": outcome.exactly,
@@ -97,7 +97,7 @@ def predict(
         found = outputs(exported, inputs, data, run_its_code)
     named = list(zip(names(inputs, found), (output for of_file in found for output in of_file), strict=True))
     if as_json:
-        print_json([{"input": name, "output": output} for name, output in named])
+        present([{"input": name, "output": output} for name, output in named])
         return
     for name, output in named:
         click.echo(f"{name}: {json.dumps(mapped(in_short, output))}")
@@ -124,7 +124,7 @@ def classify(exported: "Exported", images: Sequence[Path], invert: bool, as_json
     likely = most_likely(probabilities(exported, np.concatenate(read)), MOST_LIKELY)
     named = list(zip(names(images, read), likely, strict=True))
     if as_json:
-        print_json([{"image": name, **top[0], "top": top} for name, top in named])
+        present([{"image": name, **top[0], "top": top} for name, top in named])
         return
     for name, (first, *others) in named:
         rest = ", ".join(f"{other['class']} {other['probability']:.4f}" for other in others)

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""What several commands share: options, exit codes, and how they print what they found."""
 
 import functools
 import json
@@ -16,6 +16,11 @@ from tune_app.typed_path import typed_path
 if TYPE_CHECKING:
     from tune_app.storage.bucket import Bucket
 
+NOTHING_SUCCEEDED = 1
+SOME_FAILED = 3
+NOT_COPIED = 4
+INTERRUPTED = 130
+"""The exit codes of commands, besides 0 for success. 1 is also that of a mistake, which one line tells."""
 Directory: TypeAlias = "Path | Bucket"
 """A folder of experiments, here or in a bucket; a text, so that a command imports what it needs alone."""
 
@@ -57,9 +62,16 @@ quiet = click.option("--quiet", is_flag=True, help="Print the outcome only.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 
-def print_json(content: object) -> None:
-    """Print JSON for programs."""
-    click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+def present(found: object) -> None:
+    """Print what a command found: data as JSON for programs, for people text as it is and what rich renders."""
+    if isinstance(found, (dict, list)):
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    elif isinstance(found, str):
+        click.echo(found)
+    else:
+        from tune_app.output.terminal import console
+
+        console().print(found)
 
 
 def where_options(command: Callable[..., None]) -> Callable[..., None]:

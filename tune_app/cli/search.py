@@ -1,17 +1,22 @@
-"""tune-app search and resume."""
+"""tune-app search, resume, extend, confirm and package: what trains."""
 
 import gc
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from tune_app.cli.exit_codes import INTERRUPTED, NOT_COPIED, NOTHING_SUCCEEDED, SOME_FAILED
+import tune_app
 from tune_app.cli.options import (
+    INTERRUPTED,
+    NOT_COPIED,
+    NOTHING_SUCCEEDED,
+    SOME_FAILED,
     Directory,
     as_json,
     experiments_dir,
-    print_json,
+    present,
     quiet,
     run_its_code,
     settings_options,
@@ -146,23 +151,87 @@ def extend(
     finish(ctx, api.extend(name, budget, experiments_dir, where, quiet, run_its_code), as_json)
 
 
+@click.command()
+@click.argument("name")
+@click.option(
+    "--top", type=click.IntRange(1, 50), default=5, show_default=True, help="How many of the best configs race."
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, 1000),
+    default=10,
+    show_default=True,
+    help="How many further seeds measure the winner.",
+)
+@click.option("--again", is_flag=True, help="Confirm once more, with other seeds: the test data are read again.")
+@run_its_code
+@where_options
+@experiments_dir
+@quiet
+@as_json
+@click.pass_context
+def confirm(
+    ctx: click.Context,
+    /,
+    name: str,
+    top: int,
+    seeds: int,
+    again: bool,
+    run_its_code: bool,
+    where: "Where",
+    experiments_dir: Directory,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Train the best configs of NAME again with fresh seeds, name the winner and what it is worth.
+
+    The best configs race over paired seeds; what is clearly worse drops out, and of those that cannot be told
+    apart the cheapest wins. Further seeds measure the winner. Then the test data are read, once. Asking again
+    shows what was found; a confirmation that was interrupted goes on.
+
+    Example: tune-app confirm quick-20261124-101500
+    """
+    from tune_app import api
+    from tune_app.output.confirmation import confirmation_view
+    from tune_app.output.summary import confirmation_summary
+
+    confirmation = api.confirm(name, top, seeds, again, experiments_dir, where, quiet, run_its_code)
+    present(confirmation_summary(confirmation) if as_json else confirmation_view(confirmation))
+    if confirmation.tested and not as_json:
+        click.echo(f"Export it: tune-app export {name}")
+    if confirmation.experiment.not_copied:
+        click.echo(f"Error: {confirmation.experiment.not_copied}", err=True)
+        ctx.exit(NOT_COPIED)
+    if not confirmation.finished:
+        ctx.exit(INTERRUPTED)
+    if confirmation.findings.measured.mean is None:
+        ctx.exit(NOTHING_SUCCEEDED)
+
+
+@click.command()
+def package() -> None:
+    """Print the folder of this package, which a Ray job takes along to nodes where it is not installed.
+
+    docs/cluster.md has the whole command: ray job submit --runtime-env-json '{"py_modules": ["FOLDER"]}' ...
+
+    Example: tune-app package
+    """
+    click.echo(Path(tune_app.__file__).parent)
+
+
 def finish(ctx: click.Context, experiment: "Experiment", as_json: bool) -> None:
     """Print the outcome of a search and leave with its exit code."""
     from tune_app.driver import succeeded
     from tune_app.experiment.trial import FAILED
     from tune_app.output.confirmation import confirmation_view
     from tune_app.output.summary import summary
-    from tune_app.output.terminal import print_renderable
     from tune_app.output.view import outcome
     from tune_app.storage.load import load_confirmation
 
     confirmation = load_confirmation(experiment)
-    if as_json:
-        print_json(summary(experiment))
-    else:
-        click.echo(outcome(experiment))
-        if confirmation:
-            print_renderable(confirmation_view(confirmation))
+    present(summary(experiment) if as_json else outcome(experiment))
+    if confirmation and not as_json:
+        present(confirmation_view(confirmation))
     gc.freeze()  # it all ends with the process: looking through it once more would take 0.2 s
     if experiment.not_copied:
         click.echo(f"Error: {experiment.not_copied}", err=True)
