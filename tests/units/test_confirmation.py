@@ -29,6 +29,7 @@ from tune_app.experiment.spec import Confirming, Paths
 from tune_app.experiment.statistics import mean_interval, proportion_interval
 from tune_app.output.confirmation import answer
 from tune_app.output.summary import confirmation_summary
+from tune_app.session import Caller
 from tune_app.storage.load import confirmations, load_confirmation, load_experiment
 from tune_app.storage.location import paths
 from tune_app.storage.removal import remove_experiment
@@ -45,6 +46,7 @@ Value = Callable[[dict[str, Any], int], float | None]
 
 SHIPPED = Path(__file__).parents[2] / "search_spaces"
 SPACE = {"level": "linear", "lr": {"loguniform": [0.01, 1]}}
+CALLER = Caller(Where(), print, lambda *_: None)
 
 
 @pytest.fixture
@@ -169,7 +171,7 @@ def test_the_test_images_are_read_after_everything_else_and_once(at, monkeypatch
     search.begin()
     finish(search)
     assert reads == [len(search.history.trials)]
-    again = confirm(load_experiment("x", at.root.parent), 3, 4, False, Where(), print, lambda *_: None)
+    again = confirm(load_experiment("x", at.root.parent), 3, 4, False, CALLER)
     assert again.tested == read(at).tested
     assert len(reads) == again.tests_read == 1
 
@@ -272,13 +274,13 @@ def test_an_unfinished_confirmation_of_another_size_is_not_gone_on_with(at: Path
     search.end("interrupted")
     search.close()
     with pytest.raises(TuneAppError, match=r"--top 3 --seeds 4 was begun and not finished; allowed: .*--again"):
-        confirm(load_experiment("x", at.root.parent), 2, 9, False, Where(), print, lambda *_: None)
+        confirm(load_experiment("x", at.root.parent), 2, 9, False, CALLER)
 
 
 def test_a_search_without_result_cannot_be_confirmed(tmp_path: Path) -> None:
     with searching(tmp_path, "y", end="interrupted"):
         pass
-    confirming = (load_experiment("y", tmp_path), 5, 10, False, Where(), print, print)
+    confirming = (load_experiment("y", tmp_path), 5, 10, False, CALLER)
     assert refusal(confirm, *confirming) == "y: has no result to confirm"
 
 

@@ -14,6 +14,7 @@ from tests.made_up import ask_and_start, give, searching
 from tests.refused import error_of, refusal
 from tune_app.api import alone
 from tune_app.cli import main
+from tune_app.cluster.connect import Where
 from tune_app.enqueue import read_config
 from tune_app.errors import TuneAppError
 from tune_app.experiment.space import load_space
@@ -159,7 +160,7 @@ def test_a_search_has_whole_paths_and_its_errors_say_what_was_typed(run: Run, gi
     whole = Path.cwd() / str(typed)
     with (
         pytest.raises(TuneAppError, match=f"^{typed}/x: broken; /mnt{whole}$"),
-        alone(given, True) as (folder, _),
+        alone(given, Where(), True) as (folder, _),
     ):
         assert isinstance(folder, Path)
         assert folder.is_absolute()

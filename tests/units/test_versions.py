@@ -19,6 +19,7 @@ from tune_app.cluster.connect import Where
 from tune_app.engine import search
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
+from tune_app.session import Caller
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 
@@ -63,9 +64,9 @@ def interrupted(folder: Path) -> list[GoOn]:
         """Nobody looks."""
 
     return [
-        lambda announce: driver.resume(x, Where(), announce, show),
-        lambda announce: driver.extend(x, {"num_samples": 3}, Where(), announce, show),
-        lambda announce: confirmation.confirm(x, 5, 10, False, Where(), announce, show),
+        lambda announce: driver.resume(x, Caller(Where(), announce, show)),
+        lambda announce: driver.extend(x, {"num_samples": 3}, Caller(Where(), announce, show)),
+        lambda announce: confirmation.confirm(x, 5, 10, False, Caller(Where(), announce, show)),
     ]
 
 
