@@ -1,4 +1,4 @@
-"""The sections that show charts, each with the numbers that it draws."""
+"""The sections that show charts, each with the numbers that it draws. trials: those with a result, at least one."""
 
 from itertools import accumulate
 
@@ -20,16 +20,9 @@ WIDTH_OF_AN_AXIS = 120
 """Pixels, in parallel coordinates."""
 
 
-def with_results(experiment: Experiment) -> list[Trial]:
-    """The trials with a result: charts show no others."""
-    return [trial for trial in experiment.history.trials if trial.results]
-
-
-def optimisation_history(experiment: Experiment) -> Section | None:
+def optimisation_history(experiment: Experiment, trials: list[Trial]) -> Section:
     """The best value as the search went on."""
-    metric, trials = experiment.history.metric, with_results(experiment)
-    if not trials:
-        return None
+    metric = experiment.history.metric
     values = [metric.value(best_of(trial)) for trial in trials]
     best_so_far = accumulate(values, min if metric.mode == "min" else max)
     rows = list(zip((trial.number for trial in trials), values, best_so_far, strict=True))
@@ -39,11 +32,9 @@ def optimisation_history(experiment: Experiment) -> Section | None:
     return Section("Optimisation history", [Chart("history", figure, caption, numbers)])
 
 
-def learning_curves(experiment: Experiment) -> Section | None:
+def learning_curves(experiment: Experiment, trials: list[Trial]) -> Section:
     """All results of all trials."""
-    metric, trials = experiment.history.metric, with_results(experiment)
-    if not trials:
-        return None
+    metric = experiment.history.metric
     rows = [(t.number, r.epoch, metric.value(r)) for t in trials for r in t.results]
     numbers = Table(("trial", "epoch", metric.words), rows)
     caption = "A line for each trial; a cross where one was stopped: touch it to read why."
@@ -102,12 +93,9 @@ def dimensions(study: optuna.Study) -> list[str]:
     return [*(name for name in found if name != EPOCHS), *([EPOCHS] if found else [])]
 
 
-def parallel_coordinates(experiment: Experiment) -> Section | None:
+def parallel_coordinates(experiment: Experiment, trials: list[Trial]) -> Section:
     """All dimensions at once."""
-    metric, trials = experiment.history.metric, with_results(experiment)
-    if not trials:
-        return None
-    study = study_of_last(experiment)
+    metric, study = experiment.history.metric, study_of_last(experiment)
     names, params = dimensions(study), params_of(study)
     rows = [(t.number, metric.value(t.results[-1]), *map(params[t.number].get, names)) for t in trials]
     numbers = Table(("trial", metric.words, *names), rows)
@@ -116,12 +104,9 @@ def parallel_coordinates(experiment: Experiment) -> Section | None:
     return Section("Parallel coordinates", [Chart("parallel", figure, caption, numbers, width)])
 
 
-def importance(experiment: Experiment) -> Section | None:
+def importance(experiment: Experiment, trials: list[Trial]) -> Section:
     """The importance of each dimension."""
-    n = len(with_results(experiment))
-    if not n:
-        return None
-    title = "Importance of the dimensions"
+    n, title = len(trials), "Importance of the dimensions"
     if n < FEWEST_FOR_IMPORTANCE:
         text = f"Left out: {n} trials with a result say too little; it takes {FEWEST_FOR_IMPORTANCE}."
         return Section(title, [paragraph(text)])
@@ -135,12 +120,9 @@ def importance(experiment: Experiment) -> Section | None:
     return Section(title, [Chart("importance", figure, caption, numbers)])
 
 
-def slices(experiment: Experiment) -> Section | None:
+def slices(experiment: Experiment, trials: list[Trial]) -> Section:
     """One dimension at a time."""
-    metric, trials = experiment.history.metric, with_results(experiment)
-    if not trials:
-        return None
-    study = study_of_last(experiment)
+    metric, study = experiment.history.metric, study_of_last(experiment)
     params, shown = params_of(study), []
     for dimension in dimensions(study):
         having = [t for t in trials if dimension in params[t.number]]
@@ -151,11 +133,9 @@ def slices(experiment: Experiment) -> Section | None:
     return Section("Slices", shown)
 
 
-def best_against_time(experiment: Experiment) -> Section | None:
+def best_against_time(experiment: Experiment, trials: list[Trial]) -> Section:
     """The best value of each trial against its time."""
-    metric, trials = experiment.history.metric, with_results(experiment)
-    if not trials:
-        return None
+    metric = experiment.history.metric
     figure = charts.cost(experiment)
     front = set(zip(figure.data[1].x, figure.data[1].y, strict=True))
     rows = []

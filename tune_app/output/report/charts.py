@@ -7,6 +7,8 @@ import optuna
 import plotly.graph_objects as go
 
 from tune_app.experiment.experiment import INTERRUPTED, Experiment
+from tune_app.experiment.findings import Confirmation
+from tune_app.experiment.table import Cell
 from tune_app.experiment.trial import COMPLETED, FAILED, PAUSED, PENDING, RUNNING, STOPPED, Trial
 from tune_app.output.report.study import study_of_best, study_of_cost
 from tune_app.output.times import (
@@ -225,6 +227,41 @@ def cost(experiment: Experiment) -> go.Figure:
     others.update(name="others", marker={"color": GREY, "size": 7, "showscale": False, "line": {"width": 0}})
     front.update(name="Pareto front", marker={"color": ORANGE, "size": 9, "showscale": False, "line": {"width": 0}})
     return styled(figure, 360, "seconds of training up to the best result", experiment.history.metric.words)
+
+
+def confirmation(found: Confirmation, runs: Sequence[Sequence[Cell]]) -> go.Figure:
+    """A column for each config, a point for each run that did not fail.
+
+    runs: trial, run, seed, purpose and value of each.
+    """
+    drawn = go.Figure()
+    rows = [row for row in runs if row[-1] is not None]
+    for purpose, color in (("race", GREY), ("measurement", BLUE)):
+        chosen = [row for row in rows if row[3] == purpose]
+        drawn.add_scatter(
+            x=[f"trial {row[0]}" for row in chosen],
+            y=[row[-1] for row in chosen],
+            mode="markers",
+            name=purpose,
+            marker={"color": color, "size": 8, "opacity": 0.7},
+            text=[f"run {row[1]}, seed {row[2]}" for row in chosen],
+        )
+    mean, interval = found.findings.measured.mean, found.findings.measured.interval
+    if found.winner and mean is not None and interval:
+        drawn.add_scatter(
+            x=[f"trial {found.winner.trial}"],
+            y=[mean],
+            mode="markers",
+            name="mean and its interval",
+            marker={"color": ORANGE, "size": 10, "symbol": "line-ew-open"},
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": [interval[1] - mean],
+                "arrayminus": [mean - interval[0]],
+            },
+        )
+    return styled(drawn, 340, "", found.of.history.metric.words)
 
 
 def times(found: Sequence[Account]) -> go.Figure:

@@ -1,19 +1,19 @@
-"""The sections of the report in their order: functions of the experiment, None where there is nothing to say.
-
-A new section is a function and its place in `SECTIONS`.
-"""
+"""The sections of the report. A new one is a function, None where there is nothing to say, and its place here."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Iterator
 from datetime import datetime
 
 from tune_app.experiment.experiment import Experiment
+from tune_app.experiment.findings import Confirmation, value_at_end
 from tune_app.experiment.table import Cell
 from tune_app.experiment.trial import FAILED, Trial
+from tune_app.output.confirmation import answer as in_words
+from tune_app.output.confirmation import candidate_rows
 from tune_app.output.repeat import repetition
-from tune_app.output.report import chart_sections
-from tune_app.output.report.confirmation_section import confirmation
+from tune_app.output.report import chart_sections, charts
 from tune_app.output.report.elements import (
+    Chart,
     Html,
     Section,
     Table,
@@ -31,6 +31,27 @@ from tune_app.task.task import config_words
 
 SHOWN_OPEN = 10
 """The number of trials that are shown without a click."""
+CANDIDATE_COLUMNS = ("trial", "search", "rounds", "mean", "epochs", "parameters", "seconds", "outcome")
+
+
+def sections(experiment: Experiment) -> Iterator[Section | None]:
+    """All sections in their order; charts show the trials with a result, and without any there are none."""
+    trials = [trial for trial in experiment.history.trials if trial.results]
+    yield answer(experiment)
+    yield confirmation(experiment)
+    if trials:
+        yield chart_sections.optimisation_history(experiment, trials)
+        yield chart_sections.learning_curves(experiment, trials)
+    yield chart_sections.rungs(experiment)
+    yield all_trials(experiment)
+    if trials:
+        yield chart_sections.parallel_coordinates(experiment, trials)
+        yield chart_sections.importance(experiment, trials)
+        yield chart_sections.slices(experiment, trials)
+        yield chart_sections.best_against_time(experiment, trials)
+    yield failures(experiment)
+    yield chart_sections.where_the_time_went(experiment)
+    yield repeat(experiment)
 
 
 def answer(experiment: Experiment) -> Section:
@@ -83,6 +104,39 @@ def claim(experiment: Experiment, best: Result) -> str:
         f"Trial {trial.number} at epoch {best.epoch:g},{beside} {best.parameters} parameters;"
         f" {took:.1f} s of training and validating led to it."
     )
+
+
+def confirmation(experiment: Experiment) -> Section | None:
+    """The findings, every run of the race and of the measurement, and the outcome of each config."""
+    found = load_confirmation(experiment)
+    if found is None:
+        return None
+    lines = [line.strip() for line in in_words(found)]
+    rows = run_rows(found)
+    caption = "A point for each run: grey in the race, blue where it measures the winner; orange its mean at 95 %."
+    parts: list[Html | Table | Chart] = [*map(paragraph, lines), Table(CANDIDATE_COLUMNS, candidate_rows(found))]
+    if rows:
+        numbers = Table(("trial", "run", "seed", "purpose", found.of.history.metric.words), rows)
+        parts.append(Chart("confirmation", charts.confirmation(found, rows), caption, numbers))
+    return Section("Confirmation", parts)
+
+
+def run_rows(found: Confirmation) -> list[tuple[Cell, ...]]:
+    """The runs that have ended: trial, run, seed, purpose and value."""
+    findings = found.findings
+    trial_of = {str(candidate.config): candidate.trial for candidate in findings.candidates}
+    measuring = {run.number for run in findings.measured.runs}
+    return [
+        (
+            trial_of[str(run.config)],
+            run.number,
+            run.seed,
+            "measurement" if run.number in measuring else "race",
+            None if run.state == FAILED else value_at_end(run, found.of.history.metric),
+        )
+        for run in found.experiment.history.trials
+        if run.ended
+    ]
 
 
 def all_trials(experiment: Experiment) -> Section | None:
@@ -161,20 +215,3 @@ def repeat(experiment: Experiment) -> Section:
         )
     )
     return Section("Repeat it", parts)
-
-
-SECTIONS: tuple[Callable[[Experiment], Section | None], ...] = (
-    answer,
-    confirmation,
-    chart_sections.optimisation_history,
-    chart_sections.learning_curves,
-    chart_sections.rungs,
-    all_trials,
-    chart_sections.parallel_coordinates,
-    chart_sections.importance,
-    chart_sections.slices,
-    chart_sections.best_against_time,
-    failures,
-    chart_sections.where_the_time_went,
-    repeat,
-)
