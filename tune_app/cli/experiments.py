@@ -112,8 +112,7 @@ def results(name: str, output: str | None, kind: str | None, experiments_dir: Di
 
     Example: tune-app results quick-20261124-101500 -o results.csv
     """
-    from tune_app.output.results import write_results
-    from tune_app.output.tracking import without_password, write_mlflow, write_tensorboard
+    from tune_app.output.results import without_password, write_mlflow, write_results, write_tensorboard
     from tune_app.storage.load import load_experiment
     from tune_app.typed_path import typed_path
 

@@ -184,7 +184,7 @@ def plan(space: str, settings: dict[str, object], data: str | None, as_json: boo
     from tune_app.cluster.resources import share_of_cpus
     from tune_app.cluster.signals import terminable
     from tune_app.experiment.space import load_space
-    from tune_app.output.plan import plan_view
+    from tune_app.output.view import plan_view
     from tune_app.plan import plan as planned
     from tune_app.task.loading import load
 
