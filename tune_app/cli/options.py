@@ -4,7 +4,7 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, get_args
 
 import click
 from pydantic import BeforeValidator
@@ -14,6 +14,7 @@ from tune_app.experiment.settings import Settings
 from tune_app.typed_path import typed_path
 
 if TYPE_CHECKING:
+    from tune_app.cluster.connect import Where
     from tune_app.storage.bucket import Bucket
 
 NOTHING_SUCCEEDED = 1
@@ -58,7 +59,6 @@ experiments_dir = click.option(
 run_its_code = click.option(
     "--run-its-code", is_flag=True, help="The task is somebody else's: you have read it, and its code may run."
 )
-quiet = click.option("--quiet", is_flag=True, help="Print the outcome only.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 
@@ -74,11 +74,19 @@ def present(found: object) -> None:
         console().print(found)
 
 
-def where_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say where a search runs; the command receives them as one `where`."""
+class How(NamedTuple):
+    """How a search runs: arguments that the functions of the API have in this order."""
+
+    experiments_dir: Directory
+    where: "Where"
+    quiet: bool
+
+
+def how_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say how a search runs; the command receives them as one `how`."""
 
     @functools.wraps(command)
-    def with_where(*, dashboard: bool | None, **given: Any) -> None:
+    def with_how(*, experiments_dir: Directory, dashboard: bool | None, quiet: bool, **given: Any) -> None:
         from tune_app.cluster.connect import Where
 
         names = ("data", "address", "wait_for_resources", "verbose", "in_process")
@@ -88,14 +96,14 @@ def where_options(command: Callable[..., None]) -> Callable[..., None]:
         if options["in_process"] and dashboard:
             raise click.UsageError("--in-process does without Ray: allowed without --dashboard")
         where = Where(dashboard=dashboard is not False, keep_dashboard=dashboard is True, **options)
-        command(where=where, **given)
+        command(how=How(experiments_dir, where, quiet), **given)
 
-    for option in reversed(WHERE):
-        with_where = option(with_where)
-    return with_where
+    for option in reversed(HOW):
+        with_how = option(with_how)
+    return with_how
 
 
-WHERE = (
+HOW = (
     click.option(
         "--data",
         help="A Parquet file with images. Of a task of one's own, what its load gets."
@@ -120,6 +128,8 @@ WHERE = (
         help="Without Ray: one trial after the other in this process, as for a debugger.",
     ),
     click.option("--verbose", is_flag=True, help="Print what Ray has to say, too."),
+    experiments_dir,
+    click.option("--quiet", is_flag=True, help="Print the outcome only."),
 )
 
 
