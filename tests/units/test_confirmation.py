@@ -30,9 +30,8 @@ from tune_app.experiment.statistics import mean_interval, proportion_interval
 from tune_app.output.confirmation import answer
 from tune_app.output.summary import confirmation_summary
 from tune_app.session import Caller
-from tune_app.storage.load import confirmations, load_confirmation, load_experiment
+from tune_app.storage.load import confirmations, load_confirmation, load_experiment, remove_experiment
 from tune_app.storage.location import paths
-from tune_app.storage.removal import remove_experiment
 from tune_app.task import loading
 from tune_app.task.declaration import read_task
 from tune_app.task.images import sources

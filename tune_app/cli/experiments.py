@@ -33,7 +33,7 @@ def remove(name: str, experiments_dir: Directory) -> None:
 
     Example: tune-app remove quick-20261124-101500
     """
-    from tune_app.storage.removal import remove_experiment
+    from tune_app.storage.load import remove_experiment
 
     remove_experiment(name, experiments_dir)
     click.echo(f"removed {experiments_dir / name}")

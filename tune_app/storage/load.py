@@ -1,4 +1,4 @@
-"""Read experiments and their confirmations, from a folder or a bucket. Nothing is created or changed there."""
+"""Read experiments and their confirmations, in a folder or a bucket, which changes nothing there; remove them."""
 
 import shutil
 import tempfile
@@ -9,7 +9,7 @@ from tune_app.errors import TuneAppError, choices
 from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.findings import Confirmation
 from tune_app.experiment.history import replay
-from tune_app.experiment.record import is_held, read_entries
+from tune_app.experiment.record import busy, is_held, read_entries
 from tune_app.experiment.spec import NAME, Paths
 from tune_app.storage import mirror
 from tune_app.storage.bucket import Bucket
@@ -43,8 +43,8 @@ def downloaded(at: Paths, copy: Bucket) -> Experiment:
     try:
         here = Paths(folder / at.root.name, copy)
         here.root.mkdir()
-        seen = mirror.download_record(copy, here.record)
-        experiment = Experiment(here, replay(here.record), seen.held(at))
+        held = mirror.download_record(copy, here.record).held(at)
+        experiment = Experiment(here, replay(here.record), held)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, TuneAppError):
@@ -85,3 +85,44 @@ def load_confirmation(experiment: Experiment) -> Confirmation | None:
         return None
     read = sum(one.history.tested is not None for one in kept)
     return Confirmation(experiment, kept[-1], read)
+
+
+def remove_experiment(name: str, experiments_dir: Path | Bucket) -> None:
+    """Remove an experiment, and its copy; `TuneAppError` where it is none or is being searched."""
+    at = paths(experiments_dir, name)
+    if at.copy is not None:
+        remove_copy(at, at.copy)
+        return
+    there = experiment_names(experiments_dir)
+    if name not in there:
+        raise TuneAppError(f"{experiments_dir}: no experiment {name}, {choices(name, there)}")
+    if doing := busy(at.root):
+        raise TuneAppError(f"{at.root}: is being {doing} right now; end that first")
+    remove_folder(at)
+
+
+def remove_copy(at: Paths, copy: Bucket) -> None:
+    """Remove an experiment from a bucket, and what this machine has of it."""
+    there = mirror.read_contents(copy)
+    if there is None and not at.root.exists():
+        parent = str(copy).rpartition("/")[0]
+        raise TuneAppError(f"{parent}: no experiment {at.root.name}")
+    if (at.record.exists() and is_held(at.record)) or (there and there.held(at)):
+        raise TuneAppError(f"{copy}: is being searched right now; end the search first")
+    if there:
+        copy.remove(mirror.CONTENTS)  # from now on it is none, also if what follows fails
+        copy.remove_all()
+    if at.root.exists():
+        remove_folder(at)
+    mirror.hold_file(at).unlink(missing_ok=True)
+
+
+def remove_folder(at: Paths) -> None:
+    """Remove the files of an experiment; `TuneAppError` for one that cannot be removed."""
+    try:
+        if at.root.is_symlink():
+            at.root.unlink()
+        else:
+            shutil.rmtree(at.root)
+    except OSError as error:
+        raise TuneAppError(f"{error.filename}: cannot be removed: {error.strerror}") from None

@@ -21,16 +21,21 @@ from tune_app.experiment.record import decode, is_held
 from tune_app.experiment.spec import Paths, Spec
 from tune_app.experiment.states import read_state
 from tune_app.storage.bucket import Bucket, Missing
-from tune_app.storage.hold import TakenOver, alone_here, let_go, refuse_held, require_hold, take
 from tune_app.storage.mirror import (
     RECORD,
     STATES,
     Contents,
     Holder,
     Segment,
+    TakenOver,
+    alone_here,
     download_record,
     download_state,
+    let_go,
+    refuse_held,
+    require_hold,
     state_name,
+    take,
     write_contents,
 )
 from tune_app.task.result import Result
