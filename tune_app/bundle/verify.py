@@ -10,14 +10,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tune_app.bundle.code import CONSTANTS, TASK, code_files
 from tune_app.bundle.manifest import CONFIG, MANIFEST, SCRIPT, Manifest, Recorded, read, read_bundle
@@ -109,31 +105,20 @@ def runnable(folder: Path, run_its_code: bool = False) -> Bundle:
     return Bundle(folder, manifest, exported, code)
 
 
-@contextmanager
-def data_for(bundle: Bundle, source: str | None) -> Iterator[str | None]:
+def data_for(bundle: Bundle, source: str | None) -> str | None:
     """The value of the script's --data: `source`, or the source of the search.
 
-    A script of the tutorial gets a file with exactly the images that are to be trained on. A bundle from elsewhere
-    opens no connection: the tutorial's file is asked for only if a person names it.
+    Of the tutorial it is a file with the images of the search, of which the script reads those to train on and to
+    select by; MNIST itself is the package's, wherever the search had it. Raises `TuneAppError` for other images.
     """
-    named = bundle.exported.settings.data
+    named = source or bundle.exported.settings.data
     if bundle.exported.task.files:
-        given = source or named
-        yield given and whole_path(given)
-        return
-    with tempfile.TemporaryDirectory(prefix="tune_app-") as folder:
-        path = Path(folder, "mnist.parquet")
-        write_parquet(load_images(bundle, source), path)
-        yield str(path)
-
-
-def load_images(bundle: Bundle, source: str | None) -> mnist.Mnist:
-    """The images that a bundle of the tutorial was trained on."""
-    original = bundle.manifest.data_digest == mnist.original_digest()
-    named = None if original else bundle.exported.settings.data
-    images = sources.load(source or named)
-    require_same_data(bundle.manifest, images.digest(), source or named or str(sources.SHIPPED))
-    return images
+        return named and whole_path(named)
+    if not source and bundle.manifest.data_digest == mnist.original_digest():
+        named = None
+    path = sources.file_at(named) if named else sources.SHIPPED
+    require_same_data(bundle.manifest, sources.load(path).digest(), named or str(path))
+    return str(path.absolute())
 
 
 def require_same_data(manifest: Recorded, found: str, source: str) -> None:
@@ -147,7 +132,8 @@ def require_same_data(manifest: Recorded, found: str, source: str) -> None:
 
 def run_script(bundle: Bundle, source: str | None) -> Iterator[tuple[float, str, dict[str, float]]]:
     """Train by the bundle's script; of each result, as it comes, the epoch, the device and the metrics."""
-    with tempfile.TemporaryDirectory(prefix="tune_app-") as folder, data_for(bundle, source) as data:
+    data = data_for(bundle, source)
+    with tempfile.TemporaryDirectory(prefix="tune_app-") as folder:
         for name, text in bundle.code.items():
             path = Path(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -189,24 +175,6 @@ def printed(bundle: Bundle, folder: Path, options: list[str]) -> Iterator[str]:
 def search_path() -> list[str]:
     """The folders where this process finds packages, without the current directory."""
     return [entry for entry in map(os.path.abspath, sys.path) if entry != str(Path.cwd())]
-
-
-def write_parquet(images: mnist.Mnist, path: Path) -> None:
-    """The images that a script may read, wherever they come from: train and valid, no others."""
-    splits = (("train", images.train), ("valid", images.valid))
-    tables = [
-        pa.table(
-            {
-                "split": pa.array([name] * len(split.y)),
-                "image": pa.FixedSizeBinaryArray.from_buffers(
-                    pa.binary(mnist.IMAGE), len(split.x), [None, pa.py_buffer(split.x)]
-                ),
-                "label": split.y,
-            }
-        )
-        for name, split in splits
-    ]
-    pq.write_table(pa.concat_tables(tables), path, compression="none")
 
 
 def verification(bundle: Bundle, found: list[float], device: str) -> Verification:
