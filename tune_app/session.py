@@ -142,7 +142,8 @@ def carrier(spec: Spec, at: Paths, caller: Caller, finish: Callable[[], None]) -
     """Start or join Ray, or do without. finish: called before this process ends since a cluster's head is gone."""
     where, announce = caller.where, caller.announce
     if where.in_process:
-        yield Carrier(loaded_here, partial(train_here, device_of(spec.settings)), partial(test_here, spec))
+        test = partial(tested, spec.task, spec.data.source, spec.home)
+        yield Carrier(loaded_here, partial(train_here, device_of(spec.settings)), test)
         return
     title, again = title_and_command(spec, at)
     with cluster(where, {"job_name": title, "space_digest": spec.digest}, bool(spec.task.files)) as connection:
@@ -185,11 +186,6 @@ def tell(loaded: Loaded, caller: Caller) -> None:
     """Tell the caller what `load` warned of."""
     for text in loaded.told:
         caller.announce(text)
-
-
-def test_here(spec: Spec, config: Config, epochs: int, seed: int, saved: bytes) -> Tested | None:
-    """Measure a state on the test data in this process."""
-    return tested(spec.task, spec.data.source, spec.home, config, epochs, seed, saved)
 
 
 def loaded_here(loaded: Loaded | None) -> Loaded:

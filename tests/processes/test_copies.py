@@ -302,7 +302,7 @@ def test_a_search_that_runs_elsewhere_is_not_removed(search, at, bucket, copy) -
     write_contents(copy, copier.contents.model_copy(update={"holder": OTHER}))
     search.close()
     done = CliRunner().invoke(main, ["remove", "x", "--experiments-dir", bucket.url])
-    assert error_of(done) == f"{copy}: is being searched right now; end the search first"
+    assert error_of(done) == f"{copy}: is being searched right now; end that first"
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from tune_app.engine.race import Race
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
 from tune_app.experiment.findings import Confirmation, Findings, candidates_of, racing_seeds
-from tune_app.experiment.spec import Confirming, Paths
+from tune_app.experiment.spec import Confirming, Paths, Spec
 from tune_app.experiment.statistics import mean_interval, proportion_interval
 from tune_app.output.confirmation import answer
 from tune_app.output.summary import confirmation_summary
@@ -106,9 +106,14 @@ def read(at: Paths) -> Confirmation:
     return confirmation
 
 
+def measuring(spec: Spec) -> session.Test:
+    """What measures on the test data in this process."""
+    return partial(loading.tested, spec.task, spec.data.source, spec.home)
+
+
 def finish(search: Search, value: Value = by_lr, test: session.Test | None = None) -> None:
     play(search, value)
-    try_on_test_data(search, test or partial(session.test_here, search.spec))
+    try_on_test_data(search, test or measuring(search.spec))
     search.end("completed")
     search.close()
 
@@ -263,7 +268,7 @@ def test_a_worker_may_begin_a_round_before_the_one_before_is_judged_but_never_me
 def test_data_without_test_images_are_confirmed_without_a_test(at: Paths, small_data: Path) -> None:
     search = begin(at, top=1)
     data = search.spec.data.model_copy(update={"source": str(small_data)})
-    finish(search, test=partial(session.test_here, search.spec.model_copy(update={"data": data})))
+    finish(search, test=measuring(search.spec.model_copy(update={"data": data})))
     assert read(at).tested is None
     assert "There are no test data, so nothing was tested." in answer(read(at))
 

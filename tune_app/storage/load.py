@@ -88,41 +88,26 @@ def load_confirmation(experiment: Experiment) -> Confirmation | None:
 
 
 def remove_experiment(name: str, experiments_dir: Path | Bucket) -> None:
-    """Remove an experiment, and its copy; `TuneAppError` where it is none or is being searched."""
-    at = paths(experiments_dir, name)
-    if at.copy is not None:
-        remove_copy(at, at.copy)
-        return
-    there = experiment_names(experiments_dir)
-    if name not in there:
-        raise TuneAppError(f"{experiments_dir}: no experiment {name}, {choices(name, there)}")
-    if doing := busy(at.root):
-        raise TuneAppError(f"{at.root}: is being {doing} right now; end that first")
-    remove_folder(at)
+    """Remove an experiment, from a bucket with what this machine has of it.
 
-
-def remove_copy(at: Paths, copy: Bucket) -> None:
-    """Remove an experiment from a bucket, and what this machine has of it."""
-    there = mirror.read_contents(copy)
-    if there is None and not at.root.exists():
-        parent = str(copy).rpartition("/")[0]
-        raise TuneAppError(f"{parent}: no experiment {at.root.name}")
-    if (at.record.exists() and is_held(at.record)) or (there and there.held(at)):
-        raise TuneAppError(f"{copy}: is being searched right now; end the search first")
-    if there:
-        copy.remove(mirror.CONTENTS)  # from now on it is none, also if what follows fails
-        copy.remove_all()
-    if at.root.exists():
-        remove_folder(at)
-    mirror.hold_file(at).unlink(missing_ok=True)
-
-
-def remove_folder(at: Paths) -> None:
-    """Remove the files of an experiment; `TuneAppError` for one that cannot be removed."""
+    Raises `TuneAppError` where it is none, is being searched, or cannot be removed.
+    """
+    at, there = paths(experiments_dir, name), experiment_names(experiments_dir)
+    if name not in there and not (at.copy and at.root.exists()):
+        allowed = f", {choices(name, there)}" if there else ""
+        raise TuneAppError(f"{experiments_dir}: no experiment {name}{allowed}")
+    contents = mirror.read_contents(at.copy) if at.copy else None
+    if doing := "searched" if contents and contents.held(at) else busy(at.root):
+        raise TuneAppError(f"{at.copy or at.root}: is being {doing} right now; end that first")
+    if at.copy and contents:
+        at.copy.remove(mirror.CONTENTS)  # from now on it is none, also if what follows fails
+        at.copy.remove_all()
     try:
         if at.root.is_symlink():
             at.root.unlink()
-        else:
+        elif at.root.exists():
             shutil.rmtree(at.root)
     except OSError as error:
         raise TuneAppError(f"{error.filename}: cannot be removed: {error.strerror}") from None
+    if at.copy:
+        mirror.hold_file(at).unlink(missing_ok=True)
