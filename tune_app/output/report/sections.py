@@ -64,21 +64,16 @@ def answer(experiment: Experiment) -> Section:
         search += " It is still running: this is how far it is."
     if best is None:
         return Section("Answer", [paragraph("There is no result yet.", "lead"), paragraph(search)])
-    confirmed = load_confirmation(experiment)
-    winner, mean = (confirmed.winner, confirmed.findings.measured.mean) if confirmed else (None, None)
     metric, claimed = history.metric, claim(experiment, best)
-    if confirmed and winner and mean is not None:
-        config = winner.config
+    config, number = experiment.trial(best.trial).config, metric.value(best)
+    what = f"{metric.words}, of one run"
+    confirmed = load_confirmation(experiment)
+    if confirmed and confirmed.winner and (mean := confirmed.findings.measured.mean) is not None:
         measured = confirmed.findings.measured
         sure = f", {measured.interval[0]:.4f} to {measured.interval[1]:.4f} at 95 %" if measured.interval else ""
-        number, what = mean, f"{metric.words}{sure}, over {len(measured.succeeded)} fresh seeds"
-        claimed = f"The search's best result was {metric.value(best):.4f}. {claimed}"
-    else:
-        config, number, what = (
-            experiment.trial(best.trial).config,
-            metric.value(best),
-            f"{metric.words}, of one run",
-        )
+        claimed = f"The search's best result was {number:.4f}. {claimed}"
+        config, number = confirmed.winner.config, mean
+        what = f"{metric.words}{sure}, over {len(measured.succeeded)} fresh seeds"
     values = [(name, f"{value:.6g}" if isinstance(value, float) else str(value)) for name, value in config.items()]
     parts = [
         Html(f'<p class="lead"><strong>{number:.4f}</strong> {what}</p>'),
