@@ -1,16 +1,14 @@
-"""The charts: Optuna's where it has them, over all trials with a result; the others by plotly itself."""
+"""The charts that Optuna has not, and the style of all."""
 
 from collections.abc import Callable, Sequence
 from html import escape
 
-import optuna
 import plotly.graph_objects as go
 
 from tune_app.experiment.experiment import INTERRUPTED, Experiment
 from tune_app.experiment.findings import Confirmation
 from tune_app.experiment.table import Cell
 from tune_app.experiment.trial import COMPLETED, FAILED, PAUSED, PENDING, RUNNING, STOPPED, Trial
-from tune_app.output.report.study import study_of_best, study_of_cost
 from tune_app.output.times import (
     ASKING,
     DECIDING,
@@ -76,14 +74,6 @@ def styled(figure: go.Figure, height: int, x: str, y: str) -> go.Figure:
         yaxis_title=y,
     )
     return figure
-
-
-def optimisation_history(experiment: Experiment) -> go.Figure:
-    """Each trial's best value, and the best of all up to it."""
-    figure = optuna.visualization.plot_optimization_history(study_of_best(experiment))
-    figure.data[0].update(name="best of a trial", marker={"color": BLUE, "size": 6, "opacity": 0.7})
-    figure.data[1].update(name="best so far", line={"color": ORANGE, "width": 2, "shape": "hv"})
-    return styled(figure, 340, "trial", experiment.history.metric.words)
 
 
 def learning_curves(experiment: Experiment) -> go.Figure:
@@ -179,54 +169,6 @@ def points(of: Sequence[tuple[float, Result]], metric: Metric, name: str, marker
         marker={"size": 7, **marker},
         hovertemplate="trial %{customdata}: %{y:.4f}<extra></extra>",
     )
-
-
-def parallel_coordinates(study: optuna.Study, metric: Metric) -> go.Figure:
-    """A line through the config, epochs and last value of each trial; None where a dimension does not exist."""
-    figure = optuna.visualization.plot_parallel_coordinate(study, target_name=metric.words)
-    figure = styled(figure, 460, "", "")
-    figure.update_layout(margin={"t": 24, "b": 16})
-    figure.update_xaxes(range=[-0.5, len(figure.layout.xaxis.tickvals) - 0.6])
-    figure.update_traces(
-        marker_colorbar={"title": None, "thickness": 10, "outlinewidth": 0}, selector={"mode": "markers"}
-    )
-    return figure
-
-
-def importance(study: optuna.Study) -> go.Figure:
-    """The importance of each dimension by PED-ANOVA: how differently the best tenth of the trials is spread."""
-    figure = optuna.visualization.plot_param_importances(study)
-    figure.update_traces(marker_color=BLUE)
-    figure = styled(figure, 80 + 34 * len(figure.data[0].y), "importance, of 1 in all", "")
-    figure.update_layout(margin_t=8)
-    figure.update_xaxes(range=[0, 1.12 * max(figure.data[0].x)])
-    return figure
-
-
-def slice_of(study: optuna.Study, dimension: str, metric: Metric) -> go.Figure:
-    """The last value of each trial by its value in one dimension; the darker, the later the trial."""
-    figure = optuna.visualization.plot_slice(study, params=[dimension])
-    figure.update_traces(marker={"colorscale": SHADES, "showscale": False, "size": 7, "line": {"width": 0}})
-    figure = styled(figure, 280, dimension, metric.words)
-    figure.update_layout(width=None, margin_t=8)
-    return figure
-
-
-def cost(experiment: Experiment) -> go.Figure:
-    """The best value of each trial against the seconds of training that led to it, and the Pareto front."""
-    figure = optuna.visualization.plot_pareto_front(
-        study_of_cost(experiment), targets=lambda trial: (trial.values[1], trial.values[0])
-    )
-    others, front = figure.data
-    for trace in figure.data:  # Optuna's texts are long
-        trace.update(
-            text=[f"trial {number}" for number in trace.marker.color],
-            hovertemplate="%{text}: %{y:.4f} after %{x:.2f} s<extra></extra>",
-            showlegend=True,
-        )
-    others.update(name="others", marker={"color": GREY, "size": 7, "showscale": False, "line": {"width": 0}})
-    front.update(name="Pareto front", marker={"color": ORANGE, "size": 9, "showscale": False, "line": {"width": 0}})
-    return styled(figure, 360, "seconds of training up to the best result", experiment.history.metric.words)
 
 
 def confirmation(found: Confirmation, runs: Sequence[Sequence[Cell]]) -> go.Figure:
