@@ -142,8 +142,8 @@ def test_the_interval_of_a_confirmation_is_what_is_allowed(bundle: Path) -> None
     reseal(bundle, metrics={**metrics, "valid_accuracy_interval": [0.2, 0.3]}, cpu="Elbrus-8C")
     *others, _ = read_bundle(bundle).values
     outcome = verification(runnable(bundle), [*others, 0.25], "cpu")
-    assert (outcome.comes_back, outcome.allowed) == (True, (0.2, 0.3))
-    assert not verification(runnable(bundle), [*others, 0.31], "cpu").comes_back
+    assert (outcome.failure, outcome.allowed) == (None, (0.2, 0.3))
+    assert verification(runnable(bundle), [*others, 0.31], "cpu").failure
 
 
 # ---- a stranger's bundle -------------------------------------------------------------------------------

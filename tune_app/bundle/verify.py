@@ -23,7 +23,6 @@ from tune_app.machine import versions
 from tune_app.task.images import mnist, sources
 from tune_app.task.loop.data import whole_path
 from tune_app.task.recorded import require_run_here
-from tune_app.task.task import Metric
 
 LEAST_OFF = 0.02
 """The tolerance of the last value, absolute and relative, where the numbers cannot be the same and no interval is
@@ -44,40 +43,17 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Verification:
-    """The recorded and the new values, and the differences from the search; without any, all must be equal."""
+    """The values that came out, and how they compare with the recorded ones.
 
-    metric: Metric
-    recorded: list[float]
+    differences: from the search, in words. allowed: the interval of the last value if something differs. exactly:
+    every value is the same float. failure: why they are not those of the bundle, None where they are.
+    """
+
     found: list[float]
     differences: list[str]
     allowed: tuple[float, float]
-    """The interval of the last value if something differs."""
-
-    @property
-    def exactly(self) -> bool:
-        """True if every value is the same float."""
-        return bool(self.recorded) and self.found == self.recorded
-
-    @property
-    def comes_back(self) -> bool:
-        """True if the values are those of the bundle, as exactly as can be expected."""
-        low, high = self.allowed
-        near = len(self.found) == len(self.recorded) > 0 and low <= self.found[-1] <= high
-        return self.exactly or (bool(self.differences) and near)
-
-    @property
-    def failure(self) -> str:
-        """The reason why they are not."""
-        if len(self.found) != len(self.recorded) or not self.recorded:
-            return f"{len(self.found)} results came out, the manifest has {len(self.recorded)}"
-        low, high = self.allowed
-        allowed = f"{low:.4f} to {high:.4f}" if self.differences else "the same floats, since nothing else differs"
-        at = next(i for i, pair in enumerate(zip(self.found, self.recorded, strict=True)) if len(set(pair)) > 1)
-        at = -1 if self.differences else at
-        return (
-            f"the {self.metric.words_of_many} do not come back: result {at % len(self.found) + 1} is"
-            f" {self.found[at]}, {self.recorded[at]} in the search; allowed: {allowed}"
-        )
+    exactly: bool
+    failure: str | None
 
 
 def runnable(folder: Path, run_its_code: bool = False) -> Bundle:
@@ -178,11 +154,24 @@ def search_path() -> list[str]:
 
 
 def verification(bundle: Bundle, found: list[float], device: str) -> Verification:
-    """Compare values that came out on a device with the recorded ones."""
+    """Compare values that came out on a device with the recorded ones: without differences, all must be equal."""
     recorded, metric = bundle.manifest.values, bundle.exported.metric
     interval = bundle.manifest.metrics.get(f"{metric.name}_interval")
     last = recorded[-1] if recorded else 0.0
     off = max(LEAST_OFF, LEAST_OFF * abs(last))
     low, high = interval if isinstance(interval, list) else (last - off, last + off)
     different = differences(bundle.exported, bundle.manifest.data_digest, device)
-    return Verification(metric, recorded, found, different, (low, high))
+    exactly = bool(recorded) and found == recorded
+    failure: str | None = None
+    if len(found) != len(recorded) or not recorded:
+        failure = f"{len(found)} results came out, the manifest has {len(recorded)}"
+    elif not exactly and not (different and low <= found[-1] <= high):
+        at, allowed = len(found) - 1, f"{low:.4f} to {high:.4f}"
+        if not different:
+            at = next(i for i, pair in enumerate(zip(found, recorded, strict=True)) if len(set(pair)) > 1)
+            allowed = "the same floats, since nothing else differs"
+        failure = (
+            f"the {metric.words_of_many} do not come back: result {at + 1} is {found[at]}, {recorded[at]} in the"
+            f" search; allowed: {allowed}"
+        )
+    return Verification(found, different, (low, high), exactly, failure)

@@ -47,22 +47,22 @@ def verify(folder: Path, data: str | None, run_its_code: bool, as_json: bool) ->
     if as_json:
         present(
             {
-                "comes_back": outcome.comes_back,
+                "comes_back": outcome.failure is None,
                 "exactly": outcome.exactly,
                 metric.plural: outcome.found,
-                "recorded": outcome.recorded,
+                "recorded": bundle.manifest.values,
                 "allowed": None if outcome.exactly or not outcome.differences else [low, high],
                 "differences": outcome.differences,
             }
         )
     elif outcome.exactly:
         click.echo(f"The same {metric.words_of_many} as in the search.")
-    elif outcome.comes_back:
+    elif outcome.failure is None:
         click.echo(f"The last {metric.words} is within {low:.4f} to {high:.4f}.")
     if not as_json:
         for difference in outcome.differences:
             click.echo(f"  different: {difference}")
-    if not outcome.comes_back:
+    if outcome.failure:
         raise TuneAppError(f"{folder}: {outcome.failure}")
 
 
