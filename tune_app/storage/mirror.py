@@ -242,12 +242,12 @@ def download_record(copy: Bucket, record: Path) -> Contents:
 
 def state_name(result: Result) -> str:
     """The object that holds the state at a result."""
-    return f"{result.trial:05d}-{result.k:06d}-{result.state[:16]}"
+    return f"{STATES}/{result.trial:05d}-{result.k:06d}-{result.state[:16]}"
 
 
 def download_state(copy: Bucket, result: Result) -> bytes:
     """The state at a result; `Missing` where it is not there or not what was kept."""
-    name = f"{STATES}/{state_name(result)}"
+    name = state_name(result)
     state = copy.read(name, MOST_STATE)
     if sha256(state) != result.state:
         raise Missing(f"{copy}/{name}: damaged: its SHA-256 is {sha256(state)}, the record says {result.state}")
