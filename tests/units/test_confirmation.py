@@ -392,7 +392,7 @@ def test_one_number_for_all_test_items_has_the_interval_of_the_bootstrap_whereve
     low, high = told["interval"]
     assert 0 < low < told["r2"] < high < 1
     assert f"Test r2: {told['r2']:.4f}, 95 % interval {low:.4f} to {high:.4f}, on 92 items, read once\n" in said
-    run("report", "x", "--format", "html", "-o", "x.html")
+    run("report", "x", "-o", "x.html")
     assert f"{told['r2']:.4f}, 95 % interval {low:.4f} to {high:.4f}" in (tmp_path / "x.html").read_text()
     manifest = json.loads(run("export", "x", "-o", "best", "--json").stdout)
     assert manifest["metrics"]["test_r2_interval"] == [low, high]
