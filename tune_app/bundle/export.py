@@ -61,11 +61,7 @@ def confirmed_metrics(confirmation: Confirmation) -> dict[str, Any]:
     }
     for metric, (value, interval) in confirmation.test_values.items():
         found |= {metric.on_test: value, f"{metric.on_test}_interval": interval}
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in found.items()
-        if value is not None
-    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def export_best(experiment: Experiment, folder: Path) -> dict[str, Any]:

@@ -1,13 +1,15 @@
 """The sections that show charts, each with the numbers that it draws. trials: those with a result, at least one."""
 
+from html import escape
 from itertools import accumulate
 
 import optuna
+import plotly.graph_objects as go
 
-from tune_app.experiment.experiment import Experiment
+from tune_app.experiment.experiment import INTERRUPTED, Experiment
 from tune_app.experiment.record import read_entries
 from tune_app.experiment.table import Cell
-from tune_app.experiment.trial import Trial
+from tune_app.experiment.trial import COMPLETED, FAILED, PAUSED, PENDING, RUNNING, STOPPED, Trial
 from tune_app.output import times
 from tune_app.output.report import charts
 from tune_app.output.report.charts import BLUE, GREY, ORANGE, SHADES, styled
@@ -38,12 +40,34 @@ def optimisation_history(experiment: Experiment, trials: list[Trial]) -> Section
 
 
 def learning_curves(experiment: Experiment, trials: list[Trial]) -> Section:
-    """All results of all trials."""
-    metric = experiment.history.metric
+    """All results of all trials: the metric by epoch, a line for each trial; crosses where trials were stopped."""
+    history, metric = experiment.history, experiment.history.metric
+    best = history.best.trial if history.best else None
+    figure = go.Figure()
+    for state in (INTERRUPTED, PENDING, RUNNING, PAUSED, FAILED, STOPPED, COMPLETED):
+        of_state = [t for t in trials if experiment.trial_state(t) == state and t.number != best]
+        if of_state:
+            line = {"color": charts.COLORS.get(state, ORANGE), "width": 1.2}
+            figure.add_trace(charts.curves(of_state, metric, state, line))
+    if best is not None:
+        figure.add_trace(charts.curves([history.trials[best]], metric, "best", {"color": ORANGE, "width": 3}))
+    stopped = [t for t in trials if t.state == STOPPED]
+    figure.add_trace(
+        go.Scatter(
+            x=[t.epoch for t in stopped],
+            y=[metric.value(t.results[-1]) for t in stopped],
+            text=[f"trial {t.number}: {escape(t.reason or '')}" for t in stopped],
+            mode="markers",
+            name="stop",
+            marker={"symbol": "x-thin", "size": 6, "line": {"color": charts.QUIET, "width": 1}},
+            hovertemplate="%{text}<extra></extra>",
+        )
+    )
     rows = [(t.number, r.epoch, metric.value(r)) for t in trials for r in t.results]
     numbers = Table(("trial", "epoch", metric.words), rows)
     caption = "A line for each trial; a cross where one was stopped: touch it to read why."
-    return Section("Learning curves", [Chart("curves", charts.learning_curves(experiment), caption, numbers)])
+    figure = styled(figure, 420, "epoch", metric.words)
+    return Section("Learning curves", [Chart("curves", figure, caption, numbers)])
 
 
 def rungs(experiment: Experiment) -> Section | None:

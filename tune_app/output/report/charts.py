@@ -1,14 +1,14 @@
-"""The charts that Optuna has not, and the style of all."""
+"""The style of the charts, and the figures and lines that plotly draws without Optuna."""
 
 from collections.abc import Callable, Sequence
 from html import escape
 
 import plotly.graph_objects as go
 
-from tune_app.experiment.experiment import INTERRUPTED, Experiment
+from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.findings import Confirmation
 from tune_app.experiment.table import Cell
-from tune_app.experiment.trial import COMPLETED, FAILED, PAUSED, PENDING, RUNNING, STOPPED, Trial
+from tune_app.experiment.trial import COMPLETED, FAILED, PAUSED, STOPPED, Trial
 from tune_app.output.times import (
     ASKING,
     DECIDING,
@@ -74,34 +74,6 @@ def styled(figure: go.Figure, height: int, x: str, y: str) -> go.Figure:
         yaxis_title=y,
     )
     return figure
-
-
-def learning_curves(experiment: Experiment) -> go.Figure:
-    """The metric by epoch, a line for each trial; crosses where trials were stopped."""
-    history, metric = experiment.history, experiment.history.metric
-    best = history.best.trial if history.best else None
-    figure = go.Figure()
-    for state in (INTERRUPTED, PENDING, RUNNING, PAUSED, FAILED, STOPPED, COMPLETED):
-        trials = [
-            t for t in history.trials if t.results and experiment.trial_state(t) == state and t.number != best
-        ]
-        if trials:
-            figure.add_trace(curves(trials, metric, state, {"color": COLORS.get(state, ORANGE), "width": 1.2}))
-    if best is not None:
-        figure.add_trace(curves([history.trials[best]], metric, "best", {"color": ORANGE, "width": 3}))
-    stopped = [t for t in history.trials if t.results and t.state == STOPPED]
-    figure.add_trace(
-        go.Scatter(
-            x=[t.epoch for t in stopped],
-            y=[metric.value(t.results[-1]) for t in stopped],
-            text=[f"trial {t.number}: {escape(t.reason or '')}" for t in stopped],
-            mode="markers",
-            name="stop",
-            marker={"symbol": "x-thin", "size": 6, "line": {"color": QUIET, "width": 1}},
-            hovertemplate="%{text}<extra></extra>",
-        )
-    )
-    return styled(figure, 420, "epoch", metric.words)
 
 
 def curves(trials: Sequence[Trial], metric: Metric, name: str, line: dict[str, object]) -> go.Scatter:
