@@ -102,9 +102,9 @@ def test_what_a_training_is_compared_with_names_every_patch_of_the_search(tmp_pa
     for patch in ("2.13.1", "2.13.2", "2.13.1"):
         now(torch=patch)
         resumed(paths(tmp_path, "x")).close()
-    _, _, recorded = trial_again(load_experiment("x", tmp_path), 0)
+    recorded = trial_again(load_experiment("x", tmp_path), 0).recorded
     assert recorded is not None
-    found = {name: recorded["versions"][name] for name in ("python", "torch")}
+    found = {name: recorded.versions[name] for name in ("python", "torch")}
     assert found == {"python": "3.12.3", "torch": "2.13.0, 2.13.1, 2.13.2"}
 
 

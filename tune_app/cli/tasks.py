@@ -244,7 +244,7 @@ def train(
         from tune_app.storage.load import load_experiment
 
         experiment = load_experiment(str(config), experiments_dir)
-        chosen, home = retrain.as_exported(config, *trial_again(experiment, trial)), experiment.history.spec.home
+        chosen, home = trial_again(experiment, trial), experiment.history.spec.home
         to_read = f"{', '.join(chosen.task.files)} (tune-app status {config} --task)"
     require_run_here(chosen.task, str(config), to_read, run_its_code or own)
     metric, found, stdout = chosen.metric, list[float](), sys.stdout
