@@ -277,6 +277,7 @@ def scale(trials: int) -> None:
     from tune_app.cluster import connect
     from tune_app.experiment.history import History
     from tune_app.experiment.space import load_space
+    from tune_app.session import Caller
     from tune_app.storage.location import paths
 
     connect.import_ray(None)
@@ -302,8 +303,8 @@ def scale(trials: int) -> None:
             f" sampler: random}}"
         )
         at = paths(folder / "experiments", "x")
-        where = driver.Where()
-        driver.run(load_space(str(folder / "space.yaml")), (), at, where, lambda _text: None, look)
+        caller = Caller(connect.Where(), lambda _text: None, look)
+        driver.run(load_space(str(folder / "space.yaml")), (), at, caller)
         click.echo(
             f"{CORES} cores, load {os.getloadavg()[0]:.2f}\n\n| trials | ms a trial | kB a trial |\n|--|--|--|"
         )

@@ -24,7 +24,7 @@ from tune_app.task.recorded import mark_as_run
 from tune_app.typed_path import current_directory
 
 if TYPE_CHECKING:
-    from tune_app.output.progress import Progress
+    from tune_app.session import Caller
 
 __all__ = ["Where", "confirm", "extend", "load_experiment", "load_space", "resume", "search"]
 HERE = Where()
@@ -54,7 +54,7 @@ def search(
     from tune_app import driver
 
     sources = [enqueue] if isinstance(enqueue, str | Path) else enqueue
-    with alone(experiments_dir, quiet) as (folder, shown):
+    with alone(experiments_dir, where, quiet) as (folder, caller):
         source = load_space(space, settings)
         mark_as_run(source.task)
         enqueued = enqueued_configs(sources, source.space, folder)
@@ -62,9 +62,9 @@ def search(
         if resume and name in experiment_names(folder):
             experiment = load_experiment(name, folder)
             driver.require_same(source, enqueued, experiment)
-            return driver.resume(experiment, where, shown.announce, shown.show)
+            return driver.resume(experiment, caller)
         with new as at:
-            return driver.run(source, enqueued, at, where, shown.announce, shown.show)
+            return driver.run(source, enqueued, at, caller)
 
 
 def resume(
@@ -84,9 +84,8 @@ def resume(
     """
     from tune_app import driver
 
-    with alone(experiments_dir, quiet) as (folder, shown):
-        experiment = load_experiment(name, folder)
-        return driver.resume(experiment, where, shown.announce, shown.show, run_its_code)
+    with alone(experiments_dir, where, quiet, run_its_code) as (folder, caller):
+        return driver.resume(load_experiment(name, folder), caller)
 
 
 def extend(
@@ -106,9 +105,8 @@ def extend(
     """
     from tune_app import driver
 
-    with alone(experiments_dir, quiet) as (folder, shown):
-        experiment = load_experiment(name, folder)
-        return driver.extend(experiment, budget, where, shown.announce, shown.show, run_its_code)
+    with alone(experiments_dir, where, quiet, run_its_code) as (folder, caller):
+        return driver.extend(load_experiment(name, folder), budget, caller)
 
 
 def confirm(
@@ -131,14 +129,15 @@ def confirm(
     """
     from tune_app import confirmation
 
-    with alone(experiments_dir, quiet) as (folder, shown):
-        experiment = load_experiment(name, folder)
-        return confirmation.confirm(experiment, top, seeds, again, where, shown.announce, shown.show, run_its_code)
+    with alone(experiments_dir, where, quiet, run_its_code) as (folder, caller):
+        return confirmation.confirm(load_experiment(name, folder), top, seeds, again, caller)
 
 
 @contextmanager
-def alone(experiments_dir: str | Path | Bucket, quiet: bool) -> Iterator[tuple[Path | Bucket, "Progress"]]:
-    """The folder by its whole path, and what shows the progress, while no other thread of this process searches.
+def alone(
+    experiments_dir: str | Path | Bucket, where: Where, quiet: bool, run_its_code: bool = False
+) -> Iterator[tuple[Path | Bucket, "Caller"]]:
+    """The folder by its whole path, and who asks for the search, while no other thread of this process searches.
 
     Ray starts in another folder and takes the whole process there, so paths are read only within the block.
     Errors name the folder as it was typed. What a task prints in this process goes to stderr, since stdout is for
@@ -146,12 +145,13 @@ def alone(experiments_dir: str | Path | Bucket, quiet: bool) -> Iterator[tuple[P
     """
     from tune_app.cluster.process import one_at_a_time
     from tune_app.output.progress import progress
+    from tune_app.session import Caller
 
     with progress(quiet) as shown, one_at_a_time(shown.announce), redirect_stdout(sys.stderr):
         typed = folder_or_bucket(experiments_dir)
         whole = current_directory() / typed if isinstance(typed, Path) else typed
         try:
-            yield whole, shown
+            yield whole, Caller(where, shown.announce, shown.show, run_its_code)
         except TuneAppError as error:
             named = rf"(?<!\S){re.escape(str(whole))}(?=[/:;, ]|$)"
             error.args = (re.sub(named, lambda _: str(typed), str(error)),)

@@ -5,14 +5,12 @@ recorded before they are acted on, and a confirmation that was interrupted goes 
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tune_app.cluster.connect import Where
 from tune_app.cluster.signals import terminable
 from tune_app.driver import on_data, prepare, require_free, same_data
 from tune_app.engine.race import Race
@@ -25,10 +23,10 @@ from tune_app.experiment.spec import Candidate, Confirming, Paths, Spec
 from tune_app.experiment.states import read_state, sha256
 from tune_app.experiment.statistics import mean_interval, percentile_interval, proportion_interval
 from tune_app.machine import versions
-from tune_app.session import Show, Test, carry_out
+from tune_app.session import Caller, Test, carry_out
 from tune_app.storage.load import confirmations, load_confirmation
 from tune_app.storage.location import searched_here
-from tune_app.task.loading import Loaded, Tested
+from tune_app.task.loading import Tested
 from tune_app.task.task import LOSS
 
 
@@ -84,16 +82,7 @@ def interval(values: NDArray[np.generic]) -> tuple[float, float] | None:
     return mean_interval(values.astype(float).tolist()) if len(values) > 1 else None
 
 
-def confirm(
-    experiment: Experiment,
-    top: int,
-    seeds: int,
-    again: bool,
-    where: Where,
-    announce: Callable[[str], None],
-    show: Show,
-    run_its_code: bool = False,
-) -> Confirmation:
+def confirm(experiment: Experiment, top: int, seeds: int, again: bool, caller: Caller) -> Confirmation:
     """Confirm the winner of a search, or go on with a confirmation that was interrupted, and return it.
 
     A finished one is returned as it is, unless it is to be done `again`, with other seeds. Raises `TuneAppError`
@@ -106,7 +95,7 @@ def confirm(
     before = load_confirmation(experiment)
     if before and before.finished and not again:
         return before
-    prepare(experiment, announce, run_its_code)
+    prepare(experiment, caller)
     candidates = candidates_of(experiment.history, top)
     if not candidates:
         raise TuneAppError(f"{experiment.name}: has no result to confirm")
@@ -114,13 +103,10 @@ def confirm(
     at = searched_here(experiment.paths).confirmation(number)
     epochs = experiment.history.spec.settings.max_epochs
     what = Confirming(number=number, candidates=candidates, seeds=seeds, epochs=epochs)
-
-    def checked(loaded: Loaded) -> Spec:
-        return spec_of(same_data(experiment, where, loaded), what)
-
+    spec = spec_of(on_data(experiment, caller.where), what)
     with terminable():
-        spec = spec_of(on_data(experiment, where), what)
-        runs = carry_out(checked, partial(begun_or_new, at), spec, at, where, announce, show, try_on_test_data)
+        checked = partial(same_data, experiment, spec)
+        runs = carry_out(checked, partial(begun_or_new, at), spec, at, caller, try_on_test_data)
     confirmation = load_confirmation(experiment)
     assert confirmation is not None
     return replace(confirmation, experiment=runs)

@@ -14,7 +14,7 @@ from tune_app.experiment.space import SpaceSource
 from tune_app.experiment.spec import DataSource, Paths, Spec
 from tune_app.experiment.trial import FAILED
 from tune_app.machine import versions
-from tune_app.session import Show, carry_out
+from tune_app.session import Caller, carry_out
 from tune_app.storage.location import searched_here
 from tune_app.storage.mirror import refuse_existing_copy
 from tune_app.task.loading import Loaded
@@ -27,14 +27,7 @@ DECISIVE = ("python", "torch", "optuna", "numpy")
 BUDGETS = ("num_samples", "time_budget")
 
 
-def run(
-    source: SpaceSource,
-    enqueued: Sequence[Config],
-    paths: Paths,
-    where: Where,
-    announce: Callable[[str], None],
-    show: Show,
-) -> Experiment:
+def run(source: SpaceSource, enqueued: Sequence[Config], paths: Paths, caller: Caller) -> Experiment:
     """Search a space, `enqueued` configs first, and return the experiment. Nothing stays where it cannot start.
 
     Raises `TuneAppError` for data, resources or a cluster that are not there. A first SIGINT or SIGTERM ends
@@ -48,7 +41,7 @@ def run(
         task_path=None if source.home is None else str(source.home),
         space=source.content,
         settings=source.settings,
-        data=DataSource(source=None if where.data is None else str(where.data), digest=""),
+        data=DataSource(source=None if caller.where.data is None else str(caller.where.data), digest=""),
         versions=versions(),
         enqueued=tuple(enqueued),
     )
@@ -60,16 +53,10 @@ def run(
         return spec.model_copy(update={"data": data})
 
     with terminable():
-        return carry_out(checked, lambda spec: Search.create(spec, paths), spec, paths, where, announce, show)
+        return carry_out(checked, lambda spec: Search.create(spec, paths), spec, paths, caller)
 
 
-def resume(
-    experiment: Experiment,
-    where: Where,
-    announce: Callable[[str], None],
-    show: Show,
-    run_its_code: bool = False,
-) -> Experiment:
+def resume(experiment: Experiment, caller: Caller) -> Experiment:
     """Go on with a search that was interrupted in any way, and return the experiment.
 
     Raises `TuneAppError` where it is being searched or has nothing left to do, where the data or the versions are
@@ -78,17 +65,10 @@ def resume(
     require_free(experiment)
     if experiment.state == FINISHED:
         raise TuneAppError(f"{experiment.name}: is finished; tune-app extend gives it a larger budget")
-    return go_on(experiment, {}, where, announce, show, run_its_code)
+    return go_on(experiment, {}, caller)
 
 
-def extend(
-    experiment: Experiment,
-    budget: Mapping[str, object],
-    where: Where,
-    announce: Callable[[str], None],
-    show: Show,
-    run_its_code: bool = False,
-) -> Experiment:
+def extend(experiment: Experiment, budget: Mapping[str, object], caller: Caller) -> Experiment:
     """Go on with a larger budget (`num_samples` in all, or `time_budget`), and return the experiment.
 
     A target that was reached no longer ends it. Raises `TuneAppError` where the budget is not larger, and
@@ -116,8 +96,8 @@ def extend(
     extension = {key: getattr(changed, key) for key in budget}
     if history.on_target:
         extension["target"] = None
-        announce(f"The target {settings.target:g} was reached; the search goes on without one.")
-    return go_on(experiment, extension, where, announce, show, run_its_code)
+        caller.announce(f"The target {settings.target:g} was reached; the search goes on without one.")
+    return go_on(experiment, extension, caller)
 
 
 def require_free(experiment: Experiment) -> None:
@@ -131,34 +111,24 @@ def require_free(experiment: Experiment) -> None:
         raise TuneAppError(f"{experiment.name}: is being searched by {who}")
 
 
-def go_on(
-    experiment: Experiment,
-    extension: Mapping[str, object],
-    where: Where,
-    announce: Callable[[str], None],
-    show: Show,
-    run_its_code: bool,
-) -> Experiment:
+def go_on(experiment: Experiment, extension: Mapping[str, object], caller: Caller) -> Experiment:
     """Search what is left to do, with the same task, data and versions as before."""
     at = searched_here(experiment.paths)
-    prepare(experiment, announce, run_its_code)
-
-    def make(_spec: Spec) -> Search:
-        return Search.resume(at, extension)
-
+    prepare(experiment, caller)
+    spec = on_data(experiment, caller.where)
     with terminable():
-        checked = partial(same_data, experiment, where)
-        return carry_out(checked, make, on_data(experiment, where), at, where, announce, show)
+        checked = partial(same_data, experiment, spec)
+        return carry_out(checked, lambda _: Search.resume(at, extension), spec, at, caller)
 
 
-def prepare(experiment: Experiment, announce: Callable[[str], None], run_its_code: bool) -> None:
+def prepare(experiment: Experiment, caller: Caller) -> None:
     """Raise `TuneAppError` unless this version, and this user, may train an experiment's task again."""
-    require_same_versions(experiment, announce)
+    require_same_versions(experiment, caller.announce)
     spec, name = experiment.history.spec, experiment.name
     to_read = f"{', '.join(spec.task.files)} (tune-app status {name} --task)"
-    require_run_here(spec.task, name, to_read, run_its_code)
+    require_run_here(spec.task, name, to_read, caller.run_its_code)
     if changed := how_changed(spec.task, spec.home):
-        announce(changed)
+        caller.announce(changed)
 
 
 def require_same_versions(experiment: Experiment, announce: Callable[[str], None]) -> None:
@@ -179,9 +149,8 @@ def on_data(experiment: Experiment, where: Where) -> Spec:
     return spec.model_copy(update={"data": spec.data.model_copy(update={"source": source})})
 
 
-def same_data(experiment: Experiment, where: Where, loaded: Loaded) -> Spec:
-    """The spec of an experiment; `TuneAppError` unless these are the data that it began with."""
-    spec = on_data(experiment, where)
+def same_data(experiment: Experiment, spec: Spec, loaded: Loaded) -> Spec:
+    """The spec, see `on_data`; `TuneAppError` unless these are the data that the experiment began with."""
     if loaded.digest != spec.data.digest:
         raise TuneAppError(
             f"{experiment.name}: the data are not those it began with: digest {loaded.digest}, not"

@@ -50,10 +50,3 @@ def process(device: str, threads: int) -> dict[str, Any]:
         "device": device,
         "gpus": os.environ.get("CUDA_VISIBLE_DEVICES") if device == "cuda" else None,
     }
-
-
-def umask() -> int:
-    """The person's file mode mask."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -33,6 +33,20 @@ Show = Callable[[History, int], None]
 
 
 @dataclass(frozen=True)
+class Caller:
+    """Who asks for a search.
+
+    where: it is to run. announce: tells them something in a line. show: shows them what happened. run_its_code: the
+    task is somebody else's, they have read it, and its code may run.
+    """
+
+    where: Where
+    announce: Callable[[str], None]
+    show: Show
+    run_its_code: bool = False
+
+
+@dataclass(frozen=True)
 class Carrier:
     """The means by which this process carries trials out: on Ray, or by itself.
 
@@ -52,9 +66,7 @@ def carry_out(
     make_search: Callable[[Spec], Search],
     spec: Spec,
     at: Paths,
-    where: Where,
-    announce: Callable[[str], None],
-    show: Show,
+    caller: Caller,
     completed: Callable[[Search, Test], None] = lambda _search, _test: None,
 ) -> Experiment:
     """Run what there is to do until all is done or a reason to end comes up, and return the experiment.
@@ -63,19 +75,19 @@ def carry_out(
     completed: called when all is done, before that is written. Raises `TuneAppError` for missing data, cluster or
     resources, and where another process has taken the search over.
     """
-    early = load_here(spec, where, announce)
+    where = caller.where
+    early = load_here(spec, caller)
     if early:
         spec = checked(early)
     if not where.in_process:
         import_ray(where.address)
-    with mirrored(at, announce) as copying, carrier(spec, at, where, announce, copying.finish) as carried:
+    with mirrored(at, caller.announce) as copying, carrier(spec, at, caller, copying.finish) as carried:
         loaded = carried.load(early)
         if not early:
-            for text in loaded.told:
-                announce(text)
+            tell(loaded, caller)
             spec = checked(loaded)
         with closing(make_search(spec)) as search:
-            ended_by = search_out(search, loaded.content, carried, copying, show, completed)
+            ended_by = search_out(search, loaded.content, carried, copying, caller.show, completed)
         if where.keep_dashboard and ended_by != "interrupted":
             carried.stay_open()
     if copying.taken_over:
@@ -126,12 +138,12 @@ def search_out(
 
 
 @contextmanager
-def carrier(
-    spec: Spec, at: Paths, where: Where, announce: Callable[[str], None], finish: Callable[[], None]
-) -> Iterator[Carrier]:
+def carrier(spec: Spec, at: Paths, caller: Caller, finish: Callable[[], None]) -> Iterator[Carrier]:
     """Start or join Ray, or do without. finish: called before this process ends since a cluster's head is gone."""
+    where, announce = caller.where, caller.announce
     if where.in_process:
-        yield Carrier(loaded_here, partial(train_here, device_of(spec.settings)), partial(test_here, spec))
+        test = partial(tested, spec.task, spec.data.source, spec.home)
+        yield Carrier(loaded_here, partial(train_here, device_of(spec.settings)), test)
         return
     title, again = title_and_command(spec, at)
     with cluster(where, {"job_name": title, "space_digest": spec.digest}, bool(spec.task.files)) as connection:
@@ -153,11 +165,12 @@ def carrier(
         )
 
 
-def load_here(spec: Spec, where: Where, announce: Callable[[str], None]) -> Loaded | None:
+def load_here(spec: Spec, caller: Caller) -> Loaded | None:
     """Load the data in this process, None where a worker is to load them; `TuneAppError` if no trial fits here.
 
     The code of a task of one's own does not run in the driver, unless all runs in one process.
     """
+    where = caller.where
     if where.in_process and where.address is not None:
         raise TuneAppError("--in-process does without Ray: allowed without --address")
     if where.address is None:
@@ -165,14 +178,14 @@ def load_here(spec: Spec, where: Where, announce: Callable[[str], None]) -> Load
     if spec.task.files and not where.in_process:
         return None
     loaded = load(spec.task, spec.data.source, spec.home)
-    for text in loaded.told:
-        announce(text)
+    tell(loaded, caller)
     return loaded
 
 
-def test_here(spec: Spec, config: Config, epochs: int, seed: int, saved: bytes) -> Tested | None:
-    """Measure a state on the test data in this process."""
-    return tested(spec.task, spec.data.source, spec.home, config, epochs, seed, saved)
+def tell(loaded: Loaded, caller: Caller) -> None:
+    """Tell the caller what `load` warned of."""
+    for text in loaded.told:
+        caller.announce(text)
 
 
 def loaded_here(loaded: Loaded | None) -> Loaded:

@@ -134,7 +134,7 @@ def test_an_interrupted_search_is_copied_to_its_end_and_goes_on_elsewhere_at_onc
 def searching(bucket: Bucket, pid: int) -> bool:
     """Whether that process says that it searches x."""
     seen = read_contents(bucket / "x")
-    return seen is not None and seen.contents.holder is not None and seen.contents.holder.pid == pid
+    return seen is not None and seen.holder is not None and seen.holder.pid == pid
 
 
 @pytest.mark.soak
@@ -235,7 +235,7 @@ def test_a_server_that_goes_away_is_told_once_and_what_is_missing_and_where_in_t
         with mirrored(at, told.append) as copying:
             other = Search.create(spec_of("y"), at)
             other.begin()
-            wait_for(lambda: (seen := read_contents(copy)) and seen.contents.bytes > 0, "it is copied")
+            wait_for(lambda: (seen := read_contents(copy)) and seen.bytes > 0, "it is copied")
             server.kill()
             server.wait()
             give(other, ask_and_start(other), 0.5, 0.6)

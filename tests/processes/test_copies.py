@@ -19,17 +19,20 @@ from tune_app.experiment.history import replay
 from tune_app.experiment.spec import Paths
 from tune_app.storage import mirror
 from tune_app.storage.bucket import Bucket
-from tune_app.storage.hold import TakenOver, alone_here, refuse_held, take
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import folder_or_bucket, paths
 from tune_app.storage.mirror import (
     Contents,
     Holder,
     Segment,
+    TakenOver,
+    alone_here,
     download_record,
     download_state,
     kept_state,
     names,
+    refuse_held,
+    take,
     write_contents,
 )
 from tune_app.storage.mirroring import Mirror, mirrored, needed
@@ -299,7 +302,7 @@ def test_a_search_that_runs_elsewhere_is_not_removed(search, at, bucket, copy) -
     write_contents(copy, copier.contents.model_copy(update={"holder": OTHER}))
     search.close()
     done = CliRunner().invoke(main, ["remove", "x", "--experiments-dir", bucket.url])
-    assert error_of(done) == f"{copy}: is being searched right now; end the search first"
+    assert error_of(done) == f"{copy}: is being searched right now; end that first"
 
 
 @pytest.mark.parametrize(

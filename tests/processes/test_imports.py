@@ -16,7 +16,7 @@ FORBIDDEN = {
         *("ray", "torch", "optuna", "pandas", "pyarrow")
     },
     "tune_app.task.images.sources tune_app.bundle.export tune_app.bundle.retrain tune_app.bundle.verify"
-    " tune_app.output.results tune_app.output.view tune_app.output.markdown tune_app.engine.asha": {
+    " tune_app.output.results tune_app.output.view tune_app.engine.asha": {
         *("ray", "torch", "optuna", "pandas", "plotly")
     },
     "tune_app.bundle.predict": {"ray", "optuna"},

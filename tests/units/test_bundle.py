@@ -13,7 +13,7 @@ from tests.bundles import config_of, files_of, reseal, run
 from tests.refused import error_of
 from tune_app.bundle.card import model_card
 from tune_app.bundle.manifest import CONFIG, FILES, MANIFEST, SCRIPT, read_bundle
-from tune_app.bundle.verify import load_images, runnable, verification
+from tune_app.bundle.verify import data_for, runnable, verification
 from tune_app.errors import TuneAppError
 from tune_app.experiment.states import sha256
 from tune_app.storage.load import load_experiment
@@ -142,8 +142,8 @@ def test_the_interval_of_a_confirmation_is_what_is_allowed(bundle: Path) -> None
     reseal(bundle, metrics={**metrics, "valid_accuracy_interval": [0.2, 0.3]}, cpu="Elbrus-8C")
     *others, _ = read_bundle(bundle).values
     outcome = verification(runnable(bundle), [*others, 0.25], "cpu")
-    assert (outcome.comes_back, outcome.allowed) == (True, (0.2, 0.3))
-    assert not verification(runnable(bundle), [*others, 0.31], "cpu").comes_back
+    assert (outcome.failure, outcome.allowed) == (None, (0.2, 0.3))
+    assert verification(runnable(bundle), [*others, 0.31], "cpu").failure
 
 
 # ---- a stranger's bundle -------------------------------------------------------------------------------
@@ -194,4 +194,4 @@ def test_mnist_itself_is_taken_from_the_package_wherever_the_search_had_it(bundl
     config = yaml.safe_load((bundle / CONFIG).read_text())
     (bundle / CONFIG).write_text(yaml.safe_dump({**config, "data": "elsewhere.parquet"}))
     reseal(bundle, data_digest=mnist.original_digest())
-    assert load_images(runnable(bundle), None).digest() == mnist.original_digest()
+    assert data_for(runnable(bundle), None) == str(sources.SHIPPED)

@@ -25,13 +25,13 @@ from tune_app.engine.race import Race
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
 from tune_app.experiment.findings import Confirmation, Findings, candidates_of, racing_seeds
-from tune_app.experiment.spec import Confirming, Paths
+from tune_app.experiment.spec import Confirming, Paths, Spec
 from tune_app.experiment.statistics import mean_interval, proportion_interval
 from tune_app.output.confirmation import answer
 from tune_app.output.summary import confirmation_summary
-from tune_app.storage.load import confirmations, load_confirmation, load_experiment
+from tune_app.session import Caller
+from tune_app.storage.load import confirmations, load_confirmation, load_experiment, remove_experiment
 from tune_app.storage.location import paths
-from tune_app.storage.removal import remove_experiment
 from tune_app.task import loading
 from tune_app.task.declaration import read_task
 from tune_app.task.images import sources
@@ -45,6 +45,7 @@ Value = Callable[[dict[str, Any], int], float | None]
 
 SHIPPED = Path(__file__).parents[2] / "search_spaces"
 SPACE = {"level": "linear", "lr": {"loguniform": [0.01, 1]}}
+CALLER = Caller(Where(), print, lambda *_: None)
 
 
 @pytest.fixture
@@ -105,9 +106,14 @@ def read(at: Paths) -> Confirmation:
     return confirmation
 
 
+def measuring(spec: Spec) -> session.Test:
+    """What measures on the test data in this process."""
+    return partial(loading.tested, spec.task, spec.data.source, spec.home)
+
+
 def finish(search: Search, value: Value = by_lr, test: session.Test | None = None) -> None:
     play(search, value)
-    try_on_test_data(search, test or partial(session.test_here, search.spec))
+    try_on_test_data(search, test or measuring(search.spec))
     search.end("completed")
     search.close()
 
@@ -169,7 +175,7 @@ def test_the_test_images_are_read_after_everything_else_and_once(at, monkeypatch
     search.begin()
     finish(search)
     assert reads == [len(search.history.trials)]
-    again = confirm(load_experiment("x", at.root.parent), 3, 4, False, Where(), print, lambda *_: None)
+    again = confirm(load_experiment("x", at.root.parent), 3, 4, False, CALLER)
     assert again.tested == read(at).tested
     assert len(reads) == again.tests_read == 1
 
@@ -262,7 +268,7 @@ def test_a_worker_may_begin_a_round_before_the_one_before_is_judged_but_never_me
 def test_data_without_test_images_are_confirmed_without_a_test(at: Paths, small_data: Path) -> None:
     search = begin(at, top=1)
     data = search.spec.data.model_copy(update={"source": str(small_data)})
-    finish(search, test=partial(session.test_here, search.spec.model_copy(update={"data": data})))
+    finish(search, test=measuring(search.spec.model_copy(update={"data": data})))
     assert read(at).tested is None
     assert "There are no test data, so nothing was tested." in answer(read(at))
 
@@ -272,13 +278,13 @@ def test_an_unfinished_confirmation_of_another_size_is_not_gone_on_with(at: Path
     search.end("interrupted")
     search.close()
     with pytest.raises(TuneAppError, match=r"--top 3 --seeds 4 was begun and not finished; allowed: .*--again"):
-        confirm(load_experiment("x", at.root.parent), 2, 9, False, Where(), print, lambda *_: None)
+        confirm(load_experiment("x", at.root.parent), 2, 9, False, CALLER)
 
 
 def test_a_search_without_result_cannot_be_confirmed(tmp_path: Path) -> None:
     with searching(tmp_path, "y", end="interrupted"):
         pass
-    confirming = (load_experiment("y", tmp_path), 5, 10, False, Where(), print, print)
+    confirming = (load_experiment("y", tmp_path), 5, 10, False, CALLER)
     assert refusal(confirm, *confirming) == "y: has no result to confirm"
 
 
@@ -386,7 +392,7 @@ def test_one_number_for_all_test_items_has_the_interval_of_the_bootstrap_whereve
     low, high = told["interval"]
     assert 0 < low < told["r2"] < high < 1
     assert f"Test r2: {told['r2']:.4f}, 95 % interval {low:.4f} to {high:.4f}, on 92 items, read once\n" in said
-    run("report", "x", "--format", "html", "-o", "x.html")
+    run("report", "x", "-o", "x.html")
     assert f"{told['r2']:.4f}, 95 % interval {low:.4f} to {high:.4f}" in (tmp_path / "x.html").read_text()
     manifest = json.loads(run("export", "x", "-o", "best", "--json").stdout)
     assert manifest["metrics"]["test_r2_interval"] == [low, high]

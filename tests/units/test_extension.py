@@ -107,8 +107,7 @@ def test_a_trial_that_failed_after_results_is_repeated_beyond_them(folder: Path)
         number = ask_and_start(search)
         give(search, number, 0.5)
         search.failed(number, "ValueError: at step 2")
-    _, config, _ = trial_again(load_experiment("x", folder), number)
-    assert config["epochs"] == 9
+    assert trial_again(load_experiment("x", folder), number).settings.epochs == 9
 
 
 def test_the_best_of_an_experiment_are_so_many_configs_however_often_each_was_tried(folder: Path) -> None:

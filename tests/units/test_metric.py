@@ -124,7 +124,7 @@ def test_every_output_function_does_without_the_other_metric(experiment, functio
 
 def test_output_functions_are_found() -> None:
     names = {function.__name__ for function in output_functions()}
-    assert {"outcome", "status_view", "summary", "report_html", "report_markdown", "answer"} <= names
+    assert {"outcome", "status_view", "summary", "report_html", "answer"} <= names
 
 
 def reading_commands() -> list[str]:

@@ -23,7 +23,6 @@ READING = (
     "status x --task",
     "status x --trial 0",
     "report x",
-    "report x --format md",
     "results x",
     "export x -o other",
     "levels mine.py",

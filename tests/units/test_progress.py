@@ -171,7 +171,7 @@ def test_a_reader_that_leaves_early_is_no_traceback(search: Search, tmp_path: Pa
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-m", "tune_app", "report", "made", "--format", "md"],
+        [sys.executable, "-m", "tune_app", "status", "made", "--json"],
         cwd=tmp_path,
         stdout=writing,
         stderr=subprocess.PIPE,

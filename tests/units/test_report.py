@@ -23,9 +23,8 @@ from tune_app.engine.search import Search
 from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import load_space
-from tune_app.output.markdown import report_markdown
-from tune_app.output.repeat import repetition
 from tune_app.output.report.page import report_html
+from tune_app.output.report.sections import repetition
 from tune_app.output.results import write_results
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
@@ -234,29 +233,22 @@ def test_a_space_in_which_nothing_varies_and_early_stopping_off_are_no_mistake(t
     assert points(reader, "slice-epochs") == 25
 
 
-def test_the_command_for_the_newest_and_for_a_pull_request(make, tmp_path: Path) -> None:
-    experiment = make(30)
-    runner = CliRunner()
+def test_the_command_without_a_name_is_for_the_newest(make, tmp_path: Path) -> None:
+    make(30)
     folder = ["--experiments-dir", str(tmp_path)]
-    done = runner.invoke(main, ["report", "-o", str(tmp_path / "sub" / "page.html"), *folder])
+    done = CliRunner().invoke(main, ["report", "-o", str(tmp_path / "sub" / "page.html"), *folder])
     assert done.output == f"wrote {tmp_path}/sub/page.html\n"
     assert (tmp_path / "sub" / "page.html").read_text().startswith("<!doctype html>")
-    printed = runner.invoke(main, ["report", "made", "--format", "md", *folder]).output
-    assert printed == report_markdown(experiment)
-    assert experiment.history.best is not None
-    assert f"**Valid accuracy {experiment.history.best.valid['valid_accuracy']:.4f}**" in printed
-    assert printed.count("\n| ") == 1 + 10
-    assert "\n$ tune-app search made.yaml" in printed
 
 
-@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl", "html", "md"])
+@pytest.mark.parametrize("kind", ["parquet", "csv", "html"])
 def test_half_a_surrogate_pair_in_a_traceback_does_no_harm(tmp_path: Path, kind: str) -> None:
     with searching(tmp_path, "x") as search:
         give(search, number := ask_and_start(search), 0.5)
         search.failed(number, "Traceback\nValueError: \udc80")
     path = tmp_path / f"found.{kind}"
-    command = ["report", "x", "--format", kind] if kind in ("html", "md") else ["results", "x"]
-    done = CliRunner().invoke(main, [*command, "-o", str(path), "--experiments-dir", str(tmp_path)])
+    command = "report" if kind == "html" else "results"
+    done = CliRunner().invoke(main, [command, "x", "-o", str(path), "--experiments-dir", str(tmp_path)])
     assert done.exit_code == 0, done.exception
     assert path.stat().st_size > 0
 

@@ -24,8 +24,8 @@ from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
 from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.trial import Trial
-from tune_app.output import tracking
-from tune_app.output.tracking import write_mlflow, write_tensorboard
+from tune_app.output import results
+from tune_app.output.results import write_mlflow, write_tensorboard
 from tune_app.storage.load import load_experiment
 
 SPACE = {
@@ -84,7 +84,7 @@ def database(written: Path, tmp_path: Path) -> Path:
 
 
 def reader(database: Path) -> MlflowClient:
-    with tracking.tracking_client(str(database)) as client:
+    with results.tracking_client(str(database)) as client:
         return client
 
 
@@ -143,7 +143,7 @@ def test_tensorboard_reads_the_scalars_of_each_trial_with_step_and_time(experime
     events.Reload()
     (text,) = events.Tensors(f"{experiment.name}/text_summary")
     words = dict(line.split(": ", 1) for line in text.tensor_proto.string_val[0].decode().split("\n\n"))
-    assert words == tracking.about(experiment)
+    assert words == results.about(experiment)
 
 
 def test_tensorboards_hparams_are_config_seed_and_state_beside_the_best_value(experiment, tmp_path) -> None:
@@ -175,7 +175,7 @@ def test_mlflow_reads_a_run_for_each_trial_nested_under_the_search(experiment, w
     client = reader(written)
     search, runs = runs_of(client, experiment.name)
     history, metric = experiment.history, experiment.history.metric
-    assert tracking.about(experiment).items() <= search.data.tags.items()
+    assert results.about(experiment).items() <= search.data.tags.items()
     assert search.data.tags["direction"] == ("minimize" if experiment.name == "finished" else "maximize")
     assert (
         search.info.status
@@ -225,13 +225,13 @@ def test_after_an_error_there_is_what_was_there_before(folder, tmp_path, databas
     one = load_experiment("running", folder)
     before = [run.info.run_id for run in runs_of(reader(database), "running")[1]]
 
-    def breaks_off(of: Any, trial: Trial) -> Iterator[tracking.Point]:
+    def breaks_off(of: Any, trial: Trial) -> Iterator[results.Point]:
         if trial.number == 3:
             raise error
         yield from points(of, trial)
 
-    points = tracking.points
-    monkeypatch.setattr(tracking, "points", breaks_off)
+    points = results.points
+    monkeypatch.setattr(results, "points", breaks_off)
     for write, where in ((write_mlflow, str(database)), (write_mlflow, str(tmp_path / "new.db"))):
         with pytest.raises(KeyboardInterrupt if error is KeyboardInterrupt else TuneAppError):
             write(one, where)

@@ -4,7 +4,6 @@ import os
 import stat
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from tests.made_up import ask_and_start, give, searching
 from tests.refused import error_of, refusal
 from tune_app.api import alone
 from tune_app.cli import main
+from tune_app.cluster.connect import Where
 from tune_app.enqueue import read_config
 from tune_app.errors import TuneAppError
 from tune_app.experiment.space import load_space
@@ -42,7 +42,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 NAMED = {
     "list --experiments-dir": ("list", "--experiments-dir={}"),
     "report -o": ("report", "made", "-o", "{}"),
-    "report --output": ("report", "made", "--output={}", "--format", "md"),
+    "report --output": ("report", "made", "--output={}"),
     "results": ("results", "made", "-o", "{}"),
     "tensorboard": ("results", "made", "--format", "tensorboard", "-o", "{}"),
     "export": ("export", "made", "--output={}"),
@@ -101,44 +101,29 @@ def test_a_password_in_a_url_is_not_shown(run: Run) -> None:
             assert "secret" not in run(*(a.format("gs://me:secret@b/x") for a in arguments)).output
 
 
-WRITTEN = {"report": ("report", "made"), "md": ("report", "made", "--format", "md"), "csv": ("results", "made")}
+WRITTEN = {"report": ("report", "made"), "csv": ("results", "made")}
 
 
 @pytest.mark.parametrize("arguments", WRITTEN.values(), ids=WRITTEN)
-def test_a_pipe_gets_the_content_and_stays(run: Run, arguments: tuple[str, ...]) -> None:
-    assert run(*arguments, "-o", "file.csv").stdout.startswith("wrote file.csv")
+def test_what_is_no_file_is_refused_and_stays(run: Run, arguments: tuple[str, ...]) -> None:
     os.mkfifo("pipe.csv")
-    got: list[bytes] = []
-    reader = threading.Thread(target=lambda: got.append(Path("pipe.csv").read_bytes()), daemon=True)
-    reader.start()
-    done = run(*arguments, "-o", "pipe.csv")
-    assert done.exit_code == 0, done.output
+    Path("device.csv").symlink_to("/dev/null")
+    Path("folder.csv").mkdir()
+    before = sorted(Path.cwd().iterdir())
+    for name in ("pipe.csv", "device.csv", "folder.csv"):
+        line = error_of(run(*arguments, "-o", name))
+        assert line == f"{name}: is no file that can be replaced, allowed: a file, there or not, with -o"
+    assert sorted(Path.cwd().iterdir()) == before
     assert stat.S_ISFIFO(os.lstat("pipe.csv").st_mode)
-    reader.join(10)
-    assert len(got[0]) == Path("file.csv").stat().st_size
 
 
-def test_a_device_stays_a_device(run: Run) -> None:
-    try:
-        os.mknod("null.csv", stat.S_IFCHR | 0o666, os.makedev(1, 3))
-        Path("null.csv").write_bytes(b"x")
-    except PermissionError:
-        pytest.skip("no devices can be made here")
-    for arguments in WRITTEN.values():
-        assert run(*arguments, "-o", "null.csv").exit_code == 0
-        assert stat.S_ISCHR(os.lstat("null.csv").st_mode)
-    assert "exists already" in run("export", "made", "-o", "null.csv").stderr
-
-
-def test_what_is_open_gets_the_content_alone_after_what_is_there(run: Run) -> None:
-    arguments = WRITTEN["md"]
-    with Path("log").open("wb", buffering=0) as log:
-        log.write(b"before\n")
-        command = [sys.executable, "-m", "tune_app", *arguments, "-o", "/dev/fd/1"]
-        done = subprocess.run(command, stdout=log, stderr=subprocess.PIPE, text=True, check=True)
-    run(*arguments, "-o", "alone")
-    assert done.stderr == "wrote /dev/fd/1\n"
-    assert Path("log").read_bytes() == b"before\n" + Path("alone").read_bytes()
+def test_a_file_that_is_open_for_the_output_is_not_replaced(run: Run) -> None:
+    Path("log").write_text("before\n")
+    with Path("log").open("ab") as log:
+        command = [sys.executable, "-m", "tune_app", *WRITTEN["report"], "-o", "/dev/stdout"]
+        done = subprocess.run(command, stdout=log, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.stderr.startswith("Error: /dev/stdout: is no file that can be replaced")
+    assert Path("log").read_text() == "before\n"
 
 
 @pytest.mark.parametrize("arguments", WRITTEN.values(), ids=WRITTEN)
@@ -175,7 +160,7 @@ def test_a_search_has_whole_paths_and_its_errors_say_what_was_typed(run: Run, gi
     whole = Path.cwd() / str(typed)
     with (
         pytest.raises(TuneAppError, match=f"^{typed}/x: broken; /mnt{whole}$"),
-        alone(given, True) as (folder, _),
+        alone(given, Where(), True) as (folder, _),
     ):
         assert isinstance(folder, Path)
         assert folder.is_absolute()

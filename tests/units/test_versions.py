@@ -19,6 +19,7 @@ from tune_app.cluster.connect import Where
 from tune_app.engine import search
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
+from tune_app.session import Caller
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 
@@ -63,9 +64,9 @@ def interrupted(folder: Path) -> list[GoOn]:
         """Nobody looks."""
 
     return [
-        lambda announce: driver.resume(x, Where(), announce, show),
-        lambda announce: driver.extend(x, {"num_samples": 3}, Where(), announce, show),
-        lambda announce: confirmation.confirm(x, 5, 10, False, Where(), announce, show),
+        lambda announce: driver.resume(x, Caller(Where(), announce, show)),
+        lambda announce: driver.extend(x, {"num_samples": 3}, Caller(Where(), announce, show)),
+        lambda announce: confirmation.confirm(x, 5, 10, False, Caller(Where(), announce, show)),
     ]
 
 
@@ -101,9 +102,9 @@ def test_what_a_training_is_compared_with_names_every_patch_of_the_search(tmp_pa
     for patch in ("2.13.1", "2.13.2", "2.13.1"):
         now(torch=patch)
         resumed(paths(tmp_path, "x")).close()
-    _, _, recorded = trial_again(load_experiment("x", tmp_path), 0)
+    recorded = trial_again(load_experiment("x", tmp_path), 0).recorded
     assert recorded is not None
-    found = {name: recorded["versions"][name] for name in ("python", "torch")}
+    found = {name: recorded.versions[name] for name in ("python", "torch")}
     assert found == {"python": "3.12.3", "torch": "2.13.0, 2.13.1, 2.13.2"}
 
 

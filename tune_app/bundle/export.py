@@ -8,7 +8,8 @@ from safetensors import SafetensorError
 
 from tune_app.bundle.card import model_card
 from tune_app.bundle.code import TASK, code_files
-from tune_app.bundle.manifest import CARD, CONFIG, CONFIG_JSON, MANIFEST, WEIGHTS, sealed
+from tune_app.bundle.manifest import CARD, CONFIG, CONFIG_JSON, MANIFEST, WEIGHTS, Recorded, sealed
+from tune_app.bundle.retrain import Exported, ExportedConfig
 from tune_app.errors import TuneAppError
 from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.findings import Confirmation
@@ -19,7 +20,7 @@ from tune_app.storage.load import load_confirmation
 from tune_app.storage.mirror import kept_state
 from tune_app.task.result import Result
 from tune_app.task.task import Task
-from tune_app.whole import whole_folder
+from tune_app.whole import whole
 from tune_app.yaml_file import as_yaml
 
 
@@ -61,11 +62,7 @@ def confirmed_metrics(confirmation: Confirmation) -> dict[str, Any]:
     }
     for metric, (value, interval) in confirmation.test_values.items():
         found |= {metric.on_test: value, f"{metric.on_test}_interval": interval}
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in found.items()
-        if value is not None
-    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def export_best(experiment: Experiment, folder: Path) -> dict[str, Any]:
@@ -100,7 +97,7 @@ def export_best(experiment: Experiment, folder: Path) -> dict[str, Any]:
         **{name: text.encode() for name, text in code.items()},
     }
     manifest = {**about, "files": {name: sha256(content) for name, content in files.items()}}
-    with whole_folder(folder) as part:
+    with whole(folder, folder=True) as part:
         for name, content in {**files, MANIFEST: sealed(manifest).encode()}.items():
             (part / name).parent.mkdir(parents=True, exist_ok=True)
             (part / name).write_bytes(content)
@@ -148,11 +145,13 @@ def worker_of(trial: Trial, epochs: float) -> dict[str, Any]:
     return trial.attempts[until[-1] if until else -1] if trial.attempts else {}
 
 
-def trial_again(experiment: Experiment, number: int) -> tuple[Task, dict[str, Any], dict[str, Any] | None]:
-    """The task, the config of a trial and, if a worker began with it, what came out: to train it again."""
+def trial_again(experiment: Experiment, number: int) -> Exported:
+    """The config of a trial to train it again and, if a worker began with it, what came out."""
     trial, spec = experiment.trial(number), experiment.history.spec
     failed = trial.state == FAILED or not trial.results
     epochs = float(spec.settings.max_epochs) if failed else trial.epoch
-    config = config_of(experiment, trial, epochs)
-    recorded = {**config, **conditions(experiment, trial, epochs)} if trial.attempts else None
-    return spec.task, config, recorded
+    config, recorded = config_of(experiment, trial, epochs), None
+    if trial.attempts:
+        recorded = Recorded.model_validate({**config, **conditions(experiment, trial, epochs)})
+    settings = ExportedConfig.model_validate(config)
+    return Exported(Path(experiment.name), spec.task, settings, trial.config, recorded)

@@ -108,13 +108,6 @@ def from_task(path: Path, words: Sequence[str], epochs: int, seed: int) -> Expor
     return Exported(path, task, settings, config, None)
 
 
-def as_exported(path: Path, task: Task, content: dict[str, Any], recorded: dict[str, Any] | None) -> Exported:
-    """The config of a trial whose experiment is not exported; `path` names it in messages."""
-    settings = ExportedConfig.model_validate(content)
-    found = Recorded.model_validate(recorded) if recorded else None
-    return Exported(path, task, settings, task.complete(settings.config), found)
-
-
 def train_exported(exported: Exported, data: Any, device: str) -> Iterator[Result]:
     """Train up to the exported epoch, one result after the other."""
     import torch

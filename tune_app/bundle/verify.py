@@ -10,14 +10,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tune_app.bundle.code import CONSTANTS, TASK, code_files
 from tune_app.bundle.manifest import CONFIG, MANIFEST, SCRIPT, Manifest, Recorded, read, read_bundle
@@ -27,7 +23,6 @@ from tune_app.machine import versions
 from tune_app.task.images import mnist, sources
 from tune_app.task.loop.data import whole_path
 from tune_app.task.recorded import require_run_here
-from tune_app.task.task import Metric
 
 LEAST_OFF = 0.02
 """The tolerance of the last value, absolute and relative, where the numbers cannot be the same and no interval is
@@ -48,40 +43,17 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Verification:
-    """The recorded and the new values, and the differences from the search; without any, all must be equal."""
+    """The values that came out, and how they compare with the recorded ones.
 
-    metric: Metric
-    recorded: list[float]
+    differences: from the search, in words. allowed: the interval of the last value if something differs. exactly:
+    every value is the same float. failure: why they are not those of the bundle, None where they are.
+    """
+
     found: list[float]
     differences: list[str]
     allowed: tuple[float, float]
-    """The interval of the last value if something differs."""
-
-    @property
-    def exactly(self) -> bool:
-        """True if every value is the same float."""
-        return bool(self.recorded) and self.found == self.recorded
-
-    @property
-    def comes_back(self) -> bool:
-        """True if the values are those of the bundle, as exactly as can be expected."""
-        low, high = self.allowed
-        near = len(self.found) == len(self.recorded) > 0 and low <= self.found[-1] <= high
-        return self.exactly or (bool(self.differences) and near)
-
-    @property
-    def failure(self) -> str:
-        """The reason why they are not."""
-        if len(self.found) != len(self.recorded) or not self.recorded:
-            return f"{len(self.found)} results came out, the manifest has {len(self.recorded)}"
-        low, high = self.allowed
-        allowed = f"{low:.4f} to {high:.4f}" if self.differences else "the same floats, since nothing else differs"
-        at = next(i for i, pair in enumerate(zip(self.found, self.recorded, strict=True)) if len(set(pair)) > 1)
-        at = -1 if self.differences else at
-        return (
-            f"the {self.metric.words_of_many} do not come back: result {at % len(self.found) + 1} is"
-            f" {self.found[at]}, {self.recorded[at]} in the search; allowed: {allowed}"
-        )
+    exactly: bool
+    failure: str | None
 
 
 def runnable(folder: Path, run_its_code: bool = False) -> Bundle:
@@ -109,31 +81,20 @@ def runnable(folder: Path, run_its_code: bool = False) -> Bundle:
     return Bundle(folder, manifest, exported, code)
 
 
-@contextmanager
-def data_for(bundle: Bundle, source: str | None) -> Iterator[str | None]:
+def data_for(bundle: Bundle, source: str | None) -> str | None:
     """The value of the script's --data: `source`, or the source of the search.
 
-    A script of the tutorial gets a file with exactly the images that are to be trained on. A bundle from elsewhere
-    opens no connection: the tutorial's file is asked for only if a person names it.
+    Of the tutorial it is a file with the images of the search, of which the script reads those to train on and to
+    select by; MNIST itself is the package's, wherever the search had it. Raises `TuneAppError` for other images.
     """
-    named = bundle.exported.settings.data
+    named = source or bundle.exported.settings.data
     if bundle.exported.task.files:
-        given = source or named
-        yield given and whole_path(given)
-        return
-    with tempfile.TemporaryDirectory(prefix="tune_app-") as folder:
-        path = Path(folder, "mnist.parquet")
-        write_parquet(load_images(bundle, source), path)
-        yield str(path)
-
-
-def load_images(bundle: Bundle, source: str | None) -> mnist.Mnist:
-    """The images that a bundle of the tutorial was trained on."""
-    original = bundle.manifest.data_digest == mnist.original_digest()
-    named = None if original else bundle.exported.settings.data
-    images = sources.load(source or named)
-    require_same_data(bundle.manifest, images.digest(), source or named or str(sources.SHIPPED))
-    return images
+        return named and whole_path(named)
+    if not source and bundle.manifest.data_digest == mnist.original_digest():
+        named = None
+    path = sources.file_at(named) if named else sources.SHIPPED
+    require_same_data(bundle.manifest, sources.load(path).digest(), named or str(path))
+    return str(path.absolute())
 
 
 def require_same_data(manifest: Recorded, found: str, source: str) -> None:
@@ -147,7 +108,8 @@ def require_same_data(manifest: Recorded, found: str, source: str) -> None:
 
 def run_script(bundle: Bundle, source: str | None) -> Iterator[tuple[float, str, dict[str, float]]]:
     """Train by the bundle's script; of each result, as it comes, the epoch, the device and the metrics."""
-    with tempfile.TemporaryDirectory(prefix="tune_app-") as folder, data_for(bundle, source) as data:
+    data = data_for(bundle, source)
+    with tempfile.TemporaryDirectory(prefix="tune_app-") as folder:
         for name, text in bundle.code.items():
             path = Path(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -191,30 +153,25 @@ def search_path() -> list[str]:
     return [entry for entry in map(os.path.abspath, sys.path) if entry != str(Path.cwd())]
 
 
-def write_parquet(images: mnist.Mnist, path: Path) -> None:
-    """The images that a script may read, wherever they come from: train and valid, no others."""
-    splits = (("train", images.train), ("valid", images.valid))
-    tables = [
-        pa.table(
-            {
-                "split": pa.array([name] * len(split.y)),
-                "image": pa.FixedSizeBinaryArray.from_buffers(
-                    pa.binary(mnist.IMAGE), len(split.x), [None, pa.py_buffer(split.x)]
-                ),
-                "label": split.y,
-            }
-        )
-        for name, split in splits
-    ]
-    pq.write_table(pa.concat_tables(tables), path, compression="none")
-
-
 def verification(bundle: Bundle, found: list[float], device: str) -> Verification:
-    """Compare values that came out on a device with the recorded ones."""
+    """Compare values that came out on a device with the recorded ones: without differences, all must be equal."""
     recorded, metric = bundle.manifest.values, bundle.exported.metric
     interval = bundle.manifest.metrics.get(f"{metric.name}_interval")
     last = recorded[-1] if recorded else 0.0
     off = max(LEAST_OFF, LEAST_OFF * abs(last))
     low, high = interval if isinstance(interval, list) else (last - off, last + off)
     different = differences(bundle.exported, bundle.manifest.data_digest, device)
-    return Verification(metric, recorded, found, different, (low, high))
+    exactly = bool(recorded) and found == recorded
+    failure: str | None = None
+    if len(found) != len(recorded) or not recorded:
+        failure = f"{len(found)} results came out, the manifest has {len(recorded)}"
+    elif not exactly and not (different and low <= found[-1] <= high):
+        at, allowed = len(found) - 1, f"{low:.4f} to {high:.4f}"
+        if not different:
+            at = next(i for i, pair in enumerate(zip(found, recorded, strict=True)) if len(set(pair)) > 1)
+            allowed = "the same floats, since nothing else differs"
+        failure = (
+            f"the {metric.words_of_many} do not come back: result {at + 1} is {found[at]}, {recorded[at]} in the"
+            f" search; allowed: {allowed}"
+        )
+    return Verification(found, different, (low, high), exactly, failure)

@@ -7,17 +7,10 @@ import sys
 import click
 
 from tune_app.cli.bundle import predict, verify
-from tune_app.cli.check import check
-from tune_app.cli.confirm import confirm
-from tune_app.cli.exit_codes import INTERRUPTED
-from tune_app.cli.experiments import export, list_experiments, remove, status
-from tune_app.cli.levels import levels
-from tune_app.cli.package import package
-from tune_app.cli.plan import plan
-from tune_app.cli.report import report, results
-from tune_app.cli.search import extend, resume, search
-from tune_app.cli.train import train
-from tune_app.cli.validate import validate
+from tune_app.cli.experiments import export, list_experiments, remove, report, results, status
+from tune_app.cli.options import INTERRUPTED
+from tune_app.cli.search import confirm, extend, package, resume, search
+from tune_app.cli.tasks import check, levels, plan, train, validate
 from tune_app.errors import TuneAppError
 from tune_app.typed_path import current_directory
 from tune_app.version import VERSION
@@ -65,23 +58,8 @@ def main() -> None:
 
 
 for command in (
-    plan,
-    search,
-    resume,
-    extend,
-    confirm,
-    package,
-    list_experiments,
-    remove,
-    status,
-    report,
-    results,
-    export,
-    train,
-    verify,
-    predict,
-    levels,
-    check,
-    validate,
+    *(plan, search, resume, extend, confirm, package),
+    *(list_experiments, remove, status, report, results, export),
+    *(train, verify, predict, levels, check, validate),
 ):
     main.add_command(command)

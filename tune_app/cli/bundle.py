@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tune_app.cli.options import PATH, as_json, print_json, run_its_code
+from tune_app.cli.options import PATH, as_json, present, run_its_code
 
 if TYPE_CHECKING:
     from tune_app.bundle.retrain import Exported
@@ -45,24 +45,24 @@ def verify(folder: Path, data: str | None, run_its_code: bool, as_json: bool) ->
     outcome = verification(bundle, values, device)
     low, high = outcome.allowed
     if as_json:
-        print_json(
+        present(
             {
-                "comes_back": outcome.comes_back,
+                "comes_back": outcome.failure is None,
                 "exactly": outcome.exactly,
                 metric.plural: outcome.found,
-                "recorded": outcome.recorded,
+                "recorded": bundle.manifest.values,
                 "allowed": None if outcome.exactly or not outcome.differences else [low, high],
                 "differences": outcome.differences,
             }
         )
     elif outcome.exactly:
         click.echo(f"The same {metric.words_of_many} as in the search.")
-    elif outcome.comes_back:
+    elif outcome.failure is None:
         click.echo(f"The last {metric.words} is within {low:.4f} to {high:.4f}.")
     if not as_json:
         for difference in outcome.differences:
             click.echo(f"  different: {difference}")
-    if not outcome.comes_back:
+    if outcome.failure:
         raise TuneAppError(f"{folder}: {outcome.failure}")
 
 
@@ -97,7 +97,7 @@ def predict(
         found = outputs(exported, inputs, data, run_its_code)
     named = list(zip(names(inputs, found), (output for of_file in found for output in of_file), strict=True))
     if as_json:
-        print_json([{"input": name, "output": output} for name, output in named])
+        present([{"input": name, "output": output} for name, output in named])
         return
     for name, output in named:
         click.echo(f"{name}: {json.dumps(mapped(in_short, output))}")
@@ -112,8 +112,7 @@ def classify(exported: "Exported", images: Sequence[Path], invert: bool, as_json
     """Print the digits in images."""
     import numpy as np
 
-    from tune_app.bundle.images import dark_on_bright, read_images
-    from tune_app.bundle.predict import most_likely, probabilities
+    from tune_app.bundle.predict import dark_on_bright, most_likely, probabilities, read_images
 
     read = [255 - read_images(path) if invert else read_images(path) for path in images]
     for path, batch in zip(images, read, strict=True):
@@ -124,7 +123,7 @@ def classify(exported: "Exported", images: Sequence[Path], invert: bool, as_json
     likely = most_likely(probabilities(exported, np.concatenate(read)), MOST_LIKELY)
     named = list(zip(names(images, read), likely, strict=True))
     if as_json:
-        print_json([{"image": name, **top[0], "top": top} for name, top in named])
+        present([{"image": name, **top[0], "top": top} for name, top in named])
         return
     for name, (first, *others) in named:
         rest = ", ".join(f"{other['class']} {other['probability']:.4f}" for other in others)

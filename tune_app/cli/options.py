@@ -1,10 +1,10 @@
-"""Options that several commands share."""
+"""What several commands share: options, exit codes, and how they print what they found."""
 
 import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, get_args
 
 import click
 from pydantic import BeforeValidator
@@ -14,8 +14,14 @@ from tune_app.experiment.settings import Settings
 from tune_app.typed_path import typed_path
 
 if TYPE_CHECKING:
+    from tune_app.cluster.connect import Where
     from tune_app.storage.bucket import Bucket
 
+NOTHING_SUCCEEDED = 1
+SOME_FAILED = 3
+NOT_COPIED = 4
+INTERRUPTED = 130
+"""The exit codes of commands, besides 0 for success. 1 is also that of a mistake, which one line tells."""
 Directory: TypeAlias = "Path | Bucket"
 """A folder of experiments, here or in a bucket; a text, so that a command imports what it needs alone."""
 
@@ -53,20 +59,34 @@ experiments_dir = click.option(
 run_its_code = click.option(
     "--run-its-code", is_flag=True, help="The task is somebody else's: you have read it, and its code may run."
 )
-quiet = click.option("--quiet", is_flag=True, help="Print the outcome only.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 
-def print_json(content: object) -> None:
-    """Print JSON for programs."""
-    click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+def present(found: object) -> None:
+    """Print what a command found: data as JSON for programs, for people text as it is and what rich renders."""
+    if isinstance(found, (dict, list)):
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    elif isinstance(found, str):
+        click.echo(found)
+    else:
+        from tune_app.output.terminal import console
+
+        console().print(found)
 
 
-def where_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say where a search runs; the command receives them as one `where`."""
+class How(NamedTuple):
+    """How a search runs: arguments that the functions of the API have in this order."""
+
+    experiments_dir: Directory
+    where: "Where"
+    quiet: bool
+
+
+def how_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say how a search runs; the command receives them as one `how`."""
 
     @functools.wraps(command)
-    def with_where(*, dashboard: bool | None, **given: Any) -> None:
+    def with_how(*, experiments_dir: Directory, dashboard: bool | None, quiet: bool, **given: Any) -> None:
         from tune_app.cluster.connect import Where
 
         names = ("data", "address", "wait_for_resources", "verbose", "in_process")
@@ -76,14 +96,14 @@ def where_options(command: Callable[..., None]) -> Callable[..., None]:
         if options["in_process"] and dashboard:
             raise click.UsageError("--in-process does without Ray: allowed without --dashboard")
         where = Where(dashboard=dashboard is not False, keep_dashboard=dashboard is True, **options)
-        command(where=where, **given)
+        command(how=How(experiments_dir, where, quiet), **given)
 
-    for option in reversed(WHERE):
-        with_where = option(with_where)
-    return with_where
+    for option in reversed(HOW):
+        with_how = option(with_how)
+    return with_how
 
 
-WHERE = (
+HOW = (
     click.option(
         "--data",
         help="A Parquet file with images. Of a task of one's own, what its load gets."
@@ -108,6 +128,8 @@ WHERE = (
         help="Without Ray: one trial after the other in this process, as for a debugger.",
     ),
     click.option("--verbose", is_flag=True, help="Print what Ray has to say, too."),
+    experiments_dir,
+    click.option("--quiet", is_flag=True, help="Print the outcome only."),
 )
 
 

@@ -1,26 +1,28 @@
-"""tune-app search and resume."""
+"""tune-app search, resume, extend, confirm and package: what trains."""
 
 import gc
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from tune_app.cli.exit_codes import INTERRUPTED, NOT_COPIED, NOTHING_SUCCEEDED, SOME_FAILED
+import tune_app
 from tune_app.cli.options import (
-    Directory,
+    INTERRUPTED,
+    NOT_COPIED,
+    NOTHING_SUCCEEDED,
+    SOME_FAILED,
+    How,
     as_json,
-    experiments_dir,
-    print_json,
-    quiet,
+    how_options,
+    present,
     run_its_code,
     settings_options,
-    where_options,
 )
 from tune_app.errors import TuneAppError
 
 if TYPE_CHECKING:
-    from tune_app.cluster.connect import Where
     from tune_app.experiment.experiment import Experiment
 
 
@@ -31,9 +33,7 @@ if TYPE_CHECKING:
 @click.option("--enqueue", multiple=True, help="Try this first: a config.yaml, or NAME:5, the five best of NAME.")
 @click.option("--confirm", is_flag=True, help="Confirm the winner afterwards, as tune-app confirm does.")
 @settings_options
-@where_options
-@experiments_dir
-@quiet
+@how_options
 @as_json
 @click.pass_context
 def search(
@@ -45,9 +45,7 @@ def search(
     enqueue: tuple[str, ...],
     confirm: bool,
     settings: dict[str, object],
-    where: "Where",
-    experiments_dir: Directory,
-    quiet: bool,
+    how: How,
     as_json: bool,
 ) -> None:
     """Search SPACE: a YAML file or the name of a shipped one. Options override the file.
@@ -61,12 +59,12 @@ def search(
 
     if resume and name is None:
         raise click.UsageError("--resume needs a --name; tune-app resume goes on with the newest")
-    experiment = api.search(space, name, settings, experiments_dir, where, quiet, resume, enqueue)
+    experiment = api.search(space, name, settings, *how, resume, enqueue)
     end = experiment.history.end
     broken_off = end is None or end["reason"] in ("interrupted", "error", "changed data")
     if confirm and experiment.history.best and not broken_off:
         # The outcome tells of the confirmation, as it does whenever there is one.
-        found = api.confirm(experiment.name, experiments_dir=experiments_dir, where=where, quiet=quiet)
+        found = api.confirm(experiment.name, experiments_dir=how.experiments_dir, where=how.where, quiet=how.quiet)
         experiment = replace(experiment, not_copied=experiment.not_copied or found.experiment.not_copied)
     finish(ctx, experiment, as_json)
 
@@ -74,21 +72,10 @@ def search(
 @click.command()
 @click.argument("name", required=False)
 @run_its_code
-@where_options
-@experiments_dir
-@quiet
+@how_options
 @as_json
 @click.pass_context
-def resume(
-    ctx: click.Context,
-    /,
-    name: str | None,
-    run_its_code: bool,
-    where: "Where",
-    experiments_dir: Directory,
-    quiet: bool,
-    as_json: bool,
-) -> None:
+def resume(ctx: click.Context, /, name: str | None, run_its_code: bool, how: How, as_json: bool) -> None:
     """Go on with search NAME, which was interrupted in any way. Without NAME: the newest.
 
     What is recorded stays; trials that were running continue from their last result. Exit codes are those of
@@ -98,7 +85,7 @@ def resume(
     """
     from tune_app import api
 
-    finish(ctx, api.resume(name, experiments_dir, where, quiet, run_its_code), as_json)
+    finish(ctx, api.resume(name, *how, run_its_code), as_json)
 
 
 @click.command()
@@ -107,9 +94,7 @@ def resume(
 @click.option("--time-budget", help="End after so long, from now on: 90, 90s, 10m or 2h.")
 @click.option("--max-epochs", type=int, help="Not possible: says how a new search does it.")
 @run_its_code
-@where_options
-@experiments_dir
-@quiet
+@how_options
 @as_json
 @click.pass_context
 def extend(
@@ -120,9 +105,7 @@ def extend(
     time_budget: str | None,
     max_epochs: int | None,
     run_its_code: bool,
-    where: "Where",
-    experiments_dir: Directory,
-    quiet: bool,
+    how: How,
     as_json: bool,
 ) -> None:
     """Go on with search NAME, finished or not, with a larger budget.
@@ -143,7 +126,71 @@ def extend(
     budget = {key: value for key, value in budget.items() if value is not None}
     if not budget:
         raise click.UsageError("--num-samples or --time-budget is missing")
-    finish(ctx, api.extend(name, budget, experiments_dir, where, quiet, run_its_code), as_json)
+    finish(ctx, api.extend(name, budget, *how, run_its_code), as_json)
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--top", type=click.IntRange(1, 50), default=5, show_default=True, help="How many of the best configs race."
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, 1000),
+    default=10,
+    show_default=True,
+    help="How many further seeds measure the winner.",
+)
+@click.option("--again", is_flag=True, help="Confirm once more, with other seeds: the test data are read again.")
+@run_its_code
+@how_options
+@as_json
+@click.pass_context
+def confirm(
+    ctx: click.Context,
+    /,
+    name: str,
+    top: int,
+    seeds: int,
+    again: bool,
+    run_its_code: bool,
+    how: How,
+    as_json: bool,
+) -> None:
+    """Train the best configs of NAME again with fresh seeds, name the winner and what it is worth.
+
+    The best configs race over paired seeds; what is clearly worse drops out, and of those that cannot be told
+    apart the cheapest wins. Further seeds measure the winner. Then the test data are read, once. Asking again
+    shows what was found; a confirmation that was interrupted goes on.
+
+    Example: tune-app confirm quick-20261124-101500
+    """
+    from tune_app import api
+    from tune_app.output.confirmation import confirmation_view
+    from tune_app.output.summary import confirmation_summary
+
+    confirmation = api.confirm(name, top, seeds, again, *how, run_its_code)
+    present(confirmation_summary(confirmation) if as_json else confirmation_view(confirmation))
+    if confirmation.tested and not as_json:
+        click.echo(f"Export it: tune-app export {name}")
+    if confirmation.experiment.not_copied:
+        click.echo(f"Error: {confirmation.experiment.not_copied}", err=True)
+        ctx.exit(NOT_COPIED)
+    if not confirmation.finished:
+        ctx.exit(INTERRUPTED)
+    if confirmation.findings.measured.mean is None:
+        ctx.exit(NOTHING_SUCCEEDED)
+
+
+@click.command()
+def package() -> None:
+    """Print the folder of this package, which a Ray job takes along to nodes where it is not installed.
+
+    docs/cluster.md has the whole command: ray job submit --runtime-env-json '{"py_modules": ["FOLDER"]}' ...
+
+    Example: tune-app package
+    """
+    click.echo(Path(tune_app.__file__).parent)
 
 
 def finish(ctx: click.Context, experiment: "Experiment", as_json: bool) -> None:
@@ -152,17 +199,13 @@ def finish(ctx: click.Context, experiment: "Experiment", as_json: bool) -> None:
     from tune_app.experiment.trial import FAILED
     from tune_app.output.confirmation import confirmation_view
     from tune_app.output.summary import summary
-    from tune_app.output.terminal import print_renderable
     from tune_app.output.view import outcome
     from tune_app.storage.load import load_confirmation
 
     confirmation = load_confirmation(experiment)
-    if as_json:
-        print_json(summary(experiment))
-    else:
-        click.echo(outcome(experiment))
-        if confirmation:
-            print_renderable(confirmation_view(confirmation))
+    present(summary(experiment) if as_json else outcome(experiment))
+    if confirmation and not as_json:
+        present(confirmation_view(confirmation))
     gc.freeze()  # it all ends with the process: looking through it once more would take 0.2 s
     if experiment.not_copied:
         click.echo(f"Error: {experiment.not_copied}", err=True)

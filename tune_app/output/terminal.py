@@ -4,7 +4,7 @@ import sys
 from collections.abc import Container
 from typing import IO
 
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.table import Table
 
 WIDTH_OF_A_PIPE = 120
@@ -36,8 +36,3 @@ def plain_table(*columns: str, text: Container[str]) -> Table:
     for column in columns:
         table.add_column(column, justify="left" if column in text else "right")
     return table
-
-
-def print_renderable(content: RenderableType) -> None:
-    """Print to stdout."""
-    console().print(content)

@@ -1,18 +1,22 @@
-"""The findings of a search, for people."""
+"""The findings of a search, and a plan for one, for people."""
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from tune_app.experiment.experiment import INTERRUPTED, Experiment
+from tune_app.experiment.settings import Settings
 from tune_app.experiment.trial import COMPLETED, FAILED, RUNNING, STOPPED, Trial
 from tune_app.output.summary import baseline, seconds_left, seconds_searched
 from tune_app.output.terminal import plain_table
 from tune_app.task.result import Result
 from tune_app.task.task import config_words
+
+if TYPE_CHECKING:
+    from tune_app.plan import Plan
 
 MOST_SHOWN = 200
 """The most trials in a table: ten thousand take seconds to print, and nobody reads them."""
@@ -215,3 +219,25 @@ def listing_table(rows: list[dict[str, Any]]) -> RenderableType:
         task = [" ".join(row["task"].values()) if row["task"] else ""] if own else []
         table.add_row(row["name"], *task, created, row["state"], trials, best, f"{row['bytes'] / 1e6:.1f} MB")
     return table
+
+
+def plan_view(plan: "Plan", settings: Settings, space: str) -> RenderableType:
+    """Trials at each rung, epochs and time, and what to do next. `space`: as it was given."""
+    table = plain_table("family", "epoch", "trials", text=("family",))
+    for rung in plan.rungs:
+        table.add_row(rung.family, f"{rung.epoch:g}", f"{rung.trials:.1f}")
+    head = (
+        f"{plan.name}: {plan.trials} trials of up to {settings.max_epochs} epochs, {plan.at_once} at once;"
+        f" measured in {duration(plan.measured_seconds)}"
+    )
+    lines = [f"{plan.epochs:.0f} epochs in {duration(plan.seconds)} or more, on this machine's CPUs"]
+    if plan.paused:
+        lines.append(f"{plan.paused:.0f} paused trials, whose states take {plan.paused_bytes / 1e6:.1f} MB")
+    if settings.time_budget is not None and settings.time_budget < plan.seconds:
+        lines.append(f"The time budget of {duration(settings.time_budget)} ends it earlier.")
+    if settings.target is not None:
+        lines.append(f"The target {settings.target:g} may end it earlier.")
+    if settings.patience is not None:
+        lines.append(f"Patience with {settings.patience} trials may end it earlier.")
+    lines.append(f"Search it, with the same options: tune-app search {space}")
+    return Group(Text(head), table, Text("\n".join(lines)))

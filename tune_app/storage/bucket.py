@@ -9,7 +9,7 @@ vouches for it: pyarrow takes no notice of these, so they are read here.
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Self
@@ -81,11 +81,8 @@ class Bucket:
 
     def remove(self, name: str) -> None:
         """Remove an object if it is there."""
-        try:
-            with self.explained(name):
-                connection().delete_file(f"{self.path}/{name}")
-        except Missing:
-            pass
+        with suppress(Missing), self.explained(name):
+            connection().delete_file(f"{self.path}/{name}")
 
     def remove_all(self) -> None:
         """Remove everything here."""

@@ -1,4 +1,4 @@
-"""Read experiments and their confirmations, from a folder or a bucket. Nothing is created or changed there."""
+"""Read experiments and their confirmations, in a folder or a bucket, which changes nothing there; remove them."""
 
 import shutil
 import tempfile
@@ -9,7 +9,7 @@ from tune_app.errors import TuneAppError, choices
 from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.findings import Confirmation
 from tune_app.experiment.history import replay
-from tune_app.experiment.record import is_held, read_entries
+from tune_app.experiment.record import busy, is_held, read_entries
 from tune_app.experiment.spec import NAME, Paths
 from tune_app.storage import mirror
 from tune_app.storage.bucket import Bucket
@@ -43,8 +43,8 @@ def downloaded(at: Paths, copy: Bucket) -> Experiment:
     try:
         here = Paths(folder / at.root.name, copy)
         here.root.mkdir()
-        seen = mirror.download_record(copy, here.record)
-        experiment = Experiment(here, replay(here.record), seen.held(at))
+        held = mirror.download_record(copy, here.record).held(at)
+        experiment = Experiment(here, replay(here.record), held)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, TuneAppError):
@@ -85,3 +85,29 @@ def load_confirmation(experiment: Experiment) -> Confirmation | None:
         return None
     read = sum(one.history.tested is not None for one in kept)
     return Confirmation(experiment, kept[-1], read)
+
+
+def remove_experiment(name: str, experiments_dir: Path | Bucket) -> None:
+    """Remove an experiment, from a bucket with what this machine has of it.
+
+    Raises `TuneAppError` where it is none, is being searched, or cannot be removed.
+    """
+    at, there = paths(experiments_dir, name), experiment_names(experiments_dir)
+    if name not in there and not (at.copy and at.root.exists()):
+        allowed = f", {choices(name, there)}" if there else ""
+        raise TuneAppError(f"{experiments_dir}: no experiment {name}{allowed}")
+    contents = mirror.read_contents(at.copy) if at.copy else None
+    if doing := "searched" if contents and contents.held(at) else busy(at.root):
+        raise TuneAppError(f"{at.copy or at.root}: is being {doing} right now; end that first")
+    if at.copy and contents:
+        at.copy.remove(mirror.CONTENTS)  # from now on it is none, also if what follows fails
+        at.copy.remove_all()
+    try:
+        if at.root.is_symlink():
+            at.root.unlink()
+        elif at.root.exists():
+            shutil.rmtree(at.root)
+    except OSError as error:
+        raise TuneAppError(f"{error.filename}: cannot be removed: {error.strerror}") from None
+    if at.copy:
+        mirror.hold_file(at).unlink(missing_ok=True)

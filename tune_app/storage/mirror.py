@@ -10,21 +10,26 @@ The experiment itself is the folder on the machine that searches it; the bucket 
 `mirror.json` is the point at which a change happens: it is written after all that it and the record refer to. An
 object of the record carries the name of its writer and a state its digest, so two processes that both believe to be
 the one that searches never write to the same object, and whichever wrote `mirror.json` last has a whole experiment.
+
+One process at a time searches it. It says so in `mirror.json`, every 30 s, and one that has not for two minutes
+may be replaced; the server's clock and this machine's must agree that far. S3 as pyarrow offers it has no
+conditional writes, so of two that begin in the same second both may write: the one whose id is not there at its
+next look, within 30 s, stops, as does one that was cut off and replaced.
 """
 
 import fcntl
 import os
 import platform
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tune_app.errors import TuneAppError
-from tune_app.experiment.record import exists_already
+from tune_app.experiment.record import exists_already, lock
 from tune_app.experiment.spec import NAME, Paths
 from tune_app.experiment.states import read_state, sha256
 from tune_app.storage.bucket import Bucket, Missing
@@ -66,7 +71,11 @@ class Segment(BaseModel):
 
 
 class Contents(BaseModel):
-    """The content of `mirror.json`. `created`: when the experiment was; `holder`: None where nobody searches it."""
+    """The content of `mirror.json`.
+
+    `created`: when the experiment was. `holder`: None where nobody searches it. `written`: when it was put there
+    by the server's clock, which the object says and not its content.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -74,33 +83,31 @@ class Contents(BaseModel):
     created: float
     holder: Holder | None = None
     record: tuple[Segment, ...] = ()
+    written: float = Field(0.0, exclude=True)
 
     @property
     def bytes(self) -> int:
         """Of the record."""
         return sum(segment.bytes for segment in self.record)
 
-
-@dataclass(frozen=True)
-class Seen:
-    """A contents, and when it was written, by the server's clock."""
-
-    contents: Contents
-    written: float
-
     def held(self, at: Paths) -> bool:
         """Whether somebody searches it; `at`: where this machine would."""
-        holder = self.contents.holder
+        holder = self.holder
         return holder is not None and time.time() - self.written < SECONDS_ALIVE and not died_here(at, holder)
 
 
-def read_contents(copy: Bucket) -> Seen | None:
+class TakenOver(TuneAppError):
+    """Somebody else searches the experiment now."""
+
+
+def read_contents(copy: Bucket) -> Contents | None:
     """Read `mirror.json`; None where there is none. `TuneAppError` where it is damaged or too new."""
     stored = copy.stat(CONTENTS)  # before it is read: what is newer may only look older
     if stored is None:
         return None
     try:
-        return Seen(Contents.model_validate_json(copy.read(CONTENTS, MOST_CONTENTS)), stored.written)
+        contents = Contents.model_validate_json(copy.read(CONTENTS, MOST_CONTENTS))
+        return contents.model_copy(update={"written": stored.written})
     except Missing:
         return None
     except ValidationError as error:
@@ -134,52 +141,113 @@ def names(parent: Bucket) -> list[str]:
     times = {}
     for name in filter(NAME.fullmatch, parent.folders()):
         try:
-            seen = read_contents(parent / name)
+            if contents := read_contents(parent / name):
+                times[name] = contents.created
         except TuneAppError:
             times[name] = 0.0
-        else:
-            if seen:
-                times[name] = seen.contents.created
     return sorted(times, key=lambda name: times[name], reverse=True)
 
 
 def refuse_existing_copy(at: Paths) -> None:
     """Raise `TuneAppError` where a bucket has an experiment of that name already."""
-    if at.copy is not None and (seen := read_contents(at.copy)):
-        raise exists_already(at.copy, at.root.name, "searched" if seen.held(at) else None)
+    if at.copy is not None and (there := read_contents(at.copy)):
+        raise exists_already(at.copy, at.root.name, "searched" if there.held(at) else None)
 
 
-def download_record(copy: Bucket, record: Path) -> Seen:
+def refuse_held(at: Paths, copy: Bucket) -> None:
+    """Raise `TuneAppError` that says who searches it, and since when nothing was heard of that one."""
+    there = read_contents(copy)
+    if there and there.held(at):
+        silent = time.time() - there.written
+        raise TuneAppError(
+            f"{copy}: is being searched by {there.holder}, which said so {silent:.0f} s ago; if it has"
+            f" died, the search can be taken over in {SECONDS_ALIVE - silent:.0f} s"
+        )
+
+
+@contextmanager
+def alone_here(at: Paths, me: Holder) -> Iterator[None]:
+    """Within the block no other process on this machine searches `at`."""
+    path = hold_file(at)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise TuneAppError(f"{path}: cannot be written: {error.strerror}") from None
+    try:
+        lock(path, descriptor)
+    except TuneAppError:
+        raise TuneAppError(f"{at.copy}: is being searched by another process on this machine") from None
+    try:
+        os.pwrite(descriptor, me.id.encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def take(copy: Bucket, me: Holder) -> Contents:
+    """Become the one that searches the experiment, new or not; its contents from then on."""
+    there = read_contents(copy) or Contents(created=time.time())
+    contents = there.model_copy(update={"holder": me})
+    write_contents(copy, contents)
+    require_hold(copy, me)
+    return contents
+
+
+def require_hold(copy: Bucket, me: Holder) -> None:
+    """Raise `TakenOver` unless this process still is the one that searches the experiment."""
+    there = read_contents(copy)
+    if there is None:
+        raise TakenOver(f"{copy}: has been removed by someone; this search of it has stopped")
+    if there.holder is None or there.holder.id != me.id:
+        who = there.holder or "another process, which has ended,"
+        raise TakenOver(f"{copy}: {who} has taken the search over, so this one has stopped")
+
+
+def let_go(copy: Bucket, me: Holder, contents: Contents) -> None:
+    """Search it no longer; of an experiment that has not begun nothing stays."""
+    with suppress(TuneAppError):  # then it is free when it has grown old
+        there = read_contents(copy)
+        if there is None or there.holder not in (me, None):
+            return
+        if contents.record:
+            write_contents(copy, contents.model_copy(update={"holder": None}))
+        else:
+            copy.remove(CONTENTS)  # from then on it is none
+            copy.remove_all()
+
+
+def download_record(copy: Bucket, record: Path) -> Contents:
     """Write the record as the bucket has it to a file that is not there yet; what it was read from.
 
     Raises `Missing` where there is none. Reading it checks every line, as always.
     """
 
-    def attempt() -> Seen:
-        seen = read_contents(copy)
-        if seen is None:
+    def attempt() -> Contents:
+        contents = read_contents(copy)
+        if contents is None:
             raise Missing(f"{copy}: is not there")
-        size = seen.contents.bytes
+        size = contents.bytes
         if size > MOST_RECORD:
             raise TuneAppError(f"{copy}/{CONTENTS}: a record of {size} bytes, allowed: {MOST_RECORD}")
         # An object may have become longer meanwhile.
-        pieces = [copy.read(f"{RECORD}/{s.name}", MOST_RECORD)[: s.bytes] for s in seen.contents.record]
+        pieces = [copy.read(f"{RECORD}/{s.name}", MOST_RECORD)[: s.bytes] for s in contents.record]
         if sum(map(len, pieces)) != size:
             raise Missing(f"{copy}/{RECORD}: a part of the record is missing")
         record.write_bytes(b"".join(pieces))
-        return seen
+        return contents
 
     return persistently(attempt)
 
 
 def state_name(result: Result) -> str:
     """The object that holds the state at a result."""
-    return f"{result.trial:05d}-{result.k:06d}-{result.state[:16]}"
+    return f"{STATES}/{result.trial:05d}-{result.k:06d}-{result.state[:16]}"
 
 
 def download_state(copy: Bucket, result: Result) -> bytes:
     """The state at a result; `Missing` where it is not there or not what was kept."""
-    name = f"{STATES}/{state_name(result)}"
+    name = state_name(result)
     state = copy.read(name, MOST_STATE)
     if sha256(state) != result.state:
         raise Missing(f"{copy}/{name}: damaged: its SHA-256 is {sha256(state)}, the record says {result.state}")

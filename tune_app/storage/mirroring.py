@@ -20,19 +20,8 @@ from tune_app.experiment.history import History, replay
 from tune_app.experiment.record import decode, is_held
 from tune_app.experiment.spec import Paths, Spec
 from tune_app.experiment.states import read_state
+from tune_app.storage import mirror
 from tune_app.storage.bucket import Bucket, Missing
-from tune_app.storage.hold import TakenOver, alone_here, let_go, refuse_held, require_hold, take
-from tune_app.storage.mirror import (
-    RECORD,
-    STATES,
-    Contents,
-    Holder,
-    Segment,
-    download_record,
-    download_state,
-    state_name,
-    write_contents,
-)
 from tune_app.task.result import Result
 
 SECONDS_BETWEEN_COPIES = 25
@@ -62,30 +51,30 @@ def mirrored(at: Paths, announce: Callable[[str], None]) -> Iterator[Copying]:
     if at.copy is None:
         yield Copying()
         return
-    me = Holder.this()
-    refuse_held(at, at.copy)
-    with alone_here(at, me):
-        contents = take(at.copy, me)
+    me = mirror.Holder.this()
+    mirror.refuse_held(at, at.copy)
+    with mirror.alone_here(at, me):
+        contents = mirror.take(at.copy, me)
         try:
             bring_here(at, at.copy, contents, announce)
-            mirror = Mirror(at, at.copy, me, contents, announce)
+            copier = Mirror(at, at.copy, me, contents, announce)
         except BaseException:
-            let_go(at.copy, me, contents)
+            mirror.let_go(at.copy, me, contents)
             raise
-        mirror.thread.start()
+        copier.thread.start()
         try:
-            yield mirror
+            yield copier
         except BaseException:
-            mirror.finish()
+            copier.finish()
             if not at.record.exists():
-                let_go(at.copy, me, contents)
-            elif mirror.missing:
-                announce(mirror.missing)
+                mirror.let_go(at.copy, me, contents)
+            elif copier.missing:
+                announce(copier.missing)
             raise
-        mirror.finish()
+        copier.finish()
 
 
-def bring_here(at: Paths, copy: Bucket, contents: Contents, announce: Callable[[str], None]) -> None:
+def bring_here(at: Paths, copy: Bucket, contents: mirror.Contents, announce: Callable[[str], None]) -> None:
     """Make `at` what the bucket holds, unless it is that and more already; what only `at` has is kept beside it."""
     if not contents.record:
         return
@@ -93,13 +82,13 @@ def bring_here(at: Paths, copy: Bucket, contents: Contents, announce: Callable[[
     with tempfile.TemporaryDirectory(prefix=f".{at.root.name}-", dir=at.root.parent) as temporary:
         part = Paths(Path(temporary, at.root.name))
         part.states.mkdir(parents=True)
-        download_record(copy, part.record)
+        mirror.download_record(copy, part.record)
         there, here = part.record.read_bytes(), at.record.read_bytes() if at.record.exists() else b""
         if here.startswith(there):
             return
         for result in needed(replay(part.record)).values():
             with suppress(Missing):  # the trial goes on from the state before, or from the start
-                part.state(result.trial, result.k).write_bytes(download_state(copy, result))
+                part.state(result.trial, result.k).write_bytes(mirror.download_state(copy, result))
         if at.record.exists() and is_held(at.record):
             raise TuneAppError(f"{at.root}: is being searched by another process on this machine")
         if there.startswith(here):
@@ -120,20 +109,21 @@ def needed(history: History | None) -> dict[str, Result]:
         return {}
     results = [result for trial in history.trials for result in trial.resumable]
     results += [kept for trial in history.trials if (kept := history.kept(trial.number))]
-    return {state_name(result): result for result in results}
+    return {mirror.state_name(result): result for result in results}
 
 
 class Mirror(Copying):
     """Copies one experiment until it is over."""
 
     def __init__(
-        self, at: Paths, copy: Bucket, me: Holder, contents: Contents, announce: Callable[[str], None]
+        self, at: Paths, copy: Bucket, me: mirror.Holder, contents: mirror.Contents, announce: Callable[[str], None]
     ) -> None:
         self.local, self.copy, self.me, self.contents = Paths(at.root), copy, me, contents
         self.announce = announce
         self.thread = threading.Thread(target=self.run, daemon=True, name="mirror")
         self.over = threading.Event()
-        self.stored = {f"{room}/{name}" for room in (STATES, RECORD) for name in (copy / room).objects()}
+        rooms = (mirror.STATES, mirror.RECORD)
+        self.stored = {f"{room}/{name}" for room in rooms for name in (copy / room).objects()}
         """The objects of states and of the record that the bucket holds."""
         self.record = b""
         self.history: History | None = None
@@ -150,7 +140,7 @@ class Mirror(Copying):
                 if told:
                     self.announce(f"{self.copy}: is up to date again.")
                 told, self.missing = False, None
-            except TakenOver as error:
+            except mirror.TakenOver as error:
                 self.taken_over, self.missing = str(error), None
             except TuneAppError as error:
                 if last:
@@ -187,20 +177,20 @@ class Mirror(Copying):
     def copy_all(self, last: bool) -> None:
         """Copy what has changed. Raises `TakenOver`, and `TuneAppError` where that cannot be done now."""
         states = self.snapshot()
-        require_hold(self.copy, self.me)
+        mirror.require_hold(self.copy, self.me)
         for name, state in states.items():
-            self.put(f"{STATES}/{name}", state)
+            self.put(name, state)
             if time.monotonic() - self.written > SECONDS_BETWEEN_COPIES:  # it takes long, but this process lives
-                require_hold(self.copy, self.me)
+                mirror.require_hold(self.copy, self.me)
                 self.write(self.contents)
         record = self.contents.record
         if len(self.record) != self.contents.bytes:
-            record = (Segment(name=f"00000-{self.me.id}", bytes=len(self.record)),)
-            self.put(f"{RECORD}/{record[0].name}", self.record)
+            record = (mirror.Segment(name=f"00000-{self.me.id}", bytes=len(self.record)),)
+            self.put(f"{mirror.RECORD}/{record[0].name}", self.record)
         created = self.history.created if self.history else self.contents.created
-        self.write(Contents(created=created, holder=None if last else self.me, record=record))
-        wanted = {f"{STATES}/{name}" for name in needed(self.history)}
-        for name in self.stored - wanted - {f"{RECORD}/{segment.name}" for segment in record}:
+        self.write(mirror.Contents(created=created, holder=None if last else self.me, record=record))
+        wanted = {*needed(self.history), *(f"{mirror.RECORD}/{segment.name}" for segment in record)}
+        for name in self.stored - wanted:
             self.copy.remove(name)
             self.stored.discard(name)
 
@@ -209,9 +199,9 @@ class Mirror(Copying):
         self.copy.write(name, content)
         self.stored.add(name)
 
-    def write(self, contents: Contents) -> None:
+    def write(self, contents: mirror.Contents) -> None:
         """Let everyone see what has been copied."""
-        write_contents(self.copy, contents)
+        mirror.write_contents(self.copy, contents)
         self.contents, self.written = contents, time.monotonic()
 
     def snapshot(self) -> dict[str, bytes]:
@@ -221,7 +211,7 @@ class Mirror(Copying):
             states: dict[str, bytes] = {}
             complete = True
             for name, result in needed(self.history).items():
-                if f"{STATES}/{name}" not in self.stored:
+                if name not in self.stored:
                     try:
                         states[name] = read_state(self.local, result)
                     except TuneAppError:  # the trial has gone on; or it is damaged, and the one before will do

@@ -1,15 +1,18 @@
-"""The sections that show charts, each with the numbers that it draws."""
+"""The sections that show charts, each with the numbers that it draws. trials: those with a result, at least one."""
 
+from html import escape
 from itertools import accumulate
 
 import optuna
+import plotly.graph_objects as go
 
-from tune_app.experiment.experiment import Experiment
+from tune_app.experiment.experiment import INTERRUPTED, Experiment
 from tune_app.experiment.table import Cell
-from tune_app.experiment.trial import Trial
+from tune_app.experiment.trial import COMPLETED, FAILED, PAUSED, PENDING, RUNNING, STOPPED, Trial
 from tune_app.output.report import charts
+from tune_app.output.report.charts import BLUE, GREY, ORANGE, SHADES, styled
 from tune_app.output.report.elements import Chart, Section, Table, paragraph
-from tune_app.output.report.study import EPOCHS, best_of, seconds_to_best, study_of_last
+from tune_app.output.report.study import EPOCHS, best_of, seconds_to_best, study_of, study_of_last
 from tune_app.task.result import Result
 
 FEWEST_FOR_IMPORTANCE = 20
@@ -18,34 +21,51 @@ WIDTH_OF_AN_AXIS = 120
 """Pixels, in parallel coordinates."""
 
 
-def with_results(experiment: Experiment) -> list[Trial]:
-    """The trials with a result: charts show no others."""
-    return [trial for trial in experiment.history.trials if trial.results]
-
-
-def optimisation_history(experiment: Experiment) -> Section | None:
-    """The best value as the search went on."""
-    metric, trials = experiment.history.metric, with_results(experiment)
-    if not trials:
-        return None
+def optimisation_history(experiment: Experiment, trials: list[Trial]) -> Section:
+    """Each trial's best value, and the best of all up to it, as the search went on."""
+    metric = experiment.history.metric
+    of_best = study_of(experiment, lambda trial: [metric.value(best_of(trial))], [metric.mode])
+    figure = optuna.visualization.plot_optimization_history(of_best)
+    figure.data[0].update(name="best of a trial", marker={"color": BLUE, "size": 6, "opacity": 0.7})
+    figure.data[1].update(name="best so far", line={"color": ORANGE, "width": 2, "shape": "hv"})
     values = [metric.value(best_of(trial)) for trial in trials]
     best_so_far = accumulate(values, min if metric.mode == "min" else max)
     rows = list(zip((trial.number for trial in trials), values, best_so_far, strict=True))
     numbers = Table(("trial", f"best {metric.words}", "best so far"), rows)
     caption = "A point for each trial with a result: the best of its results."
-    figure = charts.optimisation_history(experiment)
+    figure = styled(figure, 340, "trial", metric.words)
     return Section("Optimisation history", [Chart("history", figure, caption, numbers)])
 
 
-def learning_curves(experiment: Experiment) -> Section | None:
-    """All results of all trials."""
-    metric, trials = experiment.history.metric, with_results(experiment)
-    if not trials:
-        return None
+def learning_curves(experiment: Experiment, trials: list[Trial]) -> Section:
+    """All results of all trials: the metric by epoch, a line for each trial; crosses where trials were stopped."""
+    history, metric = experiment.history, experiment.history.metric
+    best = history.best.trial if history.best else None
+    figure = go.Figure()
+    for state in (INTERRUPTED, PENDING, RUNNING, PAUSED, FAILED, STOPPED, COMPLETED):
+        of_state = [t for t in trials if experiment.trial_state(t) == state and t.number != best]
+        if of_state:
+            line = {"color": charts.COLORS.get(state, ORANGE), "width": 1.2}
+            figure.add_trace(charts.curves(of_state, metric, state, line))
+    if best is not None:
+        figure.add_trace(charts.curves([history.trials[best]], metric, "best", {"color": ORANGE, "width": 3}))
+    stopped = [t for t in trials if t.state == STOPPED]
+    figure.add_trace(
+        go.Scatter(
+            x=[t.epoch for t in stopped],
+            y=[metric.value(t.results[-1]) for t in stopped],
+            text=[f"trial {t.number}: {escape(t.reason or '')}" for t in stopped],
+            mode="markers",
+            name="stop",
+            marker={"symbol": "x-thin", "size": 6, "line": {"color": charts.QUIET, "width": 1}},
+            hovertemplate="%{text}<extra></extra>",
+        )
+    )
     rows = [(t.number, r.epoch, metric.value(r)) for t in trials for r in t.results]
     numbers = Table(("trial", "epoch", metric.words), rows)
     caption = "A line for each trial; a cross where one was stopped: touch it to read why."
-    return Section("Learning curves", [Chart("curves", charts.learning_curves(experiment), caption, numbers)])
+    figure = styled(figure, 420, "epoch", metric.words)
+    return Section("Learning curves", [Chart("curves", figure, caption, numbers)])
 
 
 def rungs(experiment: Experiment) -> Section | None:
@@ -100,31 +120,36 @@ def dimensions(study: optuna.Study) -> list[str]:
     return [*(name for name in found if name != EPOCHS), *([EPOCHS] if found else [])]
 
 
-def parallel_coordinates(experiment: Experiment) -> Section | None:
-    """All dimensions at once."""
-    metric, trials = experiment.history.metric, with_results(experiment)
-    if not trials:
-        return None
-    study = study_of_last(experiment)
+def parallel_coordinates(experiment: Experiment, trials: list[Trial]) -> Section:
+    """A line through the config, epochs and last value of each trial; None where a dimension does not exist."""
+    metric, study = experiment.history.metric, study_of_last(experiment)
     names, params = dimensions(study), params_of(study)
     rows = [(t.number, metric.value(t.results[-1]), *map(params[t.number].get, names)) for t in trials]
     numbers = Table(("trial", metric.words, *names), rows)
     caption = "A line for each trial, by its last result. None: the dimension does not exist at this level."
-    figure, width = charts.parallel_coordinates(study, metric), WIDTH_OF_AN_AXIS * len(names)
+    figure = optuna.visualization.plot_parallel_coordinate(study, target_name=metric.words)
+    figure = styled(figure, 460, "", "")
+    figure.update_layout(margin={"t": 24, "b": 16})
+    figure.update_xaxes(range=[-0.5, len(figure.layout.xaxis.tickvals) - 0.6])
+    figure.update_traces(
+        marker_colorbar={"title": None, "thickness": 10, "outlinewidth": 0}, selector={"mode": "markers"}
+    )
+    width = WIDTH_OF_AN_AXIS * len(names)
     return Section("Parallel coordinates", [Chart("parallel", figure, caption, numbers, width)])
 
 
-def importance(experiment: Experiment) -> Section | None:
-    """The importance of each dimension."""
-    n = len(with_results(experiment))
-    if not n:
-        return None
-    title = "Importance of the dimensions"
+def importance(experiment: Experiment, trials: list[Trial]) -> Section:
+    """The importance of each dimension by PED-ANOVA: how differently the best tenth of the trials is spread."""
+    n, title = len(trials), "Importance of the dimensions"
     if n < FEWEST_FOR_IMPORTANCE:
         text = f"Left out: {n} trials with a result say too little; it takes {FEWEST_FOR_IMPORTANCE}."
         return Section(title, [paragraph(text)])
-    figure = charts.importance(study_of_last(experiment))
+    figure = optuna.visualization.plot_param_importances(study_of_last(experiment))
     bar = figure.data[0]
+    figure.update_traces(marker_color=BLUE)
+    figure = styled(figure, 80 + 34 * len(bar.y), "importance, of 1 in all", "")
+    figure.update_layout(margin_t=8)
+    figure.update_xaxes(range=[0, 1.12 * max(bar.x)])
     numbers = Table(("dimension", "importance"), list(zip(bar.y[::-1], map(float, bar.x[::-1]), strict=True)))
     caption = (
         f"On {n} trials, by their last results (PED-ANOVA: how differently the best tenth is spread)."
@@ -133,33 +158,42 @@ def importance(experiment: Experiment) -> Section | None:
     return Section(title, [Chart("importance", figure, caption, numbers)])
 
 
-def slices(experiment: Experiment) -> Section | None:
-    """One dimension at a time."""
-    metric, trials = experiment.history.metric, with_results(experiment)
-    if not trials:
-        return None
-    study = study_of_last(experiment)
+def slices(experiment: Experiment, trials: list[Trial]) -> Section:
+    """The last value of each trial by its value in one dimension at a time; the darker, the later the trial."""
+    metric, study = experiment.history.metric, study_of_last(experiment)
     params, shown = params_of(study), []
     for dimension in dimensions(study):
         having = [t for t in trials if dimension in params[t.number]]
         rows = [(t.number, params[t.number][dimension], metric.value(t.results[-1])) for t in having]
-        figure = charts.slice_of(study, dimension, metric)
+        figure = optuna.visualization.plot_slice(study, params=[dimension])
+        figure.update_traces(marker={"colorscale": SHADES, "showscale": False, "size": 7, "line": {"width": 0}})
+        figure = styled(figure, 280, dimension, metric.words)
+        figure.update_layout(width=None, margin_t=8)
         caption = f"{len(rows)} trials by their last results; the darker, the later."
         shown.append(Chart(f"slice-{dimension}", figure, caption, Table(("trial", dimension, metric.words), rows)))
     return Section("Slices", shown)
 
 
-def best_against_time(experiment: Experiment) -> Section | None:
-    """The best value of each trial against its time."""
-    metric, trials = experiment.history.metric, with_results(experiment)
-    if not trials:
-        return None
-    figure = charts.cost(experiment)
-    front = set(zip(figure.data[1].x, figure.data[1].y, strict=True))
+def best_against_time(experiment: Experiment, trials: list[Trial]) -> Section:
+    """The best value of each trial against the seconds of training that led to it, and the Pareto front."""
+    metric = experiment.history.metric
+    points = {trial.number: (metric.value(best_of(trial)), seconds_to_best(trial)) for trial in trials}
+    of_both = study_of(experiment, lambda trial: [*points[trial.number]], [metric.mode, "min"])
+    figure = optuna.visualization.plot_pareto_front(of_both, targets=lambda trial: trial.values[::-1])
+    styles = (("others", GREY, 7), ("Pareto front", ORANGE, 9))
+    for trace, (name, color, size) in zip(figure.data, styles, strict=True):
+        trace.update(
+            name=name,
+            text=[f"trial {number}" for number in trace.marker.color],  # Optuna's texts are long
+            hovertemplate="%{text}: %{y:.4f} after %{x:.2f} s<extra></extra>",
+            showlegend=True,
+            marker={"color": color, "size": size, "showscale": False, "line": {"width": 0}},
+        )
+    figure = styled(figure, 360, "seconds of training up to the best result", metric.words)
+    front = set(zip(figure.data[1].y, figure.data[1].x, strict=True))
     rows = []
-    for trial in trials:
-        point = (seconds_to_best(trial), metric.value(best_of(trial)))
-        rows.append((trial.number, *point, "front" if point in front else ""))
+    for number, (value, seconds) in points.items():
+        rows.append((number, seconds, value, "front" if (value, seconds) in front else ""))
     numbers = Table(("trial", "seconds of training", metric.words, "Pareto"), rows)
     caption = "Nothing was both better and quicker than a trial of the front."
     return Section(f"{metric.words.capitalize()} against time", [Chart("cost", figure, caption, numbers)])

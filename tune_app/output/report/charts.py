@@ -1,14 +1,13 @@
-"""The charts: Optuna's where it has them, over all trials with a result; the others by plotly itself."""
+"""The style of the charts, and the figures and lines that plotly draws without Optuna."""
 
 from collections.abc import Callable, Sequence
-from html import escape
 
-import optuna
 import plotly.graph_objects as go
 
-from tune_app.experiment.experiment import INTERRUPTED, Experiment
-from tune_app.experiment.trial import COMPLETED, FAILED, PAUSED, PENDING, RUNNING, STOPPED, Trial
-from tune_app.output.report.study import study_of_best, study_of_cost
+from tune_app.experiment.experiment import Experiment
+from tune_app.experiment.findings import Confirmation
+from tune_app.experiment.table import Cell
+from tune_app.experiment.trial import COMPLETED, FAILED, PAUSED, STOPPED, Trial
 from tune_app.task.result import Result
 from tune_app.task.task import Metric
 
@@ -51,42 +50,6 @@ def styled(figure: go.Figure, height: int, x: str, y: str) -> go.Figure:
         yaxis_title=y,
     )
     return figure
-
-
-def optimisation_history(experiment: Experiment) -> go.Figure:
-    """Each trial's best value, and the best of all up to it."""
-    figure = optuna.visualization.plot_optimization_history(study_of_best(experiment))
-    figure.data[0].update(name="best of a trial", marker={"color": BLUE, "size": 6, "opacity": 0.7})
-    figure.data[1].update(name="best so far", line={"color": ORANGE, "width": 2, "shape": "hv"})
-    return styled(figure, 340, "trial", experiment.history.metric.words)
-
-
-def learning_curves(experiment: Experiment) -> go.Figure:
-    """The metric by epoch, a line for each trial; crosses where trials were stopped."""
-    history, metric = experiment.history, experiment.history.metric
-    best = history.best.trial if history.best else None
-    figure = go.Figure()
-    for state in (INTERRUPTED, PENDING, RUNNING, PAUSED, FAILED, STOPPED, COMPLETED):
-        trials = [
-            t for t in history.trials if t.results and experiment.trial_state(t) == state and t.number != best
-        ]
-        if trials:
-            figure.add_trace(curves(trials, metric, state, {"color": COLORS.get(state, ORANGE), "width": 1.2}))
-    if best is not None:
-        figure.add_trace(curves([history.trials[best]], metric, "best", {"color": ORANGE, "width": 3}))
-    stopped = [t for t in history.trials if t.results and t.state == STOPPED]
-    figure.add_trace(
-        go.Scatter(
-            x=[t.epoch for t in stopped],
-            y=[metric.value(t.results[-1]) for t in stopped],
-            text=[f"trial {t.number}: {escape(t.reason or '')}" for t in stopped],
-            mode="markers",
-            name="stop",
-            marker={"symbol": "x-thin", "size": 6, "line": {"color": QUIET, "width": 1}},
-            hovertemplate="%{text}<extra></extra>",
-        )
-    )
-    return styled(figure, 420, "epoch", metric.words)
 
 
 def curves(trials: Sequence[Trial], metric: Metric, name: str, line: dict[str, object]) -> go.Scatter:
@@ -156,49 +119,36 @@ def points(of: Sequence[tuple[float, Result]], metric: Metric, name: str, marker
     )
 
 
-def parallel_coordinates(study: optuna.Study, metric: Metric) -> go.Figure:
-    """A line through the config, epochs and last value of each trial; None where a dimension does not exist."""
-    figure = optuna.visualization.plot_parallel_coordinate(study, target_name=metric.words)
-    figure = styled(figure, 460, "", "")
-    figure.update_layout(margin={"t": 24, "b": 16})
-    figure.update_xaxes(range=[-0.5, len(figure.layout.xaxis.tickvals) - 0.6])
-    figure.update_traces(
-        marker_colorbar={"title": None, "thickness": 10, "outlinewidth": 0}, selector={"mode": "markers"}
-    )
-    return figure
+def confirmation(found: Confirmation, runs: Sequence[Sequence[Cell]]) -> go.Figure:
+    """A column for each config, a point for each run that did not fail.
 
-
-def importance(study: optuna.Study) -> go.Figure:
-    """The importance of each dimension by PED-ANOVA: how differently the best tenth of the trials is spread."""
-    figure = optuna.visualization.plot_param_importances(study)
-    figure.update_traces(marker_color=BLUE)
-    figure = styled(figure, 80 + 34 * len(figure.data[0].y), "importance, of 1 in all", "")
-    figure.update_layout(margin_t=8)
-    figure.update_xaxes(range=[0, 1.12 * max(figure.data[0].x)])
-    return figure
-
-
-def slice_of(study: optuna.Study, dimension: str, metric: Metric) -> go.Figure:
-    """The last value of each trial by its value in one dimension; the darker, the later the trial."""
-    figure = optuna.visualization.plot_slice(study, params=[dimension])
-    figure.update_traces(marker={"colorscale": SHADES, "showscale": False, "size": 7, "line": {"width": 0}})
-    figure = styled(figure, 280, dimension, metric.words)
-    figure.update_layout(width=None, margin_t=8)
-    return figure
-
-
-def cost(experiment: Experiment) -> go.Figure:
-    """The best value of each trial against the seconds of training that led to it, and the Pareto front."""
-    figure = optuna.visualization.plot_pareto_front(
-        study_of_cost(experiment), targets=lambda trial: (trial.values[1], trial.values[0])
-    )
-    others, front = figure.data
-    for trace in figure.data:  # Optuna's texts are long
-        trace.update(
-            text=[f"trial {number}" for number in trace.marker.color],
-            hovertemplate="%{text}: %{y:.4f} after %{x:.2f} s<extra></extra>",
-            showlegend=True,
+    runs: trial, run, seed, purpose and value of each.
+    """
+    drawn = go.Figure()
+    rows = [row for row in runs if row[-1] is not None]
+    for purpose, color in (("race", GREY), ("measurement", BLUE)):
+        chosen = [row for row in rows if row[3] == purpose]
+        drawn.add_scatter(
+            x=[f"trial {row[0]}" for row in chosen],
+            y=[row[-1] for row in chosen],
+            mode="markers",
+            name=purpose,
+            marker={"color": color, "size": 8, "opacity": 0.7},
+            text=[f"run {row[1]}, seed {row[2]}" for row in chosen],
         )
-    others.update(name="others", marker={"color": GREY, "size": 7, "showscale": False, "line": {"width": 0}})
-    front.update(name="Pareto front", marker={"color": ORANGE, "size": 9, "showscale": False, "line": {"width": 0}})
-    return styled(figure, 360, "seconds of training up to the best result", experiment.history.metric.words)
+    mean, interval = found.findings.measured.mean, found.findings.measured.interval
+    if found.winner and mean is not None and interval:
+        drawn.add_scatter(
+            x=[f"trial {found.winner.trial}"],
+            y=[mean],
+            mode="markers",
+            name="mean and its interval",
+            marker={"color": ORANGE, "size": 10, "symbol": "line-ew-open"},
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": [interval[1] - mean],
+                "arrayminus": [mean - interval[0]],
+            },
+        )
+    return styled(drawn, 340, "", found.of.history.metric.words)

@@ -10,17 +10,17 @@ import plotly.offline
 
 from tune_app.experiment.experiment import Experiment
 from tune_app.output.report.elements import Chart, Section, part
-from tune_app.output.report.sections import SECTIONS
+from tune_app.output.report.sections import sections
 
 
 def report_html(experiment: Experiment) -> str:
     """The whole report of an experiment, which may still be running."""
     with warnings.catch_warnings(action="ignore"):  # Optuna's, of changes in its next version
-        sections = [section for function in SECTIONS if (section := function(experiment))]
+        shown = [section for section in sections(experiment) if section]
     resources = files("tune_app.output.report")
     style, drawing = (resources.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     plotly_js = plotly.offline.get_plotlyjs()
-    links = "".join(f'<a href="#{section.anchor}">{escape(section.title)}</a>' for section in sections)
+    links = "".join(f'<a href="#{section.anchor}">{escape(section.title)}</a>' for section in shown)
     name = escape(experiment.name)
     return f"""<!doctype html>
 <html lang="en">
@@ -35,10 +35,10 @@ def report_html(experiment: Experiment) -> str:
 <header><h1>{name}</h1><p>{experiment.state}</p></header>
 <nav>{links}</nav>
 <main>
-{"".join(map(section_html, sections))}
+{"".join(map(section_html, shown))}
 </main>
 <noscript>The charts need JavaScript; their numbers are in the tables.</noscript>
-<script type="application/json" id="figures">{figures_json(sections)}</script>
+<script type="application/json" id="figures">{figures_json(shown)}</script>
 <script>{plotly_js}</script>
 <script>{drawing}</script>
 </body>

@@ -1,19 +1,22 @@
-"""The sections of the report in their order: functions of the experiment, None where there is nothing to say.
+"""The sections of the report. A new one is a function, None where there is nothing to say, and its place here."""
 
-A new section is a function and its place in `SECTIONS`.
-"""
-
+import shlex
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Iterator
 from datetime import datetime
 
 from tune_app.experiment.experiment import Experiment
+from tune_app.experiment.findings import Confirmation, value_at_end
+from tune_app.experiment.settings import Settings
+from tune_app.experiment.space import load_space, shipped
+from tune_app.experiment.spec import Spec
 from tune_app.experiment.table import Cell
 from tune_app.experiment.trial import FAILED, Trial
-from tune_app.output.repeat import repetition
-from tune_app.output.report import chart_sections
-from tune_app.output.report.confirmation_section import confirmation
+from tune_app.output.confirmation import answer as in_words
+from tune_app.output.confirmation import candidate_rows
+from tune_app.output.report import chart_sections, charts
 from tune_app.output.report.elements import (
+    Chart,
     Html,
     Section,
     Table,
@@ -28,9 +31,30 @@ from tune_app.output.view import comparison, counts, duration
 from tune_app.storage.load import load_confirmation
 from tune_app.task.result import Result
 from tune_app.task.task import config_words
+from tune_app.yaml_file import as_yaml
 
 SHOWN_OPEN = 10
 """The number of trials that are shown without a click."""
+CANDIDATE_COLUMNS = ("trial", "search", "rounds", "mean", "epochs", "parameters", "seconds", "outcome")
+
+
+def sections(experiment: Experiment) -> Iterator[Section | None]:
+    """All sections in their order; charts show the trials with a result, and without any there are none."""
+    trials = [trial for trial in experiment.history.trials if trial.results]
+    yield answer(experiment)
+    yield confirmation(experiment)
+    if trials:
+        yield chart_sections.optimisation_history(experiment, trials)
+        yield chart_sections.learning_curves(experiment, trials)
+    yield chart_sections.rungs(experiment)
+    yield all_trials(experiment)
+    if trials:
+        yield chart_sections.parallel_coordinates(experiment, trials)
+        yield chart_sections.importance(experiment, trials)
+        yield chart_sections.slices(experiment, trials)
+        yield chart_sections.best_against_time(experiment, trials)
+    yield failures(experiment)
+    yield repeat(experiment)
 
 
 def answer(experiment: Experiment) -> Section:
@@ -43,21 +67,16 @@ def answer(experiment: Experiment) -> Section:
         search += " It is still running: this is how far it is."
     if best is None:
         return Section("Answer", [paragraph("There is no result yet.", "lead"), paragraph(search)])
-    confirmed = load_confirmation(experiment)
-    winner, mean = (confirmed.winner, confirmed.findings.measured.mean) if confirmed else (None, None)
     metric, claimed = history.metric, claim(experiment, best)
-    if confirmed and winner and mean is not None:
-        config = winner.config
+    config, number = experiment.trial(best.trial).config, metric.value(best)
+    what = f"{metric.words}, of one run"
+    confirmed = load_confirmation(experiment)
+    if confirmed and confirmed.winner and (mean := confirmed.findings.measured.mean) is not None:
         measured = confirmed.findings.measured
         sure = f", {measured.interval[0]:.4f} to {measured.interval[1]:.4f} at 95 %" if measured.interval else ""
-        number, what = mean, f"{metric.words}{sure}, over {len(measured.succeeded)} fresh seeds"
-        claimed = f"The search's best result was {metric.value(best):.4f}. {claimed}"
-    else:
-        config, number, what = (
-            experiment.trial(best.trial).config,
-            metric.value(best),
-            f"{metric.words}, of one run",
-        )
+        claimed = f"The search's best result was {number:.4f}. {claimed}"
+        config, number = confirmed.winner.config, mean
+        what = f"{metric.words}{sure}, over {len(measured.succeeded)} fresh seeds"
     values = [(name, f"{value:.6g}" if isinstance(value, float) else str(value)) for name, value in config.items()]
     parts = [
         Html(f'<p class="lead"><strong>{number:.4f}</strong> {what}</p>'),
@@ -83,6 +102,39 @@ def claim(experiment: Experiment, best: Result) -> str:
         f"Trial {trial.number} at epoch {best.epoch:g},{beside} {best.parameters} parameters;"
         f" {took:.1f} s of training and validating led to it."
     )
+
+
+def confirmation(experiment: Experiment) -> Section | None:
+    """The findings, every run of the race and of the measurement, and the outcome of each config."""
+    found = load_confirmation(experiment)
+    if found is None:
+        return None
+    lines = [line.strip() for line in in_words(found)]
+    rows = run_rows(found)
+    caption = "A point for each run: grey in the race, blue where it measures the winner; orange its mean at 95 %."
+    parts: list[Html | Table | Chart] = [*map(paragraph, lines), Table(CANDIDATE_COLUMNS, candidate_rows(found))]
+    if rows:
+        numbers = Table(("trial", "run", "seed", "purpose", found.of.history.metric.words), rows)
+        parts.append(Chart("confirmation", charts.confirmation(found, rows), caption, numbers))
+    return Section("Confirmation", parts)
+
+
+def run_rows(found: Confirmation) -> list[tuple[Cell, ...]]:
+    """The runs that have ended: trial, run, seed, purpose and value."""
+    findings = found.findings
+    trial_of = {str(candidate.config): candidate.trial for candidate in findings.candidates}
+    measuring = {run.number for run in findings.measured.runs}
+    return [
+        (
+            trial_of[str(run.config)],
+            run.number,
+            run.seed,
+            "measurement" if run.number in measuring else "race",
+            None if run.state == FAILED else value_at_end(run, found.of.history.metric),
+        )
+        for run in found.experiment.history.trials
+        if run.ended
+    ]
 
 
 def all_trials(experiment: Experiment) -> Section | None:
@@ -163,17 +215,47 @@ def repeat(experiment: Experiment) -> Section:
     return Section("Repeat it", parts)
 
 
-SECTIONS: tuple[Callable[[Experiment], Section | None], ...] = (
-    answer,
-    confirmation,
-    chart_sections.optimisation_history,
-    chart_sections.learning_curves,
-    chart_sections.rungs,
-    all_trials,
-    chart_sections.parallel_coordinates,
-    chart_sections.importance,
-    chart_sections.slices,
-    chart_sections.best_against_time,
-    failures,
-    repeat,
-)
+def repetition(spec: Spec) -> tuple[str, dict[str, str]]:
+    """The command that runs the same search, and by name the files that have to be there first.
+
+    The space is a shipped one if it can be, else a file of its own.
+    """
+    files: dict[str, str] = {}
+    command = ["tune-app", "search", *(from_shipped(spec) or [f"{spec.name}.yaml"])]
+    if command[2] == f"{spec.name}.yaml":
+        changed = differences(spec.settings, Settings.model_validate({}))
+        task = {"task": spec.task_path} if spec.task.files else {}
+        files[command[2]] = as_yaml({**task, "space": spec.space, "search": changed})
+    for i, config in enumerate(spec.enqueued):
+        file = f"{spec.name}-first-{i}.yaml"
+        files[file] = as_yaml({"config": config})
+        command += ["--enqueue", file]
+    if spec.data.source is not None:
+        command += ["--data", spec.data.source]
+    return shlex.join(command), files
+
+
+def from_shipped(spec: Spec) -> list[str] | None:
+    """The name of a shipped space and the options that make it this search; None if there is none."""
+    for name in shipped():
+        source = load_space(name)
+        if source.content == spec.space and source.task.digest == spec.task.digest:
+            changed = differences(spec.settings, source.settings)
+            if changed.get("early_stopping") is not True and None not in changed.values():
+                return [name, *options(changed)]
+    return None
+
+
+def differences(settings: Settings, others: Settings) -> dict[str, object]:
+    """The settings that differ from others."""
+    usual = others.model_dump()
+    return {key: value for key, value in settings.model_dump().items() if value != usual[key]}
+
+
+def options(settings: dict[str, object]) -> list[str]:
+    """Settings as options of `tune-app search`."""
+    words: list[str] = []
+    for key, value in settings.items():
+        option = key.replace("_", "-")
+        words += ["--no-early-stopping"] if key == "early_stopping" else [f"--{option}", str(value)]
+    return words

@@ -22,21 +22,7 @@ EPOCHS = "epochs"
 def study_of_last(experiment: Experiment) -> optuna.Study:
     """A study of the last value of each trial, which its config and `epochs` led to."""
     metric = experiment.history.metric
-    return study(experiment, lambda trial: [metric.value(trial.results[-1])], [metric.mode])
-
-
-def study_of_best(experiment: Experiment) -> optuna.Study:
-    """A study of the best value of each trial."""
-    metric = experiment.history.metric
-    return study(experiment, lambda trial: [metric.value(best_of(trial))], [metric.mode])
-
-
-def study_of_cost(experiment: Experiment) -> optuna.Study:
-    """A study of two values of each trial: the best, and the seconds of training that led to it."""
-    metric = experiment.history.metric
-    return study(
-        experiment, lambda trial: [metric.value(best_of(trial)), seconds_to_best(trial)], [metric.mode, "min"]
-    )
+    return study_of(experiment, lambda trial: [metric.value(trial.results[-1])], [metric.mode])
 
 
 def seconds_to_best(trial: Trial) -> float:
@@ -50,7 +36,7 @@ def best_of(trial: Trial) -> Result:
     return trial.best
 
 
-def study(experiment: Experiment, values: Callable[[Trial], list[float]], modes: Iterable[str]) -> optuna.Study:
+def study_of(experiment: Experiment, values: Callable[[Trial], list[float]], modes: Iterable[str]) -> optuna.Study:
     """A study in which trials keep their numbers; those without a result failed."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     spec = experiment.history.spec
