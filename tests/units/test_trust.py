@@ -106,7 +106,7 @@ def rewrite_task(searched: Experiment, change: Callable[[dict[str, Any]], object
         lambda task: task["files"].update({"../mine.py": ""}),
         lambda task: task["files"].update({"/tmp/mine.py": ""}),
         lambda task: task["files"].update({"a/../../mine.py": ""}),
-        lambda task: task.update(modules=["/tmp/mine"]),  # a module without a text
+        lambda task: task["modules"].update(net="/tmp/mine"),  # a module without a text
     ],
 )
 def test_a_record_whose_task_would_be_written_elsewhere_is_damaged(run, searched, change):
