@@ -69,21 +69,10 @@ IN_TRIALS = {
         RETURN,
         "ValueError: train_dl has no batches, allowed: one or more",
     ),
-    "a part of another kind": Bad(
-        ((RETURN, RETURN.replace("opt,", "None,")),),
-        "None, train_dl",
-        "TypeError: opt is of type NoneType, allowed: an optimizer with step() and zero_grad()",
-    ),
     "a loss without gradient": Bad(
         ((RETURN, RETURN.replace("F.cross_entropy", "lambda out, yb: F.cross_entropy(out, yb).detach()")),),
         "",
         "ValueError: the loss has no gradient, allowed: a loss computed from parameters that require gradients",
-    ),
-    "a metric of the wrong shape": Bad(
-        (("return out.argmax(1) == yb", "return out.argmax(1, keepdim=True) == yb"),),
-        "",
-        "ValueError: the metric accuracy gave the shape (40, 40) for 40 items, allowed: (40,), a value for each"
-        " item, or one number for all of them",
     ),
     "a metric raises": Bad(
         (("return out.argmax(1) == yb", 'raise KeyError("top")'),), 'KeyError("top")', "KeyError: 'top'"

@@ -15,6 +15,7 @@ from safetensors.numpy import save
 from tune_app.engine.asha import Decision
 from tune_app.engine.search import Search
 from tune_app.experiment.experiment import Experiment
+from tune_app.experiment.record import Entry, encode, read_entries
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import load_space
 from tune_app.experiment.spec import DataSource, Paths, Spec
@@ -68,10 +69,10 @@ def state_of(result: Result) -> bytes:
     return save({"model.weights": np.full(3, value)}, {"state": json.dumps(document)})
 
 
-def tell(search: Search, number: int, result: Result) -> Decision:
+def tell(search: Search, number: int, result: Result, state: bytes | None = None) -> Decision:
     """A worker reports: what comes out is judged and written."""
     decision = search.judge(number, result)
-    search.add_result(number, result, state_of(result), decision)
+    search.add_result(number, result, state or state_of(result), decision)
     return decision
 
 
@@ -92,16 +93,31 @@ def give(search: Search, number: int, *values: float) -> None:
             return
 
 
-def play(search: Search, value: Callable[[Trial, int], float], most: int | None = None) -> None:
-    """Run what there is to run one after the other, at most so many attempts, with these values of each result."""
+def play(
+    search: Search,
+    value: Callable[[Trial, int], float | Result],
+    most: int | None = None,
+    state: bytes | None = None,
+) -> None:
+    """Run what there is to run one after the other, at most so many attempts, with these values or results."""
     while not search.all_begun and most != 0:
         assert search.ready
         attempt = search.next_attempt()
         search.started(attempt.trial.number, WORKER)
         for k in range(attempt.after + 1, int(attempt.epochs) + 1):
-            if tell(search, attempt.trial.number, result_of(k, value(attempt.trial, k))).stop:
+            found = value(attempt.trial, k)
+            result = found if isinstance(found, Result) else result_of(k, found)
+            if tell(search, attempt.trial.number, result, state).stop:
                 break
         most = None if most is None else most - 1
+
+
+def rewrite(record: Path, change: Callable[[Entry], object]) -> None:
+    """Change each entry of a record as somebody can who computes the checksums anew."""
+    entries = list(read_entries(record))
+    for entry in entries:
+        change(entry)
+    record.write_bytes(b"".join(map(encode, entries)))
 
 
 def resumed(at: Paths, extension: dict[str, Any] | None = None) -> Search:

@@ -4,7 +4,9 @@
 MNIST, lr log-uniform from 0.005 to 1, bs 16 to 256, momentum 0 to 0.95. Sixteen CNN configs are there twice.
 """
 
+import heapq
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,10 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+
+from tests.made_up import WORKER, tell
+from tune_app.engine.search import Attempt, Search
+from tune_app.task.result import Result
 
 PER_EPOCH = 4
 
@@ -61,3 +67,34 @@ def seed_differences(curves: list[Curve]) -> list[NDArray[np.float64]]:
     for curve in curves:
         pairs.setdefault(curve.config, []).append(curve)
     return [pair[1].accuracy - pair[0].accuracy for pair in pairs.values() if len(pair) == 2]
+
+
+def simulated(
+    search: Search,
+    workers: int,
+    train: Callable[[Attempt], tuple[Iterator[Result], float]],
+    until: float = math.inf,
+    state: bytes | None = None,
+) -> Iterator[tuple[float, Result]]:
+    """Search as so many workers would: each result, with the second at which it has come.
+
+    train: the results of an attempt, and the seconds that each of them takes.
+    """
+    work: dict[int, tuple[Iterator[Result], float]] = {}
+    steps = [(0.0, worker) for worker in range(workers)]
+    while steps and steps[0][0] < until:
+        now, worker = heapq.heappop(steps)
+        if worker in work:
+            result = next(work[worker][0])
+            if tell(search, result.trial, result, state).stop:
+                del work[worker]
+            yield now, result
+        elif search.ready:
+            attempt = search.next_attempt()
+            search.started(attempt.trial.number, WORKER)
+            work[worker] = train(attempt)
+        elif search.all_begun:
+            continue
+        else:  # nothing to do: look again a little later
+            now += 0.05
+        heapq.heappush(steps, (now + (work[worker][1] if worker in work else 0), worker))

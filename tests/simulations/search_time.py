@@ -12,7 +12,7 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from statistics import mean, stdev
@@ -26,10 +26,9 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 from sklearn.ensemble import ExtraTreesRegressor
 
-from tests.made_up import WORKER
-from tests.simulations.curves import read_curves
+from tests.simulations.curves import read_curves, simulated
 from tune_app.engine.sampler import ENOUGH, Sampler, is_constant, suggest
-from tune_app.engine.search import Search
+from tune_app.engine.search import Attempt, Search
 from tune_app.engine.strategy import Sampled
 from tune_app.experiment.history import History
 from tune_app.experiment.space import SpaceSource, load_space
@@ -113,14 +112,6 @@ def tutorial() -> Curves:
     return Curves(source, of, {2: (20, 40, 80, 120), 8: (10, 20, 40, 60)})
 
 
-@dataclass(order=True)
-class Step:
-    """The next result of a worker."""
-
-    time: float
-    worker: int
-
-
 def searched(curves: Curves, workers: int, until: float, seed: int, way: "Way") -> Best:
     """The bests of a search of our own within so many seconds."""
     settings = curves.source.settings.model_copy(update={"num_samples": 100_000, "seed": seed, **way.settings})
@@ -137,32 +128,14 @@ def searched(curves: Curves, workers: int, until: float, seed: int, way: "Way") 
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
         search = Search.create(spec, Paths(Path(folder, "x")), way.strategy)
         search.begin()
-        work: dict[int, Iterator[Result]] = {}
-        steps = [Step(0.0, worker) for worker in range(workers)]
-        while steps[0].time < until:
-            step = heapq.heappop(steps)
-            if step.worker not in work:
-                if not search.ready:  # nothing to do: look again a little later
-                    heapq.heappush(steps, replace(step, time=step.time + 0.05))
-                    continue
-                attempt = search.next_attempt()
-                trial = attempt.trial
-                search.started(trial.number, WORKER)
-                curve, seconds = curves.of(trial.config)
-                work[step.worker] = results(spec, trial.number, curve, attempt.after)
-                heapq.heappush(steps, replace(step, time=step.time + seconds))
-                continue
-            result = next(work[step.worker])
-            decision = search.judge(result.trial, result)
-            search.add_result(result.trial, result, STATE, decision)
+
+        def train(attempt: Attempt) -> tuple[Iterator[Result], float]:
+            curve, seconds = curves.of(attempt.trial.config)
+            return results(spec, attempt.trial.number, curve, attempt.after), seconds
+
+        for now, result in simulated(search, workers, train, until, STATE):
             if not found or result.valid[metric] > found[-1][1]:
-                found.append((step.time, result.valid[metric]))
-            if decision.stop:
-                del work[step.worker]
-                heapq.heappush(steps, step)
-            else:
-                _, seconds = curves.of(search.history.trials[result.trial].config)
-                heapq.heappush(steps, replace(step, time=step.time + seconds))
+                found.append((now, result.valid[metric]))
         search.close()
     return found
 
@@ -186,28 +159,28 @@ def optuna_searched(curves: Curves, workers: int, until: float, seed: int, prune
     space, settings = curves.source.space, curves.source.settings
     last = settings.max_epochs * settings.results_per_epoch
     work: dict[int, tuple[optuna.Trial, NDArray[np.float64], float, int]] = {}
-    steps, found = [Step(0.0, worker) for worker in range(workers)], [(0.0, 0.0)]
-    while steps[0].time < until:
-        step = heapq.heappop(steps)
-        if step.worker not in work:
+    steps, found = [(0.0, worker) for worker in range(workers)], [(0.0, 0.0)]
+    while steps[0][0] < until:
+        now, worker = heapq.heappop(steps)
+        if worker not in work:
             trial, config = study.ask(), dict[str, Any]()
             for d in space.dimensions:
                 if d.exists(config):
                     config[d.name] = d.values[0] if is_constant(d) else suggest(trial, d)
-            work[step.worker] = (trial, *curves.of(space.task.complete(config)), 0)
+            work[worker] = (trial, *curves.of(space.task.complete(config)), 0)
         else:
-            trial, curve, seconds, k = work[step.worker]
+            trial, curve, seconds, k = work[worker]
             value, k = float(curve[k]), k + 1
             trial.report(value, k)
             if value > found[-1][1]:
-                found.append((step.time, value))
+                found.append((now, value))
             if k == last or trial.should_prune():
                 study.tell(trial, value if k == last else None, None if k == last else TrialState.PRUNED)
-                del work[step.worker]
-                heapq.heappush(steps, step)
+                del work[worker]
+                heapq.heappush(steps, (now, worker))
                 continue
-            work[step.worker] = trial, curve, seconds, k
-        heapq.heappush(steps, replace(step, time=step.time + work[step.worker][2]))
+            work[worker] = trial, curve, seconds, k
+        heapq.heappush(steps, (now + work[worker][2], worker))
     return found
 
 

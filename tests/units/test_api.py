@@ -30,6 +30,8 @@ space:
   width: {choice: [1, 2], when: {level: [cnn]}}
 search: {num_samples: 5, grace_period: 0.5, early_stopping: false, max_epochs: 3}
 """
+HUGE, HUGE_SHOWN = 10**400, "1" + "0" * 59
+"""An integer that no float can be, and what is shown of it."""
 
 
 @pytest.mark.parametrize(
@@ -69,6 +71,10 @@ def test_a_dict_is_a_space_like_the_file_with_the_same_content(tmp_path, space, 
     ("given", "message"),
     [
         ({"space": {"lr": 5000}}, "dict: space.lr: lr is 5000, allowed: a number, greater than 0, at most 1000"),
+        ({"space": {"lr": HUGE}}, f"dict: space.lr: lr is {HUGE_SHOWN}, allowed: a number, greater than 0"),
+        ({"space": {"lr": {"choice": [0.1, HUGE]}}}, f"dict: space.lr.choice: lr is {HUGE_SHOWN}, allowed: a num"),
+        ({"space": {"lr": {"uniform": [1, HUGE]}}}, f"dict: space.lr.uniform: lr is {HUGE_SHOWN}, allowed: a num"),
+        ({"space": {"lr": {"loguniform": [1, HUGE]}}}, f"dict: space.lr.loguniform: lr is {HUGE_SHOWN}, allowed"),
         ({"space": {"bs": True}}, "dict: space.bs: bs is True, allowed: an integer, 1 or more, at most 100000"),
         ({"space": {"level": Path("cnn")}}, "dict: space.level: level PosixPath('cnn') does not exist, "),
         ({"space": {"bs": {"choice": {16, 32}}}}, "dict: space.bs.choice is {"),

@@ -20,16 +20,25 @@ def search(run: Callable[..., Result]) -> Callable[..., Result]:
     return partial(run, "search", "space.yaml", "--name", "x", "--in-process")
 
 
+def mistake_in(done: Result) -> str:
+    """What tune-app check says that is wrong with the level net."""
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    return done.stderr.removeprefix("Error: level 'net': ").removesuffix("\n")
+
+
 @pytest.mark.parametrize("what", BEFORE_ANY_TRIAL)
-def test_what_is_wrong_before_any_trial_leaves_no_experiment(search, tmp_path, what):
+def test_what_is_wrong_before_any_trial_leaves_no_experiment(run, search, tmp_path, what):
     expected = BEFORE_ANY_TRIAL[what].expected(tmp_path)
-    assert error_of(search()).startswith(expected)
+    for done in (search(), run("check", "mine.py")):
+        assert error_of(done).startswith(expected)
     assert not list((tmp_path / "experiments").glob("*"))
 
 
 @pytest.mark.parametrize("what", IN_TRIALS)
-def test_what_is_wrong_in_every_trial_is_the_outcome_of_the_search(search, tmp_path, what):
+def test_what_is_wrong_in_every_trial_is_the_outcome_of_the_search(run, search, tmp_path, what):
     expected = IN_TRIALS[what].expected(tmp_path)
+    file = "" if IN_TRIALS[what].line else "mine.py: "
+    assert mistake_in(run("check", "mine.py", "net")) == f"{file}{expected}"
     done = search("--num-samples", 9)
     assert done.exit_code == 1
     assert "The search was stopped: the first trials all failed with the same error.\n" in done.stdout
@@ -48,6 +57,7 @@ def test_a_metric_that_is_not_finite_is_named(search, tmp_path):
 
 def test_a_state_that_does_not_come_back_is_named_where_a_training_would_go_on(run, search, tmp_path):
     expected = DOES_NOT_COME_BACK.expected(tmp_path)
+    assert mistake_in(run("check", "mine.py", "net")) == f"mine.py: {expected}"
     assert search("--time-budget", 0.0001).exit_code == 0
     assert load_experiment("x").trial(0).epoch == 0.5
     run("resume", "x", "--in-process")

@@ -1,4 +1,4 @@
-"""tune-app check: a task is tried on two batches, in this process."""
+"""tune-app check: a task is tried on two batches, in this process. More mistakes: test_bad_task.py."""
 
 import json
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 from click.testing import Result
 
-from tests.bad_tasks import BEFORE_ANY_TRIAL, DOES_NOT_COME_BACK, IN_TRIALS, RETURN
+from tests.bad_tasks import RETURN
 from tests.own_task import line_of, write
 from tests.refused import error_of
 from tune_app.task.declaration import read_task
@@ -90,19 +90,6 @@ def test_what_loads_its_own_file_and_what_takes_data(check, tmp_path):
     assert error_of(done) == said
 
 
-@pytest.mark.parametrize("what", [what for what in BEFORE_ANY_TRIAL if what != "does not parse"])
-def test_what_is_wrong_with_the_data_ends_it(check, tmp_path, what):
-    expected = BEFORE_ANY_TRIAL[what].expected(tmp_path)
-    assert error_of(check("mine.py")).startswith(expected)
-
-
-@pytest.mark.parametrize("what", IN_TRIALS)
-def test_what_is_wrong_with_a_level_is_one_line(check, tmp_path, what):
-    bad = IN_TRIALS[what]
-    expected = bad.expected(tmp_path)
-    assert mistake(check("mine.py", "net")) == (expected if bad.line else f"mine.py: {expected}")
-
-
 def test_the_other_levels_are_checked_nevertheless(check, tmp_path):
     write(tmp_path, (LINE, "return None"))
     done = check("mine.py")
@@ -110,11 +97,6 @@ def test_the_other_levels_are_checked_nevertheless(check, tmp_path):
     assert done.stdout.startswith("net: goes on exactly")
     levels = json.loads(check("mine.py", "--json").stdout)
     assert [level["mistake"] is None for level in levels] == [False, True]
-
-
-def test_a_state_that_does_not_come_back(check, tmp_path):
-    expected = DOES_NOT_COME_BACK.expected(tmp_path)
-    assert mistake(check("mine.py", "net")) == f"mine.py: {expected}"
 
 
 @pytest.mark.parametrize("value", ["1 / (out.sum() * 0)", "float('nan')"])

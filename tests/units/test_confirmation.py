@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from click.testing import Result
+from click.testing import Result as Done
 
+from tests import made_up
 from tests.made_up import WORKER, ask_and_start, diverged, give, result_of, searching, spec_of, tell
 from tests.refused import refusal
 from tune_app import session
@@ -27,6 +28,7 @@ from tune_app.errors import TuneAppError
 from tune_app.experiment.findings import Confirmation, Findings, candidates_of, racing_seeds
 from tune_app.experiment.spec import Confirming, Paths, Spec
 from tune_app.experiment.statistics import mean_interval, proportion_interval
+from tune_app.experiment.trial import Trial
 from tune_app.output.confirmation import answer
 from tune_app.output.summary import confirmation_summary
 from tune_app.session import Caller
@@ -37,6 +39,7 @@ from tune_app.task.declaration import read_task
 from tune_app.task.images import sources
 from tune_app.task.loading import Tested
 from tune_app.task.loop.state import packed
+from tune_app.task.result import Result
 from tune_app.task.task import Interval
 
 Value = Callable[[dict[str, Any], int], float | None]
@@ -81,19 +84,12 @@ ALWAYS_7 = packed({"model": {"lin.weight": torch.zeros(10, 784), "lin.bias": tor
 
 def play(search: Search, value: Value = by_lr, most: int | None = None) -> None:
     """Run what there is to run, one after the other, at most so many."""
-    while not search.all_begun and most != 0:
-        assert search.ready
-        attempt = search.next_attempt()
-        run = attempt.trial
-        search.started(run.number, WORKER)
-        for k in range(attempt.after + 1, int(attempt.epochs) + 1):
-            there = value(run.config, run.seed)
-            result = diverged(k) if there is None else result_of(k, there, valid=valid(search, there))
-            decision = search.judge(run.number, result)
-            search.add_result(run.number, result, ALWAYS_7, decision)
-            if decision.stop:
-                break
-        most = None if most is None else most - 1
+
+    def result(run: Trial, k: int) -> Result:
+        there = value(run.config, run.seed)
+        return diverged(k) if there is None else result_of(k, there, valid=valid(search, there))
+
+    made_up.play(search, result, most, ALWAYS_7)
 
 
 def valid(search: Search, value: float) -> dict[str, float]:
@@ -382,7 +378,7 @@ def test_where_it_is_known_what_is_a_tenth_behind_is_no_tie(diabetes: Search) ->
 
 
 def test_one_number_for_all_test_items_has_the_interval_of_the_bootstrap_wherever_one_is_shown(
-    run: Callable[..., Result], tmp_path: Path
+    run: Callable[..., Done], tmp_path: Path
 ) -> None:
     (tmp_path / "mine.py").write_text((SHIPPED / "diabetes.py").read_text())
     (tmp_path / "mine.yaml").write_text("task: mine.py\nspace: {level: linear}\nsearch: {metric: valid_r2}")

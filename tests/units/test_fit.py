@@ -447,14 +447,6 @@ def test_a_model_is_in_train_mode_for_training_and_in_eval_mode_for_validation()
     assert model.training
 
 
-def test_a_training_that_diverges_is_not_stopped():
-    model = layers()
-    lesson = lesson_of(model, opt=torch.optim.SGD(model.parameters(), 1e30))
-    results = list(train(lesson, 1, seed=0, metrics=METRICS, results_per_epoch=3))
-    assert not math.isfinite(results[-1].train_loss)
-    assert not math.isfinite(results[-1].valid["valid_loss"])
-
-
 def test_after_the_last_result_there_is_nothing_to_go_on_with():
     assert list(train(built(multi_step), 2, seed=0, metrics={}, results_per_epoch=2, after=4)) == []
 

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 import tune_app.output
-from tests.made_up import WORKER, ask_and_start, result_of, spec_of, tell
+from tests.made_up import play, result_of, rewrite, spec_of
 from tune_app.bundle.export import export_best
 from tune_app.cli import main
 from tune_app.confirmation import spec_of as confirmation_spec
@@ -27,33 +27,23 @@ from tune_app.engine.race import Race
 from tune_app.engine.search import Search
 from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.findings import Confirmation, Findings, Measured, candidates_of
-from tune_app.experiment.record import encode, read_entries
 from tune_app.experiment.spec import Confirming, Paths
 from tune_app.output.progress import Progress
 from tune_app.output.view import comparison
 from tune_app.storage.load import load_confirmation, load_experiment
 from tune_app.storage.location import paths
+from tune_app.task.result import Result
 from tune_app.task.tutorial import tutorial
 
 OTHER = "valid_accuracy"
 SPACE = {"level": "cnn", "lr": {"choice": [0.1, 0.01, 0.02, 0.03, 0.04]}}
 LOSSES = [[0.9, 0.50, 0.60], [0.8, 0.30, 0.40], [0.7, 0.35, 0.35], [0.95, 0.9, 0.85]]
 """By trial, the first of which is the baseline; accuracies are the other way round."""
-SHOWING = ("status", "list", "report", "results", "export")
-"""Commands that at least must be among those found."""
 
 
-def report(search: Search, number: int, k: int, loss: float) -> None:
-    both = {"valid_accuracy": loss, "valid_loss": loss}  # the more loss, the more accuracy
-    tell(search, number, result_of(k, loss, valid=both))
-
-
-def strip(at: Paths) -> None:
-    """Take the accuracy out of a record."""
-    kept = list(read_entries(at.record))
-    for entry in kept:
-        entry.get("valid", {}).pop(OTHER, None)
-    at.record.write_bytes(b"".join(map(encode, kept)))
+def with_both(k: int, loss: float) -> Result:
+    """A result: the more loss, the more accuracy."""
+    return result_of(k, loss, valid={"valid_accuracy": loss, "valid_loss": loss})
 
 
 @pytest.fixture
@@ -65,31 +55,22 @@ def at(tmp_path: Path, small_data: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     data = spec.data.model_copy(update={"source": str(small_data)})  # few images: one command trains really
     search = Search.create(spec.model_copy(update={"data": data}), at)
     search.begin()
-    for losses in LOSSES:
-        number = ask_and_start(search)
-        for k, loss in enumerate(losses, 1):
-            if not search.history.trials[number].ended:
-                report(search, number, k, loss)
+    play(search, lambda trial, k: with_both(k, LOSSES[trial.number][k - 1]), most=len(LOSSES))
     search.end("completed")
     search.close()
     history = load_experiment("ml", tmp_path / "experiments").history
     what = Confirming(number=1, candidates=candidates_of(history, 2), seeds=5, epochs=9)
     runs = Search.create(confirmation_spec(history.spec, what), at.confirmation(1), Race)
     runs.begin()
-    while not runs.all_begun:
-        run = runs.next_attempt()
-        runs.started(run.trial.number, WORKER)
-        luck = len(runs.history.trials) % 7 / 100
-        for k in range(1, int(run.epochs) + 1):
-            report(runs, run.trial.number, k, 0.32 + luck + float(run.trial.config["lr"]))
+    play(runs, lambda run, k: with_both(k, 0.32 + (run.number + 1) % 7 / 100 + float(run.config["lr"])))
     median = Findings(runs.history).measured.median
     assert median
     values = {"valid_loss": [0.41, [0.3108, 0.5092]]}
     runs.write("tested", trial=median.number, items=100, values=values, data=["", ""])
     runs.write("search", event="ended", reason="completed")
     runs.close()
-    strip(at)
-    strip(at.confirmation(1))
+    for record in (at.record, at.confirmation(1).record):
+        rewrite(record, lambda entry: entry.get("valid", {}).pop(OTHER, None))
     return at
 
 
@@ -139,8 +120,10 @@ def reading_commands() -> list[str]:
     return found
 
 
-def test_commands_are_found() -> None:
-    assert set(SHOWING) <= set(reading_commands())
+def test_output_functions_and_commands_are_found() -> None:
+    names = {function.__name__ for function in output_functions()}
+    assert {"outcome", "status_view", "summary", "report_html", "report_markdown", "answer"} <= names
+    assert {"status", "list", "report", "results", "export"} <= set(reading_commands())
 
 
 @pytest.mark.parametrize("name", reading_commands())
@@ -201,9 +184,8 @@ def test_the_run_that_was_tested_is_exported_also_where_it_is_not_the_median_of_
     confirmation = load_confirmation(experiment)
     assert confirmation
     other = next(run for run in confirmation.findings.measured.runs if run is not confirmation.exported)
-    record = at.confirmation(1).record  # versions before this one took the median of the accuracies
-    entries = [{**e, "trial": other.number} if e["kind"] == "tested" else e for e in read_entries(record)]
-    record.write_bytes(b"".join(map(encode, entries)))
+    another = {"trial": other.number}  # versions before this one took the median of the accuracies
+    rewrite(at.confirmation(1).record, lambda entry: entry.update(another if entry["kind"] == "tested" else {}))
     found = load_confirmation(load_experiment("ml", at.root.parent))
     assert found and found.exported and found.exported.number == other.number
     manifest = export_best(load_experiment("ml", at.root.parent), at.root.parent / "best")

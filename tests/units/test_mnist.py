@@ -1,8 +1,7 @@
 import hashlib
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -176,44 +175,45 @@ def test_the_test_images_of_a_file_are_those_of_its_split_test(tmp_path: Path):
     assert load_test(str(write(tmp_path / "none.parquet"))) is None
 
 
-@pytest.mark.parametrize("missing", ["split", "image", "label"])
-def test_a_missing_column_is_refused_with_its_name(tmp_path: Path, missing: str):
-    assert missing in refusal(write(tmp_path / "d.parquet", **{missing: cast(Any, None)})).rpartition("label:")[2]
-
-
-WRONG: dict[str, Callable[[], dict[str, Any]]] = {
-    "images of 783 bytes": lambda: {"image": pa.array([bytes(783)] * 12, pa.binary(783))},
-    "images of several sizes": lambda: {"image": pa.array([bytes(783), bytes(785)] * 6, pa.binary())},
-    "images as lists": lambda: {"image": pa.array([[0] * IMAGE] * 12, pa.list_(pa.uint8()))},
-    "a missing image": lambda: {"image": pa.array([bytes(IMAGE)] * 11 + [None], pa.binary(IMAGE))},
-    "no image at all": lambda: {"image": pa.nulls(12, pa.binary(IMAGE))},
-    "labels as words": lambda: {"label": ["one"] * 12},
-    "labels between integers": lambda: {"label": [0.5] * 12},
-    "labels that are no number": lambda: {"label": [float("nan")] * 12},
-    "a missing label": lambda: {"label": pa.array([1] * 11 + [None], pa.uint8())},
-    "labels beyond 64 bits": lambda: {"label": pa.array([2**64 - 1] * 12, pa.uint64())},
-    "splits as numbers": lambda: {"split": list(range(12))},
-    "a missing split": lambda: {"split": ["train"] * 9 + [None] + ["valid"] * 2},
+WRONG: dict[str, tuple[str, Any]] = {
+    "no split": ("split", None),
+    "no image": ("image", None),
+    "no label": ("label", None),
+    "images of 783 bytes": ("image", pa.array([bytes(783)] * 12, pa.binary(783))),
+    "images of several sizes": ("image", pa.array([bytes(783), bytes(785)] * 6, pa.binary())),
+    "images as lists": ("image", pa.array([[0] * IMAGE] * 12, pa.list_(pa.uint8()))),
+    "a missing image": ("image", pa.array([bytes(IMAGE)] * 11 + [None], pa.binary(IMAGE))),
+    "no image at all": ("image", pa.nulls(12, pa.binary(IMAGE))),
+    "labels as words": ("label", ["one"] * 12),
+    "labels between integers": ("label", [0.5] * 12),
+    "labels that are no number": ("label", [float("nan")] * 12),
+    "a missing label": ("label", pa.array([1] * 11 + [None], pa.uint8())),
+    "labels beyond 64 bits": ("label", pa.array([2**64 - 1] * 12, pa.uint64())),
+    "splits as numbers": ("split", list(range(12))),
+    "a missing split": ("split", ["train"] * 9 + [None] + ["valid"] * 2),
 }
+"""A column, and what stands there."""
 
 
-@pytest.mark.parametrize("wrong", WRONG)
-def test_a_parquet_file_of_another_kind_is_refused_with_its_path(tmp_path: Path, wrong: str):
-    line = refusal(write(tmp_path / "d.parquet", **WRONG[wrong]()))
-    assert "not a Parquet file with columns split, image (784 bytes) and label: " in line
+@pytest.mark.parametrize(("column", "values"), WRONG.values(), ids=WRONG)
+def test_a_parquet_file_of_another_kind_is_refused_with_its_path(tmp_path: Path, column: str, values: Any):
+    line = refusal(write(tmp_path / "d.parquet", **{column: values}))
+    _, kind, reason = line.partition("not a Parquet file with columns split, image (784 bytes) and label: ")
+    assert kind and (values is not None or column in reason)
 
 
-@pytest.mark.parametrize(("label", "range_"), [(10, "0 to 10"), (-1, "-1 to 9")])
-def test_labels_out_of_range_are_refused_with_what_is_allowed(tmp_path: Path, label: int, range_: str):
-    path = write(tmp_path / "d.parquet", label=pa.array([*range(10), label, 0][::-1], pa.int8()))
-    assert refusal(path) == f"{path}, split train: labels from {range_}, allowed: 0 to 9"
-
-
-@pytest.mark.parametrize("name", ["train", "valid"])
-def test_a_file_without_rows_of_a_split_is_refused_with_its_path(tmp_path: Path, name: str):
-    other = "valid" if name == "train" else "train"
-    path = write(tmp_path / "d.parquet", split=[other] * 12)
-    assert refusal(path) == f"{path}, split {name}: no images"
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("label", [*range(10), 10, 0], "valid: labels from 0 to 10, allowed: 0 to 9"),
+        ("label", [0, -1, *range(10)], "train: labels from -1 to 7, allowed: 0 to 9"),
+        ("split", ["valid"] * 12, "train: no images"),
+        ("split", ["train"] * 12, "valid: no images"),
+    ],
+)
+def test_what_a_split_must_not_hold_is_refused_with_its_name(tmp_path: Path, column: str, values: Any, said: str):
+    path = write(tmp_path / "d.parquet", **{column: values})
+    assert refusal(path) == f"{path}, split {said}"
 
 
 def test_more_rows_than_any_mnist_are_refused_before_they_are_read(tmp_path: Path, monkeypatch):
@@ -225,9 +225,8 @@ def test_more_rows_than_any_mnist_are_refused_before_they_are_read(tmp_path: Pat
 
 @pytest.mark.parametrize("content", [b"PAR1", b"PAR1" + bytes(100) + b"PAR1"])
 def test_a_damaged_parquet_file_is_refused_with_its_path(tmp_path: Path, content: bytes):
-    path = tmp_path / "d.parquet"
-    path.write_bytes(content)
-    assert "not a Parquet file with columns" in refusal(path)
+    (tmp_path / "d.parquet").write_bytes(content)
+    assert "not a Parquet file with columns" in refusal(tmp_path / "d.parquet")
 
 
 # ---- other sources -------------------------------------------------------------------------------------

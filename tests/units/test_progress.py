@@ -8,6 +8,7 @@ import sys
 import termios
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TextIO
 
 import pytest
@@ -115,25 +116,11 @@ def test_a_terminal_of_few_columns_or_of_none_gets_a_table(search, monkeypatch, 
     assert "\x1b[" in read(terminal[1])
 
 
-class Log:
-    """A stream of which a program made its stderr, with what print needs and no more."""
-
-    def __init__(self) -> None:
-        self.text = ""
-
-    def write(self, text: str) -> int:
-        """Keep it."""
-        self.text += text
-        return len(text)
-
-    def flush(self) -> None:
-        """All is kept."""
-
-
 def test_a_stream_that_is_closed_or_no_file_is_none_to_fail_on(search, monkeypatch) -> None:
-    log = Log()
+    texts: list[str] = []
+    log = SimpleNamespace(write=texts.append, flush=lambda: None)  # what print needs, and no more
     shown(search, log, monkeypatch)  # type: ignore[arg-type]
-    assert log.text.startswith(LINE)
+    assert "".join(texts).startswith(LINE)
     shown(search, None, monkeypatch)
     monkeypatch.setattr(sys, "stdout", None)
     console().print("nobody hears it")

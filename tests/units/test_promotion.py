@@ -1,4 +1,7 @@
-"""ASHA by promotion: trials pause at rungs, and the best go on."""
+"""ASHA by promotion: trials pause at rungs, and the best go on.
+
+Every decision of random histories is computed anew in tests/simulations/test_histories.py.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,24 +11,15 @@ import pytest
 
 from tests.end_to_end.invariants import check_decisions
 from tests.made_up import WORKER, ask_and_start, give, give_one, play, resumed, searching, spec_of
-from tests.refused import refusal
 from tune_app.engine.search import Search
 from tune_app.experiment.history import replay
 from tune_app.experiment.record import read_entries
-from tune_app.experiment.settings import check_settings
 from tune_app.experiment.spec import Paths
 from tune_app.experiment.trial import Trial
 from tune_app.storage.load import load_experiment
-from tune_app.storage.location import paths
-from tune_app.task.tutorial import tutorial
 
 CNN = {"level": "cnn", "lr": {"loguniform": [0.2, 1]}}
 """Without the baseline, whose lr is 0.1."""
-
-
-@pytest.fixture
-def at(tmp_path: Path) -> Paths:
-    return paths(tmp_path, "x")
 
 
 @pytest.fixture
@@ -64,21 +58,6 @@ def test_a_trial_pauses_at_a_rung_until_it_is_one_of_the_best_third_there(search
     # The fourth is better than a third of four, but one has been promoted of that many already.
     assert go_on(search, 0.6) == 3
     assert go_on(search, 0.6) == 4
-
-
-def test_a_trial_that_is_one_of_the_best_third_goes_on_at_once(search: Search) -> None:
-    go_on(search, 0.5)
-    go_on(search, 0.6)
-    assert go_on(search, 0.7, 0.8) == 2
-    first = search.history.trials[2].results[0]
-    assert (first.decision, first.rung, first.cutoff, first.compared) == ("continue", 1, 0.7, 2)
-    assert search.history.at_work == {2}
-
-
-def test_of_equals_the_first_is_promoted(search: Search) -> None:
-    for _ in range(3):
-        go_on(search, 0.5)
-    assert go_on(search) == 0
 
 
 def test_the_highest_rung_is_promoted_first(at: Paths, tmp_path: Path) -> None:
@@ -178,32 +157,6 @@ def test_an_extension_has_all_its_patience_though_the_trials_that_paused_wait_ag
     assert states(extended) == ["paused"] * 3
     assert not extended.history.out_of_patience
     extended.close()
-
-
-@pytest.mark.parametrize(
-    ("search_settings", "message"),
-    [
-        ({"scheduler": "sha"}, "x.yaml: search.scheduler is 'sha', allowed: 'promotion' or 'stopping'"),
-        ({"patience": 0}, "x.yaml: search.patience is 0, allowed: greater than or equal to 1"),
-        (
-            {"scheduler": "promotion", "early_stopping": False},
-            "x.yaml: search.scheduler is 'promotion', allowed: only with early_stopping",
-        ),
-    ],
-)
-def test_what_cannot_be_is_refused_in_one_line(search_settings: object, message: str) -> None:
-    assert refusal(check_settings, search_settings, {}, tutorial(), "x.yaml") == message
-
-
-def test_the_baseline_does_not_pause_but_counts_at_each_rung(at: Paths, tmp_path: Path) -> None:
-    space = {**CNN, "lr": {"loguniform": [0.05, 1]}}
-    with searching(tmp_path, "x", space, scheduler="promotion", num_samples=9) as search:
-        give(search, ask_and_start(search), *[0.1] * 9)
-        for value in (0.5, 0.6):
-            give(search, ask_and_start(search), value)
-    assert states(search) == ["completed", "paused", "running"]
-    assert [result.cutoff for result in search.history.rungs["cnn"][1]] == [0.6, None, None]
-    check_decisions(list(read_entries(at.record)))
 
 
 def test_patience_does_not_count_the_trial_that_is_the_best_nor_one_trial_twice(tmp_path: Path) -> None:

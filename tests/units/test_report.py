@@ -23,11 +23,11 @@ from tune_app.engine.search import Search
 from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import load_space
+from tune_app.experiment.spec import Paths
 from tune_app.output.report.page import report_html
 from tune_app.output.report.sections import repetition
 from tune_app.output.results import write_results
 from tune_app.storage.load import load_experiment
-from tune_app.storage.location import paths
 
 
 class Reader(HTMLParser):
@@ -174,27 +174,19 @@ def test_importances_say_on_how_many_trials_they_rest_and_are_left_out_below_twe
     assert "chart-importance" not in reader.figures
 
 
-def test_nothing_of_a_record_is_taken_for_html(make) -> None:
-    experiment = make(30)
-    page = report_html(experiment)
-    assert SCRIPT in str(experiment.history.trials[28].traceback)
+def test_a_script_hidden_anywhere_in_a_record_stays_text(at: Paths) -> None:
+    spec = spec_of(SCRIPT, num_samples=2)
+    data = spec.data.model_copy(update={"source": SCRIPT})
+    search = Search.create(spec.model_copy(update={"data": data}), at)
+    give(search, ask_and_start(search, {**WORKER, "node": SCRIPT}), 0.5)
+    search.lost(0, "its worker died", SCRIPT)
+    search.failed(ask_and_start(search), f"Traceback\nValueError: {SCRIPT}")
+    search.close()
+    page = report_html(load_experiment("x", at.root.parent))
     assert SCRIPT not in page
     reader = Reader(page)
     assert reader.scripts == 2, "plotly.js and what draws"
     assert SCRIPT in reader.texts["failures"]
-
-
-@pytest.mark.parametrize("where", ["node", "name", "data"])
-def test_a_script_hidden_in_a_record_stays_text(tmp_path: Path, where: str) -> None:
-    spec = spec_of("x" if where != "name" else SCRIPT, num_samples=1)
-    if where == "data":
-        spec = spec.model_copy(update={"data": spec.data.model_copy(update={"source": SCRIPT})})
-    search = Search.create(spec, paths(tmp_path, "x"))
-    give(search, ask_and_start(search, {**WORKER, "node": SCRIPT if where == "node" else "here"}), 0.5)
-    search.close()
-    page = report_html(load_experiment("x", tmp_path))
-    assert SCRIPT not in page
-    assert Reader(page).scripts == 2
 
 
 def test_the_page_may_load_nothing_and_run_only_its_own_scripts(make) -> None:

@@ -40,12 +40,6 @@ from tune_app.storage.location import paths
 
 
 @pytest.fixture
-def at(tmp_path: Path) -> Paths:
-    """Where the experiment of a test lies."""
-    return paths(tmp_path, "x")
-
-
-@pytest.fixture
 def search(at: Paths) -> Iterator[Search]:
     """A search that has begun."""
     search = Search.create(spec_of("x"), at)

@@ -33,9 +33,6 @@ CNN = [name for name in LEVELS if tutorial().level(name).family == "cnn"]
 BY_SGD = [name for name in LEVELS if "momentum" in tutorial().level(name).defaults]
 IN_FILE_ORDER = ["scratch", "functional", "module", "linear", "optim", "dataset", "dataloader"]
 SHUFFLED = [name for name in LEVELS if name not in IN_FILE_ORDER]
-OF_IMAGES = ["wrapped", "accelerator"]
-"""Their models take images, not rows."""
-
 RESUMED = {
     "scratch": {"level": "scratch", "lr": 0.5, "bs": 64},
     "optim with momentum": {"level": "optim", "lr": 0.1, "bs": 64, "momentum": 0.9, "weight_decay": 1e-3},
@@ -65,17 +62,11 @@ def train(
 
 
 @pytest.fixture(scope="module")
-def logistic(small: Mnist) -> dict[str, list[Result]]:
-    """Two epochs of each logistic level, four results each."""
+def trained(small: Mnist, tiny: Mnist) -> dict[str, list[Result]]:
+    """Two epochs of each level, four results each."""
     torch.set_num_threads(1)
-    return {name: train({"level": name}, small, epochs=2, per_epoch=2) for name in LOGISTIC}
-
-
-@pytest.fixture(scope="module")
-def cnn(tiny: Mnist) -> dict[str, list[Result]]:
-    """Two epochs of each CNN level, four results each."""
-    torch.set_num_threads(1)
-    return {name: train({"level": name, "bs": 32}, tiny, epochs=2, per_epoch=2) for name in CNN}
+    logistic = {name: train({"level": name}, small, epochs=2, per_epoch=2) for name in LOGISTIC}
+    return logistic | {name: train({"level": name, "bs": 32}, tiny, epochs=2, per_epoch=2) for name in CNN}
 
 
 def assert_close(found: list[Result], expected: list[Result]) -> None:
@@ -98,25 +89,17 @@ def assert_close(found: list[Result], expected: list[Result]) -> None:
         ("fit", "validation", True),
         ("sequential", "cnn", True),
         ("wrapped", "sequential", False),  # a wrapped loader, and adaptive pooling
+        ("accelerator", "wrapped", True),  # on a CPU
     ],
 )
-def test_a_piece_of_torch_gives_the_same_training_as_what_it_replaces(logistic, cnn, name, before, exactly):
-    found = logistic | cnn
-    assert_close(found[name], found[before])
-    assert not exactly or found[name] == found[before]
+def test_a_piece_of_torch_gives_the_same_training_as_what_it_replaces(trained, name, before, exactly):
+    assert_close(trained[name], trained[before])
+    assert not exactly or trained[name] == trained[before]
 
 
-def test_shuffling_and_the_initialisation_make_a_difference(logistic):
-    assert logistic["validation"] != logistic["dataloader"]
-    assert logistic["linear"] != logistic["module"]
-
-
-def test_the_accelerator_level_on_a_cpu_is_exactly_the_wrapped_one(cnn, tiny):
-    assert cnn["accelerator"] == cnn["wrapped"]
-    wrapped, accelerator = (
-        [saved for _, saved in training({"level": name, "bs": 128}, tiny).results(1)] for name in OF_IMAGES
-    )
-    assert wrapped == accelerator
+def test_shuffling_and_the_initialisation_make_a_difference(trained):
+    assert trained["validation"] != trained["dataloader"]
+    assert trained["linear"] != trained["module"]
 
 
 @pytest.mark.parametrize("name", LOGISTIC)

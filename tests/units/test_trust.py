@@ -1,15 +1,18 @@
 """Whose code runs: going on with a task that was not run here before needs a word of consent."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.made_up import rewrite
 from tests.own_task import TASK, write
-from tests.refused import error_of
+from tests.refused import error_of, refusal
 from tune_app import api
 from tune_app.cluster.connect import Where
-from tune_app.errors import TuneAppError
 from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.record import encode, read_entries
 from tune_app.storage.load import load_experiment
@@ -63,10 +66,9 @@ def test_what_goes_on_with_another_users_task_needs_a_word(run, searched, tmp_pa
 
 def test_so_does_the_api(run, searched, tmp_path):
     forget(tmp_path)
-    with pytest.raises(TuneAppError) as error:
-        api.extend("x", {"num_samples": 3}, where=HERE, quiet=True)
-    assert str(error.value) == REFUSED
-    api.extend("x", {"num_samples": 3}, where=HERE, quiet=True, run_its_code=True)
+    more = partial(api.extend, "x", {"num_samples": 3}, where=HERE, quiet=True)
+    assert refusal(more) == REFUSED
+    more(run_its_code=True)
     api.confirm("x", 1, 1, where=HERE, quiet=True)
 
 
@@ -80,9 +82,7 @@ def test_a_changed_record_is_no_longer_what_the_user_has_run(searched):
 def test_status_shows_the_files_with_all_that_a_terminal_would_hide(run, searched, tmp_path):
     shown = run("status", "x", "--task").stdout
     assert shown == f"# ---- mine.py\n{(tmp_path / 'mine.py').read_text()}\n"
-    entries = list(read_entries(searched.paths.record))
-    entries[0]["spec"]["task"]["files"]["mine.py"] = "# \x1b[2Khidden \u202e\n\tx = 1"
-    searched.paths.record.write_bytes(b"".join(map(encode, entries)))
+    rewrite_task(searched, lambda task: task["files"].update({"mine.py": "# \x1b[2Khidden \u202e\n\tx = 1"}))
     assert run("status", "x", "--task").stdout == "# ---- mine.py\n# \\x1b[2Khidden \\u202e\n\tx = 1\n"
     assert json.loads(run("status", "x", "--task", "--json").stdout)["mine.py"].startswith("# \x1b")
 
@@ -95,21 +95,23 @@ def test_status_and_list_name_the_task(run, searched):
     assert f"mine {task['digest']}" in run("list").stdout
 
 
-@pytest.mark.parametrize("name", ["../mine.py", "/tmp/mine.py", "a/../../mine.py"])
-def test_a_record_whose_task_would_be_written_elsewhere_is_damaged(run, searched, name):
-    entries = list(read_entries(searched.paths.record))
-    entries[0]["spec"]["task"]["files"][name] = ""
-    searched.paths.record.write_bytes(b"".join(map(encode, entries)))
-    with pytest.raises(TuneAppError, match="line 1: the entry makes no sense"):
-        load_experiment("x")
+def rewrite_task(searched: Experiment, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the task in a record."""
+    rewrite(searched.paths.record, lambda entry: entry["n"] or change(entry["spec"]["task"]))
 
 
-def test_a_record_that_names_a_module_without_a_text_is_damaged(run, searched):
-    entries = list(read_entries(searched.paths.record))
-    entries[0]["spec"]["task"]["modules"] = ["/tmp/mine"]
-    searched.paths.record.write_bytes(b"".join(map(encode, entries)))
-    with pytest.raises(TuneAppError, match="line 1: the entry makes no sense"):
-        load_experiment("x")
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda task: task["files"].update({"../mine.py": ""}),
+        lambda task: task["files"].update({"/tmp/mine.py": ""}),
+        lambda task: task["files"].update({"a/../../mine.py": ""}),
+        lambda task: task["modules"].update(net="/tmp/mine"),  # a module without a text
+    ],
+)
+def test_a_record_whose_task_would_be_written_elsewhere_is_damaged(run, searched, change):
+    rewrite_task(searched, change)
+    assert "line 1: the entry makes no sense" in refusal(load_experiment, "x")
 
 
 def test_a_file_that_changed_meanwhile_is_named_and_the_recorded_text_used(run, searched, tmp_path):

@@ -2,39 +2,26 @@
 
 from pathlib import Path
 
+from tests.own_task import write
 from tune_app.storage.load import load_experiment
 
-TASK = """
-import itertools, time
-import torch
-import torch.nn.functional as F
-from torch import nn
-from torch.utils.data import TensorDataset
-from tune_app.task import Lesson, get_data
-
-def load(source=None):
-    x = torch.linspace(-1, 1, 64)[:, None]
-    return {"train": (x, x.sin()), "valid": (x[::4], x[::4].sin())}
-
-def line(data, *, lr: float = 0.01, bs: int = 16) -> Lesson:
-    x, y = data["train"]
-    CHANGE
-    model = nn.Linear(1, 1)
-    opt = torch.optim.SGD(model.parameters(), lr)
-    return Lesson(model, LOSS, opt, *get_data(TensorDataset(x, y), TensorDataset(*data["valid"]), bs))
+SPACE = """task: mine.py
+space: {level: line, lr: {uniform: [0.01, 0.1]}}
+search: {num_samples: 6, max_epochs: 3, seed: 1}
 """
-SPACE = "task: mine.py\nspace: {lr: {uniform: [0.01, 0.1]}}\nsearch: {num_samples: 6, max_epochs: 3, seed: 1}"
 HERE = ("--in-process", "--quiet")
 SEARCH = ("search", "space.yaml", "--name", "x", *HERE)
 
 
-def write(change: str = "pass", loss: str = "F.mse_loss") -> None:
-    Path("mine.py").write_text(TASK.replace("CHANGE", change).replace("LOSS", loss))
-    Path("space.yaml").write_text(SPACE)
+def prepare(folder: Path, *changes: tuple[str, str]) -> None:
+    """A task with these changes whose one metric is the loss, and a search of its level without hidden layers."""
+    write(folder, (" -> Maximize", ""), *changes)
+    (folder / "space.yaml").write_text(SPACE)
 
 
-def test_a_level_that_writes_to_the_shared_data_ends_the_search_and_is_named(run) -> None:
-    write(change="x -= x.mean() + 1")
+def test_a_level_that_writes_to_the_shared_data_ends_the_search_and_is_named(run, tmp_path) -> None:
+    model = "    model = nn.Linear(4, 2)"
+    prepare(tmp_path, (model, f'    data["train"][0].mul_(2)\n{model}'))
     done = run(*SEARCH)
     assert done.exit_code == 1
     assert done.stdout.startswith("The search was stopped: a trial wrote to the data that all trials share.\n")
@@ -45,8 +32,9 @@ def test_a_level_that_writes_to_the_shared_data_ends_the_search_and_is_named(run
     )
 
 
-def test_a_result_that_comes_out_otherwise_when_it_is_computed_again_is_named_with_both_values(run) -> None:
-    write(loss="lambda out, yb: F.mse_loss(out, yb) * (1 + time.time() % 1)")
+def test_a_result_that_comes_out_otherwise_when_it_is_computed_again_is_named_with_both_values(run, tmp_path):
+    by_the_clock = "lambda out, yb: F.cross_entropy(out, yb) * (1 + time.time() % 1), torch.optim.SGD"
+    prepare(tmp_path, ("F.cross_entropy, torch.optim.SGD", by_the_clock), ("import numpy", "import time, numpy"))
     assert run(*SEARCH, "--time-budget", "0.01").exit_code == 0
     history = load_experiment("x", Path("experiments")).history
     assert not history.trials[-1].ended
@@ -64,8 +52,8 @@ def test_a_result_that_comes_out_otherwise_when_it_is_computed_again_is_named_wi
     )
 
 
-def test_nothing_is_said_of_a_task_that_repeats_itself(run) -> None:
-    write()
+def test_nothing_is_said_of_a_task_that_repeats_itself(run, tmp_path) -> None:
+    prepare(tmp_path)
     assert run(*SEARCH, "--time-budget", "0.01").exit_code == 0
     for state in Path("experiments/x/states").iterdir():
         state.unlink()
