@@ -131,16 +131,8 @@ def extend(
 
 @click.command()
 @click.argument("name")
-@click.option(
-    "--top", type=click.IntRange(1, 50), default=5, show_default=True, help="How many of the best configs race."
-)
-@click.option(
-    "--seeds",
-    type=click.IntRange(1, 1000),
-    default=10,
-    show_default=True,
-    help="How many further seeds measure the winner.",
-)
+@click.option("--top", default=5, show_default=True, help="How many of the best configs race, 1 to 50.")
+@click.option("--seeds", default=10, show_default=True, help="How many more seeds measure the winner, 1 to 1000.")
 @click.option("--again", is_flag=True, help="Confirm once more, with other seeds: the test data are read again.")
 @run_its_code
 @how_options
