@@ -16,8 +16,9 @@ from safetensors.numpy import load_file, save_file
 from tests import refused
 from tests.bundles import config_of, make_bundle, reseal
 from tests.refused import error_of
+from tune_app.bundle.images import read_images
 from tune_app.bundle.manifest import WEIGHTS, read_bundle
-from tune_app.bundle.predict import opened, probabilities, read_images
+from tune_app.bundle.predict import opened, probabilities
 from tune_app.cli import main
 from tune_app.errors import TuneAppError
 from tune_app.task.images import mnist

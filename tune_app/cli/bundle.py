@@ -112,7 +112,8 @@ def classify(exported: "Exported", images: Sequence[Path], invert: bool, as_json
     """Print the digits in images."""
     import numpy as np
 
-    from tune_app.bundle.predict import dark_on_bright, most_likely, probabilities, read_images
+    from tune_app.bundle.images import dark_on_bright, read_images
+    from tune_app.bundle.predict import most_likely, probabilities
 
     read = [255 - read_images(path) if invert else read_images(path) for path in images]
     for path, batch in zip(images, read, strict=True):
