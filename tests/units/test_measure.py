@@ -18,13 +18,13 @@ from tune_app.task.loop.measure import evaluate
 X, Y = VALID.tensors
 
 
-def constant(out: Tensor) -> Lesson:
-    """A lesson whose model gives these rows, in this order, for the valid data."""
+def constant(out: Tensor, model: Any = None, loss_func: Any = F.cross_entropy) -> Lesson:
+    """A lesson whose model gives these rows, in this order, for the valid data; or another model of them."""
     ds = TensorDataset(out, Y)
     weight = torch.zeros(1, requires_grad=True)
     opt = torch.optim.SGD([weight], 0.1)
     dl = [ds[:16], ds[16:]]
-    return Lesson(lambda xb: xb + weight, F.cross_entropy, opt, dl, dl)
+    return Lesson(model or (lambda xb: xb + weight), loss_func, opt, dl, dl)
 
 
 OUT = torch.randn(30, 3, generator=torch.Generator().manual_seed(1))
@@ -162,9 +162,7 @@ def test_each_loss_of_a_nest_can_be_had():
         found: Tensor = (out[0]["left"].sum(1) * out[0]["scale"] - out[1][0] * yb).square().mean()
         return found
 
-    ds = TensorDataset(OUT, Y)
-    opt = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1)
-    found = evaluate(Lesson(Two(), loss_func, opt, [ds[:16]], [ds[:16], ds[16:]]), {}, intervals=True)
+    found = evaluate(constant(OUT, Two(), loss_func), {}, intervals=True)
     assert found.losses == pytest.approx((OUT[:, :2].sum(1) * 2 - OUT[:, 2] * Y).square().numpy(), rel=1e-5)
 
 
@@ -220,9 +218,7 @@ def test_what_is_none_of_an_items_cannot_be_drawn_again():
     def with_scale(xb: Tensor) -> Any:
         return OUT[xb.long()], torch.tensor(2.0)
 
-    opt = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1)
-    ds = TensorDataset(torch.arange(30), Y)
-    lesson = Lesson(with_scale, lambda out, yb: F.cross_entropy(out[0], yb), opt, [ds[:16]], [ds[:16], ds[16:]])
+    lesson = constant(torch.arange(30), with_scale, lambda out, yb: F.cross_entropy(out[0], yb))
     assert len(again(lambda out, yb: 0.5, lesson)) == 0
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.invariants import check_decisions
-from tests.made_up import WORKER, ask_and_start, give, give_one, play, resumed, searching, spec_of
+from tests.made_up import WORKER, ask_and_start, give, give_one, play, resumed, searching
 from tune_app.engine.search import Search
 from tune_app.experiment.history import replay
 from tune_app.experiment.record import read_entries
@@ -23,12 +23,10 @@ CNN = {"level": "cnn", "lr": {"loguniform": [0.2, 1]}}
 
 
 @pytest.fixture
-def search(at: Paths) -> Iterator[Search]:
+def search(tmp_path: Path) -> Iterator[Search]:
     """Nine trials of one family, whose rungs are 1 and 3 of 9 epochs."""
-    made = Search.create(spec_of("x", CNN, scheduler="promotion", num_samples=9), at)
-    made.begin()
-    yield made
-    made.close()
+    with searching(tmp_path, "x", CNN, scheduler="promotion", num_samples=9) as search:
+        yield search
 
 
 def states(search: Search) -> list[str]:
@@ -145,14 +143,11 @@ def test_patience_is_out_when_so_many_trials_have_not_improved_the_best_by_enoug
     extended.close()
 
 
-def test_an_extension_has_all_its_patience_though_the_trials_that_paused_wait_again(at: Paths) -> None:
-    search = Search.create(spec_of("x", CNN, scheduler="promotion", patience=2, num_samples=9), at)
-    search.begin()
-    for value in (0.5, 0.4, 0.3):
-        go_on(search, value)
-    assert search.history.out_of_patience
-    search.end("patience")
-    search.close()
+def test_an_extension_has_all_its_patience_though_the_trials_that_paused_wait_again(at, tmp_path) -> None:
+    with searching(tmp_path, "x", CNN, "patience", scheduler="promotion", patience=2, num_samples=9) as search:
+        for value in (0.5, 0.4, 0.3):
+            go_on(search, value)
+        assert search.history.out_of_patience
     extended = Search.resume(at, {"num_samples": 12})
     assert states(extended) == ["paused"] * 3
     assert not extended.history.out_of_patience

@@ -40,12 +40,10 @@ from tune_app.storage.location import paths
 
 
 @pytest.fixture
-def search(at: Paths) -> Iterator[Search]:
+def search(tmp_path: Path) -> Iterator[Search]:
     """A search that has begun."""
-    search = Search.create(spec_of("x"), at)
-    search.begin()
-    yield search
-    search.close()
+    with searching(tmp_path, "x") as search:
+        yield search
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tune_app.experiment.space import SearchSpace, load_space, shipped, space_sc
 from tune_app.task.tutorial import tutorial
 
 FOLDER = Path(__file__).parents[2] / "search_spaces"
-MANY = f"{{grid: {list(range(1, 1001))}}}"
+MANY = f"{{grid: {list(range(1, 321))}}}"
 OWN = """
 from typing import Literal
 
