@@ -12,12 +12,17 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tune_app.storage.bucket import Bucket
 from tune_app.task.images.mnist import Mnist
 from tune_app.task.images.sources import load
 
 AWS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "a-secret-of-tests", "AWS_REGION": "us-east-1"}
+settings.register_profile(  # how busy a machine is decides no test
+    "tune_app", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("tune_app")
 SHIPPED = Path(__file__).parent.parent / "tune_app" / "task" / "images" / "mnist.parquet"
 
 

@@ -543,7 +543,6 @@ def test_whatever_happens_to_a_search_what_its_record_says_holds(monkeypatch, py
         settings=settings(
             max_examples=pytestconfig.getoption("histories"),
             stateful_step_count=10,
-            deadline=None,
             phases=[phase for phase in Phase if phase is not Phase.explain],
             suppress_health_check=list(HealthCheck),
         ),

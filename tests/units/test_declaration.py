@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests import refused
@@ -443,7 +443,7 @@ WHOLE = HEAD + TEXTS
 TOKENS = [*"()[]{}:*=,.-@|'\"\\\n\t\0 é", "->", "Lesson", "lambda ", "Annotated[", "async ", "None", "1e999"]
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400)
 @given(st.lists(st.tuples(st.integers(0, len(WHOLE)), st.integers(0, 12), st.sampled_from(TOKENS)), max_size=6))
 @example([])
 def test_whatever_stands_in_a_file_it_is_a_task_or_one_line(tmp_path: Path, changes: list) -> None:

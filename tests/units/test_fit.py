@@ -256,7 +256,7 @@ def test_a_training_goes_on_exactly_from_every_result(build):
     assert len({saved for _, saved in full}) == len(full)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_training_goes_on_exactly(data):
     """Tasks are drawn, and one kill each."""

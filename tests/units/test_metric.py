@@ -103,11 +103,6 @@ def test_every_output_function_does_without_the_other_metric(experiment, functio
     function(experiment if takes is Experiment else confirmation)
 
 
-def test_output_functions_are_found() -> None:
-    names = {function.__name__ for function in output_functions()}
-    assert {"outcome", "status_view", "summary", "report_html", "answer"} <= names
-
-
 def reading_commands() -> list[str]:
     """All commands that take an experiment's name or none, and neither search nor remove nor go on for ever."""
     found = []
@@ -122,7 +117,7 @@ def reading_commands() -> list[str]:
 
 def test_output_functions_and_commands_are_found() -> None:
     names = {function.__name__ for function in output_functions()}
-    assert {"outcome", "status_view", "summary", "report_html", "report_markdown", "answer"} <= names
+    assert {"outcome", "status_view", "summary", "report_html", "answer"} <= names
     assert {"status", "list", "report", "results", "export"} <= set(reading_commands())
 
 

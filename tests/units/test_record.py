@@ -6,7 +6,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.refused import refusal
@@ -123,7 +123,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100)
 @given(entry=st.dictionaries(st.text().filter(lambda key: key != "crc"), json_values, min_size=1, max_size=5))
 def test_any_entry_comes_back_as_it_was(entry: dict[str, object]) -> None:
     line = encode(entry)

@@ -5,7 +5,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.refused import refusal
@@ -261,7 +261,7 @@ contents = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300)
 @given(content=contents)
 @example(content={"space": {"lr": {"choice": [[1]]}}})
 def test_any_content_yields_a_valid_space_or_an_error_in_one_line(tmp_path: Path, content: object) -> None:
@@ -270,7 +270,7 @@ def test_any_content_yields_a_valid_space_or_an_error_in_one_line(tmp_path: Path
     check_file(path)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300)
 @given(
     text=st.one_of(
         st.binary(max_size=60),

@@ -2,7 +2,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.refused import refusal
@@ -71,7 +71,6 @@ VALUES = st.one_of(TEXTS, st.integers(), st.floats(allow_nan=False, allow_infini
 
 
 @given(content=st.dictionaries(TEXTS, st.one_of(VALUES, st.lists(VALUES)), min_size=1))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_what_is_written_is_read_as_the_same_values(tmp_path: Path, content: dict[str, object]) -> None:
     found = read_yaml(written(tmp_path, as_yaml(content)))
     assert repr(found) == repr(content)
