@@ -4,20 +4,35 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from click.testing import Result
 from PIL import Image
+from safetensors.numpy import save
 
 from tests.bundles import config_of, files_of, reseal, run
 from tests.refused import error_of
 from tune_app.bundle.card import model_card
+from tune_app.bundle.export import weights_in
 from tune_app.bundle.manifest import CONFIG, FILES, MANIFEST, SCRIPT, read_bundle
 from tune_app.bundle.verify import data_for, runnable, verification
 from tune_app.errors import TuneAppError
 from tune_app.experiment.states import sha256
 from tune_app.storage.load import load_experiment
 from tune_app.task.images import mnist, sources
+
+DEEP = '{"dict": [["a", ' * 100_000
+
+
+@pytest.mark.parametrize(
+    "document", ["[1", "[]", "3", '{"model": {"a": 1, "b": 2}}', '{"model": {"dict": 3}}', DEEP]
+)
+def test_a_state_that_somebody_made_up_is_one_line(document: str) -> None:
+    state = save({"weights": np.zeros(3)}, {"state": document})
+    with pytest.raises(TuneAppError, match=r"^experiment x: the kept state is none of a training: .+$"):
+        weights_in(state, "x")
+
 
 # ---- what is in it -------------------------------------------------------------------------------------
 

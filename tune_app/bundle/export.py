@@ -23,6 +23,9 @@ from tune_app.task.task import Task
 from tune_app.whole import whole
 from tune_app.yaml_file import as_yaml
 
+UNREADABLE = (SafetensorError, LookupError, ValueError, TypeError, AttributeError, RuntimeError)
+"""What a state that no training kept, but somebody made up, can raise."""
+
 
 def winner(experiment: Experiment) -> tuple[int, Experiment, Result, dict[str, Any]]:
     """The search's best trial, the experiment with the result to export, that result, and metrics besides its own.
@@ -48,7 +51,7 @@ def weights_in(state: bytes, experiment: str) -> bytes:
 
     try:
         return save(exported(state))
-    except (SafetensorError, KeyError) as error:
+    except UNREADABLE as error:
         raise TuneAppError(f"experiment {experiment}: the kept state is none of a training: {error}") from None
 
 
