@@ -25,7 +25,7 @@ def test_a_browser_without_a_network_shows_everything_on_a_phone_and_on_a_desk(t
     async def visit(page: Page) -> None:
         for width in (400, 1280):
             await page.open(path, width)
-            assert await page.evaluate("document.querySelectorAll('.chart').length") == 13
+            assert await page.evaluate("document.querySelectorAll('.chart').length") == 12
             assert await page.evaluate(EMPTY_CHARTS) == []
             assert await page.evaluate(BROKEN_LINKS) == 0
             assert await page.evaluate(OVERFLOW) <= 0
