@@ -37,6 +37,8 @@ from tests.end_to_end.test_cluster import program_of
 from tune_app.experiment.record import Entry, encode, read_entries
 from tune_app.storage.load import load_experiment
 
+pytestmark = pytest.mark.alone
+
 SLOW = "space: {level: cnn, bs: 2, lr: 0.01}\nsearch: {num_samples: 2, max_epochs: 2, results_per_epoch: 4}"
 SEARCH = ("search", "space.yaml", "--name", "x", "--no-dashboard", "--data")
 

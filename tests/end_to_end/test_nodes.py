@@ -4,11 +4,15 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.end_to_end.conftest import HASTY, Start, needs_mounts, succeed, tune_app, wait_for
 from tests.end_to_end.invariants import check
 from tests.end_to_end.nodes import kill_node, nodes
 from tune_app.experiment.trial import Trial
 from tune_app.storage.load import load_experiment
+
+pytestmark = pytest.mark.alone
 
 LONG = """
 space: {level: cnn, bs: 2, lr: 0.01}

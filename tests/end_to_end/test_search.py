@@ -18,6 +18,8 @@ from tests.refused import error_of
 from tune_app.storage.load import load_experiment
 from tune_app.task.tutorial import tutorial
 
+pytestmark = pytest.mark.alone
+
 SPACE = """
 space:
   level: {choice: [scratch, linear, fit, cnn]}

@@ -4,8 +4,12 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.end_to_end.conftest import tune_app
 from tests.made_up import ask_and_start, give, searching, tutorial_experiment
+
+pytestmark = pytest.mark.alone
 
 
 def quickest(folder: Path, *arguments: str) -> float:

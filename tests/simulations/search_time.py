@@ -194,18 +194,21 @@ class ToldAsPruned(Sampled):
 
 class PrunedSampler(Sampler):
     def learn(self, history: History) -> bool:
-        known = self.study.get_trials(deepcopy=False)
         for trial in history.trials:
-            if trial.number >= len(known):
+            if trial.number not in self.known:  # the study holds what was asked for, too
+                self.known[trial.number] = len(self.study.get_trials(deepcopy=False))
                 self.study.add_trial(self.told(trial.config, None))
-            elif known[trial.number].state == TrialState.RUNNING and trial.number not in history.at_work:
+        there = self.study.get_trials(deepcopy=False)
+        for trial in history.trials:
+            number = self.known[trial.number]
+            if there[number].state == TrialState.RUNNING and trial.number not in history.at_work:
                 values = [self.metric.value(result) for result in trial.results]
                 if trial.state == STOPPED or trial.number in history.paused:
-                    running = optuna.Trial(self.study, known[trial.number]._trial_id)
+                    running = optuna.Trial(self.study, there[number]._trial_id)
                     running.report(values[-1], step=len(values))
-                    self.study.tell(trial.number, state=TrialState.PRUNED)
+                    self.study.tell(number, state=TrialState.PRUNED)
                 else:
-                    self.study.tell(trial.number, max(values))
+                    self.study.tell(number, max(values))
         return len(history.trials) - len(history.at_work) >= ENOUGH
 
 
