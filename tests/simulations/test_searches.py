@@ -8,6 +8,7 @@ import pytest
 
 from tests.made_up import result_of, spec_of
 from tests.simulations.curves import Curve, nearest, simulated
+from tests.simulations.search_time import WAYS, searched, tutorial
 from tune_app.engine.search import Attempt, Search
 from tune_app.experiment.history import History
 from tune_app.experiment.space import load_space
@@ -49,3 +50,10 @@ def test_a_default_search_ends_with_a_cnn_though_the_logistic_levels_lead_at_fir
     values = {family: map(history.metric.value, rungs[1]) for family, rungs in history.rungs.items()}
     first = {family: median(at) for family, at in values.items()}
     assert first["cnn"] < first["logistic"]
+
+
+def test_no_way_of_searching_with_tpe_is_a_random_one() -> None:
+    curves = tutorial()
+    found = {name: searched(curves, 8, 25, 0, way) for name, way in WAYS.items() if not way.pruner}
+    at_random = found.pop("random, stopping")
+    assert len(found) == 4 and at_random not in found.values()
