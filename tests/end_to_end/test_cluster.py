@@ -34,11 +34,11 @@ from tune_app.cluster.connect import NO_NODE
 from tune_app.cluster.guard import LEAVE_OUT
 from tune_app.storage.load import load_experiment
 
+pytestmark = pytest.mark.alone
+
 SPACE = "space: {level: linear}\nsearch: {num_samples: 2, max_epochs: 1}"
 HEAD = """
 import sys, ray
-
-pytestmark = pytest.mark.alone
 ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False,
          _node_ip_address="127.0.0.1", object_store_memory=100_000_000, _temp_dir=sys.argv[1])
 print(ray.get_runtime_context().gcs_address, flush=True)
