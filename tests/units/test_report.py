@@ -24,8 +24,8 @@ from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.space import load_space
 from tune_app.experiment.spec import Paths
+from tune_app.output.repeat import repetition
 from tune_app.output.report.page import report_html
-from tune_app.output.report.sections import repetition
 from tune_app.output.results import write_results
 from tune_app.storage.load import load_experiment
 

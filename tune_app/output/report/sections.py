@@ -1,19 +1,16 @@
 """The sections of the report. A new one is a function, None where there is nothing to say, and its place here."""
 
-import shlex
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
 
 from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.findings import Confirmation, value_at_end
-from tune_app.experiment.settings import Settings
-from tune_app.experiment.space import load_space, shipped
-from tune_app.experiment.spec import Spec
 from tune_app.experiment.table import Cell
 from tune_app.experiment.trial import FAILED, Trial
 from tune_app.output.confirmation import answer as in_words
 from tune_app.output.confirmation import candidate_rows
+from tune_app.output.repeat import repetition
 from tune_app.output.report import chart_sections, charts
 from tune_app.output.report.elements import (
     Chart,
@@ -31,7 +28,6 @@ from tune_app.output.view import comparison, counts, duration
 from tune_app.storage.load import load_confirmation
 from tune_app.task.result import Result
 from tune_app.task.task import config_words
-from tune_app.yaml_file import as_yaml
 
 SHOWN_OPEN = 10
 """The number of trials that are shown without a click."""
@@ -213,49 +209,3 @@ def repeat(experiment: Experiment) -> Section:
         )
     )
     return Section("Repeat it", parts)
-
-
-def repetition(spec: Spec) -> tuple[str, dict[str, str]]:
-    """The command that runs the same search, and by name the files that have to be there first.
-
-    The space is a shipped one if it can be, else a file of its own.
-    """
-    files: dict[str, str] = {}
-    command = ["tune-app", "search", *(from_shipped(spec) or [f"{spec.name}.yaml"])]
-    if command[2] == f"{spec.name}.yaml":
-        changed = differences(spec.settings, Settings.model_validate({}))
-        task = {"task": spec.task_path} if spec.task.files else {}
-        files[command[2]] = as_yaml({**task, "space": spec.space, "search": changed})
-    for i, config in enumerate(spec.enqueued):
-        file = f"{spec.name}-first-{i}.yaml"
-        files[file] = as_yaml({"config": config})
-        command += ["--enqueue", file]
-    if spec.data.source is not None:
-        command += ["--data", spec.data.source]
-    return shlex.join(command), files
-
-
-def from_shipped(spec: Spec) -> list[str] | None:
-    """The name of a shipped space and the options that make it this search; None if there is none."""
-    for name in shipped():
-        source = load_space(name)
-        if source.content == spec.space and source.task.digest == spec.task.digest:
-            changed = differences(spec.settings, source.settings)
-            if changed.get("early_stopping") is not True and None not in changed.values():
-                return [name, *options(changed)]
-    return None
-
-
-def differences(settings: Settings, others: Settings) -> dict[str, object]:
-    """The settings that differ from others."""
-    usual = others.model_dump()
-    return {key: value for key, value in settings.model_dump().items() if value != usual[key]}
-
-
-def options(settings: dict[str, object]) -> list[str]:
-    """Settings as options of `tune-app search`."""
-    words: list[str] = []
-    for key, value in settings.items():
-        option = key.replace("_", "-")
-        words += ["--no-early-stopping"] if key == "early_stopping" else [f"--{option}", str(value)]
-    return words
