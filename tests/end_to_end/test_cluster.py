@@ -34,8 +34,6 @@ from tune_app.cluster.connect import NO_NODE
 from tune_app.cluster.guard import LEAVE_OUT
 from tune_app.storage.load import load_experiment
 
-pytestmark = pytest.mark.alone
-
 SPACE = "space: {level: linear}\nsearch: {num_samples: 2, max_epochs: 1}"
 HEAD = """
 import sys, ray

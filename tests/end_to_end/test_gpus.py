@@ -13,8 +13,6 @@ from tests.end_to_end.conftest import COMMAND, OF_TESTS, Start, environment, suc
 from tests.end_to_end.test_cluster import HEAD, running_head
 from tests.refused import error_of
 
-pytestmark = pytest.mark.alone
-
 ONE = "space: {level: linear}\nsearch: {num_samples: 1, max_epochs: 1, results_per_epoch: 2}"
 SEARCH = ("search", "space.yaml", "--no-dashboard", "--data")
 

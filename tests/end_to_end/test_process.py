@@ -11,8 +11,6 @@ import pytest
 from tests.end_to_end.conftest import COMMAND, Running, Start, left_in, succeed, temporary, tune_app
 from tune_app.storage.load import load_experiment
 
-pytestmark = pytest.mark.alone
-
 INSTALLED = [str(Path(sys.executable).with_name("tune-app"))]
 """The command as a person has it: unlike `python -m`, it does not import from where one types."""
 BY_DEFAULT = ["env", "-u", "RAY_AUTH_MODE", *COMMAND]

@@ -15,8 +15,6 @@ from tests.end_to_end.conftest import Start, descendants, temporary, wait_for
 from tune_app.storage.load import load_experiment
 from tune_app.task.task import config_words
 
-pytestmark = pytest.mark.alone
-
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 """127.0.0.1, the same in IPv6, and ::1, as /proc/net/tcp writes them."""
 

@@ -22,8 +22,8 @@ def quickest(folder: Path, *arguments: str) -> float:
     return min(times)
 
 
-def test_help_answers_within_03_s(tmp_path: Path) -> None:
-    assert quickest(tmp_path, "--help") < 0.3
+def test_help_answers_within_half_a_second(tmp_path: Path) -> None:
+    assert quickest(tmp_path, "--help") < 0.5
 
 
 def test_status_of_100_trials_answers_within_1_s(tmp_path: Path) -> None:

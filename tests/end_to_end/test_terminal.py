@@ -8,8 +8,6 @@ import subprocess
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.end_to_end.conftest import (
     COMMAND,
     alive,
@@ -21,8 +19,6 @@ from tests.end_to_end.conftest import (
     wait_for,
 )
 from tune_app.storage.load import load_experiment
-
-pytestmark = pytest.mark.alone
 
 LONG = "space: {level: cnn, bs: 2, lr: 0.01}\nsearch: {num_samples: 3, max_epochs: 50, results_per_epoch: 20}"
 

@@ -223,9 +223,7 @@ def replay(record: Path) -> History:
         )
     entry = first
     try:
-        if first["spec"]["settings"]["early_stopping"]:  # up to format 4 there was no other scheduler
-            first["spec"]["settings"].setdefault("scheduler", "stopping")
-        history = History(Spec.model_validate(first["spec"]), first["time"], first["format"])
+        history = begun(first)
         for entry in entries:
             history.apply(entry)
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
@@ -233,3 +231,10 @@ def replay(record: Path) -> History:
             f"{record}, line {entry['n'] + 1}: the entry makes no sense: {type(error).__name__}"
         ) from None
     return history
+
+
+def begun(first: Entry) -> History:
+    """The history after the first entry of a record."""
+    if first["spec"]["settings"]["early_stopping"]:  # up to format 4 there was no other scheduler
+        first["spec"]["settings"].setdefault("scheduler", "stopping")
+    return History(Spec.model_validate(first["spec"]), first["time"], first["format"])

@@ -16,9 +16,9 @@ from datetime import datetime
 from pathlib import Path
 
 from tune_app.errors import TuneAppError
-from tune_app.experiment.history import History, replay
+from tune_app.experiment.history import History, begun, replay
 from tune_app.experiment.record import decode, is_held
-from tune_app.experiment.spec import Paths, Spec
+from tune_app.experiment.spec import Paths
 from tune_app.experiment.states import read_state
 from tune_app.storage import mirror
 from tune_app.storage.bucket import Bucket, Missing
@@ -232,7 +232,7 @@ class Mirror(Copying):
             try:
                 entry = decode(line)
                 if self.history is None:
-                    self.history = History(Spec.model_validate(entry["spec"]), entry["time"])
+                    self.history = begun(entry)
                 else:
                     self.history.apply(entry)
             except (ValueError, KeyError, IndexError, TypeError) as error:

@@ -1,16 +1,18 @@
 """The sections of the report. A new one is a function, None where there is nothing to say, and its place here."""
 
+import shlex
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
 
 from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.findings import Confirmation, value_at_end
+from tune_app.experiment.settings import Settings
+from tune_app.experiment.spec import Spec
 from tune_app.experiment.table import Cell
 from tune_app.experiment.trial import FAILED, Trial
 from tune_app.output.confirmation import answer as in_words
 from tune_app.output.confirmation import candidate_rows
-from tune_app.output.repeat import repetition
 from tune_app.output.report import chart_sections, charts
 from tune_app.output.report.elements import (
     Chart,
@@ -28,6 +30,7 @@ from tune_app.output.view import comparison, counts, duration
 from tune_app.storage.load import load_confirmation
 from tune_app.task.result import Result
 from tune_app.task.task import config_words
+from tune_app.yaml_file import as_yaml
 
 SHOWN_OPEN = 10
 """The number of trials that are shown without a click."""
@@ -209,3 +212,15 @@ def repeat(experiment: Experiment) -> Section:
         )
     )
     return Section("Repeat it", parts)
+
+
+def repetition(spec: Spec) -> tuple[str, dict[str, str]]:
+    """The command that runs the same search, and by name the files that have to be there first."""
+    usual, task = Settings.model_validate({}).model_dump(), {"task": spec.task_path} if spec.task.files else {}
+    changed = {key: value for key, value in spec.settings.model_dump().items() if value != usual[key]}
+    space = f"{spec.name}.yaml"
+    first = {f"{spec.name}-first-{i}.yaml": as_yaml({"config": config}) for i, config in enumerate(spec.enqueued)}
+    command = ["tune-app", "search", space, *(word for name in first for word in ("--enqueue", name))]
+    if spec.data.source is not None:
+        command += ["--data", spec.data.source]
+    return shlex.join(command), {space: as_yaml({**task, "space": spec.space, "search": changed}), **first}
