@@ -87,13 +87,15 @@ def begun(source: SpaceSource, config: Config, loaded: Loaded, results_per_epoch
     import torch
 
     from tune_app.task.execution import functions
-    from tune_app.task.training import Training
+    from tune_app.task.training import Training, Watched
 
     settings = source.settings
+    watched = Watched(loaded.content) if source.task.files else None
     epochs = max(2, settings.max_epochs)  # two batches may be two epochs
     with functions(source.task) as its:
         torch.set_num_threads(settings.threads)
-        yield Training(its, config, loaded.content, SEED, epochs, results_per_epoch, device_of(settings))
+        device = device_of(settings)
+        yield Training(its, config, loaded.content, SEED, epochs, results_per_epoch, device, watched=watched)
 
 
 def step_schedules(lesson: "Lesson", epochs: int) -> None:

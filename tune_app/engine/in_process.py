@@ -64,9 +64,10 @@ def train_here(
     import torch
 
     from tune_app.task.execution import functions
-    from tune_app.task.training import Training
+    from tune_app.task.training import Training, Watched
 
     spec, settings = search.spec, search.spec.settings
+    watched = Watched(data) if spec.task.files else None
 
     def train(attempt: Attempt) -> Iterator[tuple[Result, bytes | None]]:
         trial = attempt.trial
@@ -81,6 +82,7 @@ def train_here(
                 settings.results_per_epoch,
                 device,
                 judged(settings),
+                watched,
             )
             yield from training.results(attempt.epochs, attempt.after, attempt.state)
 

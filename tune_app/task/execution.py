@@ -30,8 +30,6 @@ class Functions:
     levels: Mapping[str, Level]
     metrics: Mapping[str, Callable[[Any, Any], Any]]
     loads: Mapping[str, Callable[..., Any]]
-    own: bool
-    """True if they are not the tutorial's."""
 
 
 @contextmanager
@@ -98,5 +96,4 @@ def found(task: Task, modules: Mapping[str, ModuleType]) -> Functions:
         levels={name: its[name] for name in task.levels},
         metrics={name: its[name.removeprefix("valid_")] for name in task.metrics if name != LOSS},
         loads={name: its[name] for name in task.loads if name in its},
-        own=bool(task.files),
     )

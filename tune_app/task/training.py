@@ -26,12 +26,35 @@ SMALL_STATE = 10_000_000
 """Bytes up to which a state is kept at each result."""
 
 
+class Watched:
+    """The data that the trials of a process share with those of others: a level must not write to them.
+
+    They are looked at at each training's first result, and else as often as that takes a twentieth of the time.
+    """
+
+    def __init__(self, data: Any) -> None:
+        self.data, self.before = data, checksum(data)
+        self.begun, self.seconds = time.perf_counter(), 0.0
+
+    def look(self, level: str, first: bool) -> None:
+        """Raise `DataChanged` where they are no longer what they were. first: of the results of a training."""
+        now = time.perf_counter()
+        if not first and self.seconds > (now - self.begun) * MOST_WATCHING:
+            return
+        if checksum(self.data) != self.before:
+            raise DataChanged(
+                f"level {level} writes to the data that load returned and all trials share;"
+                " allowed: to a copy, such as x.clone()"
+            )
+        self.seconds += time.perf_counter() - now
+
+
 @dataclass(frozen=True)
 class Training:
     """A training that decides all its results.
 
     epochs: of the whole training, for schedules; it may end before. data: what the task's `load` returned.
-    judged: the numbers of the results after which it may end.
+    judged: the numbers of the results after which it may end. watched: the data, if they are others' too.
     """
 
     functions: Functions
@@ -42,6 +65,7 @@ class Training:
     results_per_epoch: int
     device: str = "cpu"
     judged: Collection[int] = ()
+    watched: Watched | None = None
 
     def lesson(self, saved: bytes | None = None) -> Lesson:
         """Build what is trained with, and put a state into it; `ValueError` where that does not come back equal."""
@@ -62,7 +86,6 @@ class Training:
         Raises what the task raises, and `ValueError` or `TypeError` where a lesson does what it must not.
         """
         begun = time.perf_counter()
-        watched = Watched(self) if self.functions.own else None
         lesson = self.lesson(saved)
         size, cost, kept_at = 0, 0.0, begun
         for measured in train(
@@ -74,9 +97,9 @@ class Training:
             after=after,
             device=self.device,
         ):
-            if watched:
-                watched.look()
             result = Result(**vars(measured))
+            if self.watched:
+                self.watched.look(str(self.config["level"]), first=result.k == after + 1)
             now = time.perf_counter()
             needed = result.k in self.judged or result.epoch >= until
             if size > SMALL_STATE and not needed and (now - kept_at) * MOST_KEEPING < cost:
@@ -93,26 +116,3 @@ class Training:
         lesson = self.lesson()
         state.load(lesson, saved)  # no round trip: what is for a GPU alone has another state here
         return measure.evaluate(lesson, self.functions.metrics, self.device, intervals=True)
-
-
-class Watched:
-    """The data of a training, which all trials of a machine share: a level must not write to them.
-
-    They are looked at at its first result, and later as often as that takes a twentieth of its time at most.
-    """
-
-    def __init__(self, training: Training) -> None:
-        self.training, self.begun, self.before = training, time.perf_counter(), checksum(training.data)
-        self.seconds = 0.0
-
-    def look(self) -> None:
-        """Raise `DataChanged` where they are no longer what they were."""
-        now = time.perf_counter()
-        if self.seconds > (now - self.begun) * MOST_WATCHING:
-            return
-        if checksum(self.training.data) != self.before:
-            raise DataChanged(
-                f"level {self.training.config['level']} writes to the data that load returned and all trials share;"
-                " allowed: to a copy, such as x.clone()"
-            )
-        self.seconds += time.perf_counter() - now

@@ -83,7 +83,8 @@ class TrialWorker(Trainable):
         """Take the first attempt."""
         with suppress(BaseException):  # a first step fails in the same way, and tells of it
             from tune_app.task import training  # noqa: F401
-        self.data: Any = None
+        self.shared: Any = None
+        """The task, its data, and who watches them."""
         self.result_seconds = math.inf
         """The time that the last result took, of this attempt or the one before."""
         self.reset_config(config)
@@ -137,21 +138,30 @@ class TrialWorker(Trainable):
         import torch
 
         from tune_app.task.execution import functions
-        from tune_app.task.training import Training
+        from tune_app.task.training import Training, Watched
 
         torch.set_num_threads(work.threads)
         device = "cuda" if work.gpu else "cpu"
         yield Started(process(device, torch.get_num_threads()))
         if work.gpu and not torch.cuda.is_available():
             raise TuneAppError("Ray offers a GPU that torch cannot use; allowed: --gpus-per-trial 0")
-        if self.data is None:
-            self.data = ray.get([work.task, work.data])
-        task, data = self.data
+        if self.shared is None:
+            task, data = ray.get([work.task, work.data])
+            self.shared = task, data, Watched(data) if task.files else None
+        task, data, watched = self.shared
         saved = None if work.state is None else ray.get(work.state)
         words = config_words(work.config)
         with functions(task) as its:
             training = Training(
-                its, work.config, data, work.seed, work.epochs, work.results_per_epoch, device, work.judged
+                its,
+                work.config,
+                data,
+                work.seed,
+                work.epochs,
+                work.results_per_epoch,
+                device,
+                work.judged,
+                watched,
             )
             for result, state in training.results(work.until, work.after, saved):
                 said = f"trial {work.trial}, epoch {result.epoch:g}: {result.valid[work.metric]:.4f}; {words}"
