@@ -17,9 +17,7 @@ FILES = ("mine.py", "beside.py", "package/__init__.py", "package/inner.py")
 IMPORTS = "import beside\nfrom package import inner\n"
 READING = (
     "list",
-    "list --json",
     "status x",
-    "status x --json",
     "status x --task",
     "status x --trial 0",
     "report x",
