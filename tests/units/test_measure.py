@@ -38,11 +38,7 @@ def value(metric: Any, lesson: Lesson | None = None) -> float:
 
 
 def test_truths_are_counted_exactly():
-    found = evaluate(constant(OUT), {"valid_accuracy": accuracy})
-    hits = int((OUT.argmax(1) == Y).sum())
-    assert found.mean("valid_accuracy") == hits / 30
-    assert found.values["valid_accuracy"].dtype == np.bool_  # type: ignore[union-attr]
-    assert found.n == 30
+    assert value(accuracy) == int((OUT.argmax(1) == Y).sum()) / 30
 
 
 def test_whole_numbers_are_summed_exactly():
@@ -51,25 +47,17 @@ def test_whole_numbers_are_summed_exactly():
 
 
 def test_numbers_with_a_fraction_are_summed_as_float64():
-    found = evaluate(constant(OUT), {"valid_it": lambda out, yb: out[:, 0]})
-    values = found.values["valid_it"]
-    assert isinstance(values, np.ndarray)
-    assert values.dtype == np.float64
-    assert np.array_equal(values, OUT[:, 0].double().numpy())
-    assert found.mean("valid_it") == values.sum() / 30
+    assert value(lambda out, yb: out[:, 0]) == OUT[:, 0].double().numpy().sum() / 30
 
 
-def test_a_metric_of_one_number_sees_everything_once_and_on_the_cpu():
-    seen = []
+def r2(out: Tensor, yb: Tensor) -> Tensor:
+    return 1 - F.mse_loss(out[:, 0], yb.float()) / yb.float().var(correction=0)
 
-    def r2(out: Tensor, yb: Tensor) -> Tensor:
-        seen.append(len(out))
-        return 1 - F.mse_loss(out[:, 0], yb.float()) / yb.float().var(correction=0)
 
-    found = evaluate(constant(OUT), {"valid_r2": r2})
-    assert found.values["valid_r2"] == r2(OUT, Y).item()
-    assert found.mean("valid_r2") == found.values["valid_r2"]
-    assert seen == [16, 30, 30]  # the first batch, to see what it gives; then everything; then this test
+def test_a_metric_of_one_number_sees_everything_once():
+    seen: list[int] = []
+    assert value(lambda out, yb: (seen.append(len(out)), r2(out, yb))[1]) == r2(OUT, Y).item()
+    assert seen == [16, 30]  # the first batch, to see what it gives; then everything
 
 
 @pytest.mark.parametrize("number", [3, 0.25, np.float64(0.25), torch.tensor(0.25), np.array(0.25)], ids=repr)
@@ -110,11 +98,6 @@ def test_a_metric_of_another_shape_is_refused(metric, shape, n):
     )
 
 
-def test_a_value_that_is_not_finite_is_let_through():
-    assert np.isnan(value(lambda out, yb: out[:, 0] * float("nan")))
-    assert value(lambda out, yb: float("inf")) == float("inf")
-
-
 def test_metrics_are_in_the_order_in_which_they_were_given():
     metrics = {"b": lambda out, yb: 1.0, "a": accuracy, "c": lambda out, yb: 2.0}
     assert list(evaluate(constant(OUT), metrics).values) == ["b", "a", "c"]
@@ -130,12 +113,6 @@ def test_the_loss_is_the_mean_over_all_items_however_short_the_last_batch():
     assert found.losses is None
     unweighted = (each[:16].mean() + each[16:].mean()) / 2
     assert abs(found.loss - unweighted) > 1e-4
-
-
-def test_the_loss_of_each_item_can_be_had():
-    found = evaluate(constant(OUT), {}, intervals=True)
-    assert found.losses is not None
-    assert found.losses == pytest.approx(F.cross_entropy(OUT, Y, reduction="none").numpy(), rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -167,10 +144,6 @@ def test_each_loss_of_a_nest_can_be_had():
 
 
 # ---- one number for everything, over items that are drawn again ------------------------------------------
-
-
-def r2(out: Tensor, yb: Tensor) -> Tensor:
-    return 1 - F.mse_loss(out[:, 0], yb.float()) / yb.float().var(correction=0)
 
 
 def again(metric: Any, lesson: Lesson | None = None) -> Any:
@@ -220,14 +193,3 @@ def test_what_is_none_of_an_items_cannot_be_drawn_again():
 
     lesson = constant(torch.arange(30), with_scale, lambda out, yb: F.cross_entropy(out[0], yb))
     assert len(again(lambda out, yb: 0.5, lesson)) == 0
-
-
-def test_measuring_changes_neither_a_lesson_nor_the_global_generators():
-    lesson = lesson_of(layers(0.5))
-    before = torch.get_rng_state()
-    first, second = (evaluate(lesson, {"valid_accuracy": accuracy}).loss for _ in range(2))
-    assert first == second
-    assert torch.equal(torch.get_rng_state(), before)
-    assert isinstance(lesson.model, nn.Module)
-    assert lesson.model.training
-    assert all(p.grad is None for p in lesson.model.parameters())

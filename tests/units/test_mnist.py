@@ -62,45 +62,11 @@ def test_the_shipped_images_and_labels_are_mnist_to_the_bit():
         assert (images, labels) == DIGESTS[name] == split.digests
 
 
-def test_the_digest_depends_on_every_image_every_label_and_their_order():
-    x, y = np.arange(3 * IMAGE, dtype=np.uint8).reshape(3, IMAGE), np.array([1, 2, 3])
-    split = Split(x, y)
-    changed_x, changed_y = x.copy(), y.copy()
-    changed_x[2, 783] ^= 1
-    changed_y[2] = 4
-    others = [
-        Mnist(split, Split(changed_x, y)),
-        Mnist(split, Split(x, changed_y)),
-        Mnist(Split(changed_x, y), split),
-        Mnist(Split(x, changed_y), split),
-        Mnist(Split(x[::-1], y[::-1]), split),
-        Mnist(Split(x[:2], y[:2]), split),
-    ]
-    digests = [Mnist(split, split).digest(), *(other.digest() for other in others)]
-    assert len(set(digests)) == len(digests)
-    assert Mnist(Split(x.copy(), y.copy()), split).digest() == digests[0]
-
-
-def test_a_flipped_bit_anywhere_in_the_data_is_refused_or_changes_nothing(tmp_path: Path, monkeypatch):
-    good = write(tmp_path / "good.parquet", 40)
-    original = load(str(good))
-    digests = {"train": original.train.digests, "valid": original.valid.digests}
-    monkeypatch.setattr(mnist, "SPLIT_DIGESTS", digests)
-    content = good.read_bytes()
-    copy = tmp_path / "copy.parquet"
-    monkeypatch.setattr(sources, "SHIPPED", copy)
-    data_bytes = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
-    refused = 0
-    for position in range(4, data_bytes, max(1, data_bytes // 150)):
-        flipped = bytearray(content)
-        flipped[position] ^= 1 << position % 8
-        copy.write_bytes(flipped)
-        try:
-            assert load().digest() == original.digest()
-        except TuneAppError as error:
-            assert str(copy) in str(error)
-            refused += 1
-    assert refused > 50
+def test_the_digest_depends_on_both_splits_images_and_labels():
+    x, y = np.zeros((2, IMAGE), np.uint8), np.array([1, 2])
+    splits = [Split(x, y), Split(x + 1, y), Split(x, y + 1)]
+    digests = {Mnist(train, valid).digest() for train in splits for valid in splits}
+    assert len(digests) == 9
 
 
 @pytest.mark.parametrize(("name", "what"), [("train", "images"), ("valid", "labels")])
@@ -175,27 +141,18 @@ def test_the_test_images_of_a_file_are_those_of_its_split_test(tmp_path: Path):
     assert load_test(str(write(tmp_path / "none.parquet"))) is None
 
 
-WRONG: dict[str, tuple[str, Any]] = {
-    "no split": ("split", None),
-    "no image": ("image", None),
-    "no label": ("label", None),
-    "images of 783 bytes": ("image", pa.array([bytes(783)] * 12, pa.binary(783))),
-    "images of several sizes": ("image", pa.array([bytes(783), bytes(785)] * 6, pa.binary())),
-    "images as lists": ("image", pa.array([[0] * IMAGE] * 12, pa.list_(pa.uint8()))),
-    "a missing image": ("image", pa.array([bytes(IMAGE)] * 11 + [None], pa.binary(IMAGE))),
-    "no image at all": ("image", pa.nulls(12, pa.binary(IMAGE))),
-    "labels as words": ("label", ["one"] * 12),
-    "labels between integers": ("label", [0.5] * 12),
-    "labels that are no number": ("label", [float("nan")] * 12),
-    "a missing label": ("label", pa.array([1] * 11 + [None], pa.uint8())),
-    "labels beyond 64 bits": ("label", pa.array([2**64 - 1] * 12, pa.uint64())),
-    "splits as numbers": ("split", list(range(12))),
-    "a missing split": ("split", ["train"] * 9 + [None] + ["valid"] * 2),
-}
-"""A column, and what stands there."""
-
-
-@pytest.mark.parametrize(("column", "values"), WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("label", None),
+        ("image", pa.array([bytes(783), bytes(785)] * 6, pa.binary())),
+        ("image", pa.array([[0] * IMAGE] * 12, pa.list_(pa.uint8()))),
+        ("image", pa.array([bytes(IMAGE)] * 11 + [None], pa.binary(IMAGE))),
+        ("label", [0.5] * 12),
+        ("split", list(range(12))),
+    ],
+    ids=["no column", "other sizes", "lists", "a missing image", "labels between integers", "splits as numbers"],
+)
 def test_a_parquet_file_of_another_kind_is_refused_with_its_path(tmp_path: Path, column: str, values: Any):
     line = refusal(write(tmp_path / "d.parquet", **{column: values}))
     _, kind, reason = line.partition("not a Parquet file with columns split, image (784 bytes) and label: ")
@@ -238,7 +195,7 @@ def test_a_path_that_does_not_exist_is_refused_with_what_is_allowed(tmp_path: Pa
     assert refusal(tmp_path / name).endswith(f"; allowed: {ALLOWED}")
 
 
-@pytest.mark.parametrize("content", [b"", b"<!DOCTYPE html>", b"\x1f\x8bpacked", b"\x80\x02a pickle", b"PK\3\4"])
+@pytest.mark.parametrize("content", [b"", b"\x1f\x8bpacked"])
 def test_a_file_of_another_kind_is_refused_with_what_is_allowed(tmp_path: Path, content: bytes):
     path = tmp_path / "mnist.pkl.gz"
     path.write_bytes(content)

@@ -22,7 +22,6 @@ from tune_app.bundle.predict import opened, probabilities
 from tune_app.cli import main
 from tune_app.errors import TuneAppError
 from tune_app.task.images import mnist
-from tune_app.task.tutorial import tutorial
 
 
 @pytest.fixture
@@ -53,17 +52,18 @@ def npy(array: NDArray[Any], name: str = "x.npy") -> Path:
 
 
 def refusal(path: Path) -> str:
-    line = refused.refusal(read_images, path)
-    assert line.startswith(f"{path}: ")
-    return line.removeprefix(f"{path}: ")
+    """With which words a file is refused, less its name."""
+    name, _, words = refused.refusal(read_images, path).partition(": ")
+    assert name == str(path)
+    return words
 
 
 # ---- the digits ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("level", tutorial().levels)
+@pytest.mark.parametrize("level", ["scratch", "module", "cnn", "accelerator"])
 def test_the_exported_weights_reach_the_exported_accuracy_exactly(tmp_path, small, small_data, level) -> None:
-    best = make_bundle(tmp_path, config_of(level), small_data, 2, 1)
+    best = make_bundle(tmp_path, config_of(level), small_data, 1, 1)
     found = probabilities(opened(best), small.valid.x)
     assert found.shape == (500, 10)
     assert np.allclose(found.sum(axis=1), 1, atol=1e-5)
@@ -73,21 +73,15 @@ def test_the_exported_weights_reach_the_exported_accuracy_exactly(tmp_path, smal
 
 def test_images_of_many_files_are_named_and_classified_in_their_order(made, small, digits) -> None:
     files = [png(Image.fromarray(digits[2])), npy(digits)]
+    assert error_of(run(made, *files, "missing.png")) == "missing.png: no such file", "nothing is classified"
     found = json.loads(run(made, *files, "--json").output)
-    names = ["x.png", "x.npy[0]", "x.npy[1]", "x.npy[2]"]
-    assert [image["image"] for image in found] == names
+    assert [image["image"] for image in found] == ["x.png", "x.npy[0]", "x.npy[1]", "x.npy[2]"]
     expected = probabilities(opened(made), small.valid.x[:3])
     for image, number in zip(found, (2, 0, 1, 2), strict=True):
         assert image["class"] == expected[number].argmax()
         assert image["probability"] == pytest.approx(expected[number].max(), abs=1e-6)
         assert image["top"][0] == {"class": image["class"], "probability": image["probability"]}
-        values = [one["probability"] for one in image["top"]]
-        assert len(values) == 3
-        assert values == sorted(values, reverse=True)
-
-
-def test_one_bad_image_among_good_ones_and_nothing_is_classified(made: Path, digits: NDArray[np.uint8]) -> None:
-    assert error_of(run(made, png(Image.fromarray(digits[0])), "missing.png")) == "missing.png: no such file"
+        assert [one["class"] for one in image["top"]] == (-expected[number]).argsort()[:3].tolist()
 
 
 def test_a_dark_digit_on_white_is_classified_as_given_with_a_warning(made: Path, digits: NDArray[np.uint8]) -> None:
@@ -121,8 +115,7 @@ def test_weights_of_another_model_are_refused(bundle: Path, digits: NDArray[np.u
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "P", "RGBA", "LA"])
 def test_a_png_of_any_mode_gives_its_grey_pixels(digits: NDArray[np.uint8], mode: str) -> None:
-    image = Image.fromarray(digits[0])
-    image = image.convert("RGB").convert(mode) if mode == "LA" else image.convert(mode)
+    image = Image.fromarray(digits[0]).convert(mode)
     assert (read_images(png(image)) == digits[0].reshape(1, 784)).all()
 
 
@@ -135,10 +128,9 @@ def test_arrays_of_images_or_rows_are_read(digits: NDArray[np.uint8], shape: tup
 # ---- and those that are not ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [(28, 27), (27, 28), (1, 1), (280, 280), (5000, 5000)])
-def test_a_png_of_another_size_is_refused_with_both_sizes(size: tuple[int, int]) -> None:
-    path = png(Image.new("L", size))
-    assert refusal(path) == f"images of {size[0]}x{size[1]} pixels, allowed: 28x28"
+@pytest.mark.parametrize(("width", "height"), [(28, 27), (27, 28), (280, 280)])
+def test_a_png_of_another_size_is_refused_with_both_sizes(width: int, height: int) -> None:
+    assert refusal(png(Image.new("L", (width, height)))) == f"images of {width}x{height} pixels, allowed: 28x28"
 
 
 @pytest.mark.parametrize("side", [12_000, 60_000])
@@ -161,11 +153,8 @@ def test_transparent_and_16_bit_pixels_are_refused(digits: NDArray[np.uint8]) ->
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (np.zeros((28, 28), np.int64), "values are int64, allowed: uint8 from 0 to 255"),
         (np.zeros((28, 28), np.float32), "values are float32, allowed: uint8 from 0 to 255"),
-        (np.zeros((28, 28), bool), "values are bool, allowed: "),
-        (np.zeros((28, 28), "U1"), "values are <U1, allowed: "),
-        (np.zeros((0, 28, 28), np.uint8), ""),
+        (np.zeros((0, 28, 28), np.uint8), "0 images, allowed: 1 to 1000000"),
         (np.zeros((2, 1, 28, 28), np.uint8), "an array of shape (2, 1, 28, 28), allowed: (n, 28, 28), (28, 28) or"),
         (np.zeros((), np.uint8), "an array of shape (), allowed: "),
         (np.array([[{}]], object), "not a .npy file that can be read: "),
@@ -175,30 +164,16 @@ def test_an_array_that_holds_no_images_is_refused(array: NDArray[Any], words: st
     assert refusal(npy(array)).startswith(words)
 
 
-def test_an_array_cannot_run_code(tmp_path: Path) -> None:
-    class Evil:
-        def __reduce__(self) -> tuple[Any, ...]:
-            return (Path.touch, (Path("owned"),))
-
-    assert refusal(npy(np.array([Evil()], object))).startswith("not a .npy file that can be read: ")
-    assert not Path("owned").exists()
-
-
-def test_a_header_that_promises_too_much_is_refused_without_reading() -> None:
+def test_an_array_whose_header_promises_too_much_or_that_was_cut_off_is_refused() -> None:
     path = npy(np.zeros((1, 28, 28), np.uint8))
-    path.write_bytes(path.read_bytes().replace(b"(1, 28, 28), }  ", b"(1" + b"0" * 12 + b", 28, 28), }"))
-    assert refusal(path).startswith("not a .npy file that can be read: ")
+    content = path.read_bytes()
+    promising = content.replace(b"(1, 28, 28), }  ", b"(1" + b"0" * 12 + b", 28, 28), }")
+    for damaged in (promising, content[:9], content[:40], content[:150]):
+        path.write_bytes(damaged)
+        assert refusal(path).startswith("not a .npy file that can be read: ")
 
 
-@pytest.mark.parametrize("cut", [9, 40, 150])
-@pytest.mark.parametrize("kind", ["png", "npy"])
-def test_a_file_that_was_cut_off_is_refused(digits: NDArray[np.uint8], kind: str, cut: int) -> None:
-    path = png(Image.fromarray(digits[0])) if kind == "png" else npy(digits)
-    path.write_bytes(path.read_bytes()[:cut])
-    assert refusal(path)
-
-
-@pytest.mark.parametrize("content", [b"", b"GIF89a", b"\xff\xd8\xff\xe0 JPEG", b"hello", b"\x00\x00\x08\x01\x00"])
+@pytest.mark.parametrize("content", [b"", b"GIF89a"])
 def test_other_files_are_refused_with_what_is_allowed(content: bytes) -> None:
     Path("x").write_bytes(content)
     assert refusal(Path("x")) == "not an image file that is known here, allowed: PNG, .npy"

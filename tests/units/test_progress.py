@@ -19,7 +19,7 @@ from tune_app.output.progress import progress
 from tune_app.output.terminal import console
 
 LINE = "trial 0: completed, valid accuracy 0.9000 at epoch "
-VARIABLES = ("TERM", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES")
+VARIABLES = ("TERM", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES")
 
 
 @pytest.fixture
@@ -65,32 +65,20 @@ def read(outside: int) -> str:
     return seen.decode()
 
 
-@pytest.mark.parametrize("name", ["FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "all of them"])
-@pytest.mark.parametrize("term", ["xterm-256color", "dumb", None])
-def test_a_file_gets_lines_whatever_says_that_it_were_a_terminal(search, monkeypatch, name, term) -> None:
-    for one in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE") if name == "all of them" else (name,):
-        monkeypatch.setenv(one, "1")
-    if term:
-        monkeypatch.setenv("TERM", term)
+@pytest.mark.parametrize("name", ["FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"])
+def test_a_file_gets_lines_whatever_says_that_it_were_a_terminal(search, monkeypatch, name) -> None:
+    monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
     log = io.StringIO()
     shown(search, log, monkeypatch)
     assert log.getvalue().startswith(LINE)
     assert "\x1b[" not in log.getvalue().replace("\x1b[0m", "")
 
 
-@pytest.mark.parametrize(
-    ("variable", "value"),
-    [("TERM", "dumb"), ("TERM", "unknown"), ("TERM", "DUMB"), ("TTY_INTERACTIVE", "0"), ("TTY_COMPATIBLE", "0")],
-)
-@pytest.mark.parametrize("forced", [True, False])
-def test_a_terminal_that_cannot_draw_over_gets_lines(
-    search, monkeypatch, terminal, variable, value, forced
-) -> None:
-    monkeypatch.setenv(variable, value)
-    if forced:
-        monkeypatch.setenv("FORCE_COLOR", "1")
-    if forced and variable == "TERM":
-        monkeypatch.setenv("TTY_INTERACTIVE", "1")
+@pytest.mark.parametrize("variables", [{"TERM": "dumb", "TTY_INTERACTIVE": "1"}, {"TTY_INTERACTIVE": "0"}], ids=str)
+def test_a_terminal_that_cannot_draw_over_gets_lines(search, monkeypatch, terminal, variables) -> None:
+    for name, value in {**variables, "FORCE_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)
     shown(search, terminal[0], monkeypatch)
     seen = read(terminal[1])
     assert LINE in seen
@@ -98,17 +86,14 @@ def test_a_terminal_that_cannot_draw_over_gets_lines(
     assert seen.index(LINE) < seen.index("interrupted")
 
 
-@pytest.mark.parametrize("variables", [{"TERM": "xterm"}, {"TERM": "xterm", "NO_COLOR": "1"}, {}])
-def test_a_terminal_that_can_gets_a_table(search, monkeypatch, terminal, variables) -> None:
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
+def test_a_terminal_that_can_gets_a_table(search, monkeypatch, terminal) -> None:
     shown(search, terminal[0], monkeypatch)
     seen = read(terminal[1])
     assert "1 of 2 trials: 1 completed" in seen
     assert LINE not in seen
 
 
-@pytest.mark.parametrize("columns", [0, 1, 5, 20])
+@pytest.mark.parametrize("columns", [0, 1])
 def test_a_terminal_of_few_columns_or_of_none_gets_a_table(search, monkeypatch, terminal, columns) -> None:
     termios.tcsetwinsize(terminal[0].fileno(), (0 if columns == 0 else 30, columns))
     monkeypatch.setenv("TERM", "xterm")
@@ -126,16 +111,11 @@ def test_a_stream_that_is_closed_or_no_file_is_none_to_fail_on(search, monkeypat
     console().print("nobody hears it")
 
 
-@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
-def test_a_command_without_its_streams_does_its_work(search: Search, tmp_path: Path, closed: str) -> None:
-    give(search, ask_and_start(search), *[0.9] * 9)
-    for command in ("status made", "status nope"):
-        line = f'{sys.executable} -m tune_app {command} {closed}; echo "$?" >> codes'
-        done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True)
-        assert "Traceback" not in done.stderr
-        assert "Exception" not in done.stderr
-        assert bool(done.stdout) == (closed == "2>&-" and command != "status nope")
-    assert (tmp_path / "codes").read_text().split() == ["0", "1"]
+@pytest.mark.parametrize(("command", "code"), [("status made 2>&-", 0), ("status nope <&- >&- 2>&-", 1)])
+def test_a_command_without_its_streams_does_its_work(search, tmp_path, command, code) -> None:
+    line = ["bash", "-c", f"{sys.executable} -m tune_app {command}"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, bool(done.stdout), done.stderr) == (code, code == 0, "")
 
 
 def test_the_descriptors_of_closed_streams_are_no_files_that_are_opened_later_here_and_in_children(
@@ -151,22 +131,6 @@ def test_the_descriptors_of_closed_streams_are_no_files_that_are_opened_later_he
     )
     assert (tmp_path / "opened").read_text().split() == ["/dev/null"] * 3
     assert (tmp_path / "child").read_text().split() == ["/dev/null"] * 2
-
-
-def test_a_reader_that_leaves_early_is_no_traceback(search: Search, tmp_path: Path) -> None:
-    give(search, ask_and_start(search), *[0.9] * 9)
-    reading, writing = os.pipe()
-    os.close(reading)
-    done = subprocess.run(
-        [sys.executable, "-m", "tune_app", "status", "made", "--json"],
-        cwd=tmp_path,
-        stdout=writing,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    os.close(writing)
-    assert (done.returncode, done.stderr) == (1, "")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])

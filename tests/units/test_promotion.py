@@ -11,15 +11,23 @@ import pytest
 
 from tests.end_to_end.invariants import check_decisions
 from tests.made_up import WORKER, ask_and_start, give, give_one, play, resumed, searching
+from tune_app.engine.asha import reached
 from tune_app.engine.search import Search
 from tune_app.experiment.history import replay
 from tune_app.experiment.record import read_entries
-from tune_app.experiment.spec import Paths
+from tune_app.experiment.settings import Settings
 from tune_app.experiment.trial import Trial
 from tune_app.storage.load import load_experiment
 
 CNN = {"level": "cnn", "lr": {"loguniform": [0.2, 1]}}
 """Without the baseline, whose lr is 0.1."""
+
+
+def test_each_rung_is_reached_by_exactly_one_result_whatever_the_grid_of_results() -> None:
+    for results_per_epoch in (1, 2, 3, 4, 7, 10):
+        settings = Settings(max_epochs=27, grace_period=1, results_per_epoch=results_per_epoch)
+        at = [reached(settings, k / results_per_epoch) for k in range(1, 27 * results_per_epoch + 1)]
+        assert [rung for rung in at if rung is not None] == [1, 3, 9], "the end is none"
 
 
 @pytest.fixture
@@ -58,22 +66,6 @@ def test_a_trial_pauses_at_a_rung_until_it_is_one_of_the_best_third_there(search
     assert go_on(search, 0.6) == 4
 
 
-def test_the_highest_rung_is_promoted_first(at: Paths, tmp_path: Path) -> None:
-    with searching(tmp_path, "x", CNN, scheduler="promotion", reduction_factor=2, num_samples=9) as search:
-        go_on(search, 0.9)
-        go_on(search, 0.8)
-        assert go_on(search, 0.9) == 0  # to rung 2, as the best of two
-        go_on(search, 0.7)
-        others = [ask_and_start(search), ask_and_start(search), ask_and_start(search)]
-        give(search, others[0], 0.6)
-        assert go_on(search, 0.8) == 1  # to rung 2, as the second of four
-        for other in others[1:]:
-            give(search, other, 0.5)
-        # Now two wait: trial 0 at rung 2, the best of two, and trial 2 at rung 1, the third of six.
-        assert [go_on(search), go_on(search)] == [0, 2]
-    check_decisions(list(read_entries(at.record)))
-
-
 def the_later_the_better(trial: Trial, k: int) -> float:
     return trial.number / 10 + k / 1000
 
@@ -103,20 +95,6 @@ def test_a_worker_waits_where_a_trial_at_work_could_have_another_promoted(search
     assert search.ready or search.all_begun
 
 
-def test_what_was_promoted_goes_on_after_a_kill_and_what_paused_stays_paused(search: Search, at: Paths) -> None:
-    for value in (0.9, 0.5, 0.4):
-        go_on(search, value)
-    search.next_attempt()  # writes that trial 0 is promoted; then the process is killed
-    search.close()
-    again = resumed(at)
-    search.record = again.record
-    assert again.waiting == [0]
-    attempt = again.next_attempt()
-    assert (attempt.trial.number, attempt.after) == (0, 1)
-    assert states(again) == ["pending", "paused", "paused"]
-    assert at.state(1, 1).exists() and at.state(2, 1).exists()
-
-
 def test_an_interrupted_search_keeps_its_paused_trials_and_a_finished_one_ends_them(search, at) -> None:
     for value in (0.9, 0.5, 0.4):
         go_on(search, value)
@@ -138,9 +116,6 @@ def test_patience_is_out_when_so_many_trials_have_not_improved_the_best_by_enoug
             out.append((len(search.history.unimproved), search.history.out_of_patience))
     assert out == [(0, False), (1, False), (2, False), (0, False), (1, False), (2, False), (3, True)]
     assert len(replay(at.record).unimproved) == 3
-    extended = Search.resume(at, {"num_samples": 60})
-    assert not extended.history.out_of_patience
-    extended.close()
 
 
 def test_an_extension_has_all_its_patience_though_the_trials_that_paused_wait_again(at, tmp_path) -> None:
@@ -194,16 +169,6 @@ def test_by_promotion_too_an_extended_search_is_the_one_that_had_more_trials_fro
     assert results(extended) == results(whole)
     assert replay(extended.paths.record) == extended.history
     check_decisions(list(read_entries(extended.paths.record)))
-
-
-def test_a_paused_trial_keeps_one_state_and_one_at_work_two(search: Search, at: Paths) -> None:
-    for value in (0.5, 0.4, 0.3):
-        go_on(search, value)
-    assert go_on(search, 0.6) == 0
-    kept = sorted(path.stem for path in at.states.iterdir())
-    assert kept == ["00000-000001", "00000-000002", "00001-000001", "00002-000001"]
-    give_one(search, 0, 3, 0.7)
-    assert [path.stem for path in at.states.glob("00000-*")] == ["00000-000003"]
 
 
 def test_only_trial_0_is_the_baseline_that_does_not_pause(tmp_path: Path) -> None:

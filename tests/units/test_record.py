@@ -1,7 +1,5 @@
 import json
 import os
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 
@@ -11,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.refused import refusal
 from tune_app.errors import TuneAppError
-from tune_app.experiment.record import FORMAT, RecordWriter, decode, encode, is_held, read_entries
+from tune_app.experiment.record import FORMAT, RecordWriter, decode, encode, read_entries
 
 FIRST = {"kind": "created", "format": FORMAT, "time": 1.5}
 
@@ -25,14 +23,6 @@ def record(tmp_path: Path) -> Path:
         writer.append(entry)
     writer.close()
     return path
-
-
-def test_what_was_written_is_read_with_running_numbers(record: Path) -> None:
-    assert list(read_entries(record)) == [
-        {"n": 0, **FIRST},
-        {"n": 1, "kind": "a", "value": 0.1 + 0.2},
-        {"n": 2, "kind": "b", "text": 'ü "\n'},
-    ]
 
 
 def test_a_line_is_json_and_ends_with_the_crc_of_the_rest(record: Path) -> None:
@@ -85,23 +75,6 @@ def test_an_experiment_that_exists_is_not_written_over(record: Path) -> None:
     assert record.read_bytes() == before
 
 
-def test_a_record_is_held_until_its_writer_ends_however_it_ends(tmp_path: Path) -> None:
-    path = tmp_path / "x" / "record.jsonl"
-    program = (
-        "import sys; from pathlib import Path; from tune_app.experiment.record import RecordWriter\n"
-        "writer = RecordWriter.create(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        assert is_held(path)
-        process.kill()
-        process.wait()
-        assert not is_held(path)
-
-
 def test_a_full_disk_is_said_with_the_path(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = record.parent.parent / "other" / "record.jsonl"
     writer = RecordWriter.create(path)
@@ -123,7 +96,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(entry=st.dictionaries(st.text().filter(lambda key: key != "crc"), json_values, min_size=1, max_size=5))
 def test_any_entry_comes_back_as_it_was(entry: dict[str, object]) -> None:
     line = encode(entry)

@@ -16,22 +16,22 @@ from tune_app.experiment.trial import COMPLETED, FAILED, Trial
 from tune_app.task.task import Config
 
 Sampling = Literal["random", "tpe"]
-SPACE = """
-space:
-  level: {choice: [linear, optim, cnn]}
-  lr: {loguniform: [1e-3, 1]}
-  bs: {loguniform: [16, 256]}
-  momentum: {uniform: [0.0, 0.95], when: {level: [optim, cnn]}}
-  width: {randint: [1, 3], when: {level: [cnn]}}
-"""
 
 
 @pytest.fixture
-def space(tmp_path: Path) -> SearchSpace:
+def space() -> SearchSpace:
     """A space with every kind of range and two conditions."""
-    path = tmp_path / "space.yaml"
-    path.write_text(SPACE)
-    return load_space(str(path)).space
+    return space_of(
+        level={"choice": ["linear", "optim", "cnn"]},
+        lr={"loguniform": [1e-3, 1]},
+        bs={"loguniform": [16, 256]},
+        momentum={"uniform": [0.0, 0.95], "when": {"level": ["optim", "cnn"]}},
+        width={"randint": [1, 3], "when": {"level": ["cnn"]}},
+    )
+
+
+def space_of(**dimensions: object) -> SearchSpace:
+    return load_space({"space": dimensions}).space
 
 
 def near_a_tenth(config: Config) -> float:
@@ -91,13 +91,10 @@ def test_a_loss_is_minimized(space: SearchSpace) -> None:
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_true_or_false_and_text_are_proposed_as_what_they_are(tmp_path: Path, sampler: Sampling) -> None:
-    (tmp_path / "own.py").write_text(
-        "from tune_app.task import Lesson\n"
-        "def mlp(data, *, nesterov=False, optimizer: str = 'SGD', lr=0.1) -> Lesson: ..."
-    )
-    path = tmp_path / "space.yaml"
-    path.write_text("task: own.py\nspace: {nesterov: {choice: [true, false]}, optimizer: {choice: [SGD, Adam]}}")
-    space = load_space(path).space
+    level = "def mlp(data, *, nesterov=False, optimizer: str = 'SGD', lr=0.1) -> Lesson: ..."
+    (tmp_path / "own.py").write_text(f"from tune_app.task import Lesson\n{level}")
+    dimensions = {"nesterov": {"choice": [True, False]}, "optimizer": {"choice": ["SGD", "Adam"]}}
+    space = load_space({"task": str(tmp_path / "own.py"), "space": dimensions}).space
     good: Config = {"level": "mlp", "nesterov": True, "optimizer": "Adam", "lr": 0.1}
     configs = play(space, Settings(sampler=sampler), 60, lambda config: float(config == good))
     assert configs[0] == space.task.baseline_config
@@ -147,28 +144,21 @@ def test_tpe_learns_the_values_at_the_highest_rung_that_ten_trials_have_reached(
     assert learned() == [1000 * number + 9 for number in firsts]
 
 
-def test_a_grid_is_tried_in_order_with_the_tutorials_config_first(tmp_path: Path) -> None:
-    path = tmp_path / "grid.yaml"
-    path.write_text("space: {level: {grid: [linear, cnn]}, lr: {grid: [0.5, 0.1]}}")
-    sampler = Sampler(load_space(str(path)).space, Settings())
-    history, asked = History(spec_of("x"), 0.0), list[Config]()
-    for number in range(4):
-        asked.append(sampler.ask(history))
-        history.trials.append(Trial(number, asked[-1], seed=0, family="cnn"))
+def test_a_grid_is_tried_in_order_with_the_tutorials_config_first() -> None:
+    asked = play(space_of(level={"grid": ["linear", "cnn"]}, lr={"grid": [0.5, 0.1]}), Settings(), 4)
     found = [(config["level"], config["lr"]) for config in asked]
     assert found == [("cnn", 0.1), ("linear", 0.5), ("linear", 0.1), ("cnn", 0.5)]
 
 
 @pytest.mark.parametrize("seed", [5, 37])
-def test_a_sampler_that_begins_with_the_history_proposes_what_one_would_that_saw_it_grow(tmp_path, seed) -> None:
-    path = tmp_path / "space.yaml"
-    path.write_text("""
-space:
-  level: {choice: [linear, optim, dataset, dataloader, validation, fit]}
-  lr: {loguniform: [0.01, 1]}
-  momentum: {uniform: [0, 0.95], when: {level: [optim, dataset, dataloader, validation, fit]}}
-""")
-    space, settings = load_space(path).space, Settings(seed=seed)
+def test_a_sampler_that_begins_with_the_history_proposes_what_one_would_that_saw_it_grow(seed) -> None:
+    with_momentum = ["optim", "dataset", "dataloader", "validation", "fit"]
+    space = space_of(
+        level={"choice": ["linear", *with_momentum]},
+        lr={"loguniform": [0.01, 1]},
+        momentum={"uniform": [0, 0.95], "when": {"level": with_momentum}},
+    )
+    settings = Settings(seed=seed)
     sampler = Sampler(space, settings)
     history = History(spec_of("x").model_copy(update={"settings": settings}), 0.0)
     for number in range(40):

@@ -1,7 +1,5 @@
 """A training's state as bytes: everything comes back, whatever it is made of, and nothing is pickled."""
 
-import hashlib
-import json
 import pickle
 from collections import Counter
 from typing import Any
@@ -16,7 +14,7 @@ from torch.optim import lr_scheduler, swa_utils
 from tests.interrupted import built, goes_on_exactly, layers, lesson_of, outcomes
 from tests.refused import refusal
 from tune_app.task import Lesson
-from tune_app.task.loop.state import document, load, packed, read, save, weights
+from tune_app.task.loop.state import load, packed, read, save, weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -36,7 +34,6 @@ OPTIMIZERS: dict[str, Any] = {
     if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)
     if name not in ("Optimizer", "SparseAdam", "LBFGS")
 } | {
-    "SGD with momentum": lambda model: torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, nesterov=True),
     "Adam with amsgrad": lambda model: torch.optim.Adam(model.parameters(), 0.01, amsgrad=True),
     "RMSprop, centered": lambda model: torch.optim.RMSprop(model.parameters(), 0.01, momentum=0.9, centered=True),
     "Adam, the rate a tensor": lambda model: torch.optim.Adam(model.parameters(), torch.tensor(0.01)),
@@ -75,15 +72,9 @@ def test_lbfgs_goes_on_exactly():
 
 
 SCHEDULES: dict[str, Any] = {
-    "StepLR": lambda opt: lr_scheduler.StepLR(opt, 2, 0.5),
     "MultiStepLR": lambda opt: lr_scheduler.MultiStepLR(opt, [2, 3, 3, 5], 0.5),
-    "ExponentialLR": lambda opt: lr_scheduler.ExponentialLR(opt, 0.9),
-    "LinearLR": lambda opt: lr_scheduler.LinearLR(opt, total_iters=4),
-    "ConstantLR": lambda opt: lr_scheduler.ConstantLR(opt, total_iters=3),
     "PolynomialLR": lambda opt: lr_scheduler.PolynomialLR(opt, 5),
     "LambdaLR": lambda opt: lr_scheduler.LambdaLR(opt, lambda step: 1 / (1 + step)),
-    "MultiplicativeLR": lambda opt: lr_scheduler.MultiplicativeLR(opt, lambda step: 0.9),
-    "CosineAnnealingLR": lambda opt: lr_scheduler.CosineAnnealingLR(opt, 5),
     "CosineAnnealingWarmRestarts": lambda opt: lr_scheduler.CosineAnnealingWarmRestarts(opt, 3),
     "CyclicLR": lambda opt: lr_scheduler.CyclicLR(opt, 0.01, 0.1, step_size_up=2, scale_fn=lambda x: 1 / (x + 1)),
     "OneCycleLR": lambda opt: lr_scheduler.OneCycleLR(opt, 0.1, total_steps=12),
@@ -126,22 +117,13 @@ class Held:
 @pytest.mark.parametrize(
     "value",
     [
-        None,
-        True,
-        3,
-        2**127 + 1,
-        0.1,
-        float("inf"),
-        "text",
+        *(None, True, 3, 2**127 + 1, 0.1, float("inf"), "text", {}, [], ()),
         [1, [2.0, None]],
         (1, (2, "3")),
         {"a": 1, 1: "a", (1, 2): {}, None: []},
         {"tensor": "no tensor", "dict": []},
         Counter({1: 2, 3: 4}),
         {1, "2", (3, 4)},
-        {},
-        [],
-        (),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -187,15 +169,6 @@ def test_an_array_comes_back_as_it_was(array):
     back = read(packed({"keeps.it": array}))["keeps.it"]
     assert np.array_equal(back, array)
     assert (type(back), back.dtype) == (type(array), array.dtype)
-
-
-def test_the_state_of_a_generator_of_numpy_comes_back():
-    generator = np.random.Generator(np.random.MT19937(1))
-    generator.random(3)
-    state = dict(generator.bit_generator.state)
-    again = np.random.Generator(np.random.MT19937(2))
-    again.bit_generator.state = read(packed({"keeps.it": state}))["keeps.it"]
-    assert again.random() == generator.random()
 
 
 @pytest.mark.parametrize(
@@ -280,17 +253,6 @@ def test_the_order_in_which_a_dictionary_was_filled_changes_nothing():
     assert packed({"a": {1: 2, "3": 4}}) == packed({"a": {"3": 4, 1: 2}})
 
 
-def test_a_state_is_a_safetensors_file_with_one_key_of_metadata():
-    saved = save(built(trained))
-    size = int.from_bytes(saved[:8], "little")
-    header = json.loads(saved[8 : 8 + size])
-    assert list(header.pop("__metadata__")) == ["state"]
-    assert max(entry["data_offsets"][1] for entry in header.values()) == len(saved) - 8 - size
-    names = {".".join(name.split(".")[:2]) for name in header}
-    assert names == {"model.0", "model.1", "model.4", "opt.state", "keeps.bias"}
-    assert list(document(saved)) == ["each_batch", "keeps.bias", "keeps.held", "model", "opt"]
-
-
 def test_weights_are_the_tensors_of_the_model_and_of_what_is_kept():
     lesson = built(trained)
     found = weights(save(lesson))
@@ -301,14 +263,10 @@ def test_weights_are_the_tensors_of_the_model_and_of_what_is_kept():
 
 def test_a_state_is_a_copy():
     lesson = built(trained)
-    saved = save(lesson)
-    digest = hashlib.sha256(saved).digest()
-    found = weights(saved)
-    found["keeps.bias"] += 1
+    saved, same = save(lesson), save(lesson)
+    weights(saved)["keeps.bias"] += 1
     outcomes(lesson, {}, 1, 1)
-    assert hashlib.sha256(saved).digest() == digest
-    load(lesson, saved)
-    assert save(lesson) == saved
+    assert saved == same
 
 
 def test_nothing_is_pickled(monkeypatch):

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from click.testing import Result as Done
 from mlflow import MlflowClient
-from mlflow.entities import ViewType
 from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
@@ -88,11 +87,11 @@ def reader(database: Path) -> MlflowClient:
         return client
 
 
-def runs_of(client: MlflowClient, name: str, view: int = ViewType.ACTIVE_ONLY) -> tuple[Any, list[Any]]:
+def runs_of(client: MlflowClient, name: str) -> tuple[Any, list[Any]]:
     """The run of a search, and those nested under it in the order of the trials."""
     found = client.get_experiment_by_name(name)
     assert found is not None
-    runs = client.search_runs([found.experiment_id], run_view_type=view, max_results=1000)
+    runs = client.search_runs([found.experiment_id], max_results=1000)
     (search,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     nested = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == search.info.run_id]
     assert len(nested) == len(runs) - 1
@@ -177,10 +176,7 @@ def test_mlflow_reads_a_run_for_each_trial_nested_under_the_search(experiment, w
     history, metric = experiment.history, experiment.history.metric
     assert results.about(experiment).items() <= search.data.tags.items()
     assert search.data.tags["direction"] == ("minimize" if experiment.name == "finished" else "maximize")
-    assert (
-        search.info.status
-        == {"running": "RUNNING", "finished": "FINISHED", "interrupted": "KILLED"}[experiment.state]
-    )
+    assert search.info.status == (OF_MLFLOW | {"finished": "FINISHED"}).get(experiment.state, "RUNNING")
     assert search.data.params["num_samples"] == str(history.spec.settings.num_samples)
     assert search.data.metrics == {f"best_{metric.name}": metric.value(history.best)}
     for run, trial in zip(runs, history.trials, strict=True):
@@ -232,11 +228,13 @@ def test_after_an_error_there_is_what_was_there_before(folder, tmp_path, databas
 
     points = results.points
     monkeypatch.setattr(results, "points", breaks_off)
-    for write, where in ((write_mlflow, str(database)), (write_mlflow, str(tmp_path / "new.db"))):
+    for write in (
+        lambda: write_mlflow(one, str(database)),
+        lambda: write_mlflow(one, str(tmp_path / "new.db")),
+        lambda: write_tensorboard(one, tmp_path / "logs"),
+    ):
         with pytest.raises(KeyboardInterrupt if error is KeyboardInterrupt else TuneAppError):
-            write(one, where)
-    with pytest.raises(KeyboardInterrupt if error is KeyboardInterrupt else TuneAppError):
-        write_tensorboard(one, tmp_path / "logs")
+            write()
     assert [path.name for path in tmp_path.iterdir()] == ["runs.db"]
     assert [run.info.run_id for run in runs_of(reader(database), "running")[1]] == before
 
@@ -263,11 +261,9 @@ def test_what_mlflow_cannot_write_to_is_one_line_without_a_password(run, folder,
     for where, reason in {
         "junk.db": "junk.db: MLflow cannot write there: ",
         "folder.db": "folder.db: MLflow cannot write there: ",
-        "/proc/runs.db": "/proc/runs.db: MLflow cannot write there: ",
         "http://me:secret@127.0.0.1:1": "http://...@127.0.0.1:1: MLflow cannot write there: API request to ",
         "mssql+nothing://me:secret@127.0.0.1/x": "mssql+nothing://...@127.0.0.1/x: MLflow cannot write there: ",
         "s3://me:secret@bucket": "s3://...: is no path on this machine, allowed: a file for SQLite, or ",
-        "file:///tmp/runs": "file:///...: is no path on this machine, allowed: a file for SQLite, or ",
     }.items():
         done = run("results", "finished", "--format", "mlflow", "-o", where, "--experiments-dir", folder)
         assert error_of(done).startswith(reason)

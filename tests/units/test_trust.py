@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from tune_app.experiment.record import encode, read_entries
 from tune_app.storage.load import load_experiment
 from tune_app.task.declaration import read_task
 from tune_app.task.recorded import how_changed, mark_as_run, was_run_here
-from tune_app.task.task import Task
 
 HERE = Where(in_process=True)
 REFUSED = (
@@ -62,14 +60,6 @@ def test_what_goes_on_with_another_users_task_needs_a_word(run, searched, tmp_pa
     assert not (tmp_path / "executed").exists()
     assert run(*command, "--in-process", "--run-its-code").exit_code == 0
     assert was_run_here(searched.history.spec.task), "who has agreed once is not asked again"
-
-
-def test_so_does_the_api(run, searched, tmp_path):
-    forget(tmp_path)
-    more = partial(api.extend, "x", {"num_samples": 3}, where=HERE, quiet=True)
-    assert refusal(more) == REFUSED
-    more(run_its_code=True)
-    api.confirm("x", 1, 1, where=HERE, quiet=True)
 
 
 def test_a_changed_record_is_no_longer_what_the_user_has_run(searched):
@@ -126,18 +116,12 @@ def test_a_file_that_changed_meanwhile_is_named_and_the_recorded_text_used(run, 
     assert "changed" not in run("extend", "x", "--num-samples", 4, "--in-process").stderr
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A task of two files."""
+def test_all_changed_files_of_a_folder_are_named(tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "net.py").write_text(TASK)
     (folder / "more.py").write_text("a = 1\nb = 2\n")
-    return folder
-
-
-def test_all_changed_files_of_a_folder_are_named(folder):
-    task: Task = read_task(folder)
+    task = read_task(folder)
     assert how_changed(task, folder) is None
     (folder / "more.py").unlink()
     (folder / "net.py").write_text(f"{TASK}\n")
@@ -148,9 +132,10 @@ def test_all_changed_files_of_a_folder_are_named(folder):
 
 
 @pytest.mark.parametrize("cache", ["file", "~nobody-of-this-name"])
-def test_a_mark_that_cannot_be_written_stops_no_search(folder, tmp_path, monkeypatch, cache):
+def test_a_mark_that_cannot_be_written_stops_no_search(tmp_path, monkeypatch, cache):
+    task = read_task(write(tmp_path))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", cache)
     (tmp_path / "file").write_text("")
-    mark_as_run(read_task(folder))
-    assert not was_run_here(read_task(folder))
+    mark_as_run(task)
+    assert not was_run_here(task)

@@ -50,13 +50,3 @@ def test_a_result_that_comes_out_otherwise_when_it_is_computed_again_is_named_wi
     assert f"Trial {again.number} does not repeat itself: at epoch 0.25, valid loss was {was}, and then {now}." in (
         done.stdout
     )
-
-
-def test_nothing_is_said_of_a_task_that_repeats_itself(run, tmp_path) -> None:
-    prepare(tmp_path)
-    assert run(*SEARCH, "--time-budget", "0.01").exit_code == 0
-    for state in Path("experiments/x/states").iterdir():
-        state.unlink()
-    done = run("resume", "x", *HERE)
-    assert "does not repeat itself" not in done.stdout
-    assert not any(trial.otherwise for trial in load_experiment("x", Path("experiments")).history.trials)
