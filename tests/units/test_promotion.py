@@ -66,6 +66,12 @@ def test_a_trial_pauses_at_a_rung_until_it_is_one_of_the_best_third_there(search
     assert go_on(search, 0.6) == 4
 
 
+def test_of_two_that_can_go_on_from_a_rung_the_one_that_has_waited_longer_does(search: Search) -> None:
+    for number, value in zip([ask_and_start(search) for _ in range(6)], [0.8, 0.9, *[0.1] * 4], strict=True):
+        give_one(search, number, 1, value)
+    assert [go_on(search, 0.8), go_on(search, 0.9)] == [0, 1]
+
+
 def the_later_the_better(trial: Trial, k: int) -> float:
     return trial.number / 10 + k / 1000
 

@@ -142,6 +142,8 @@ def test_tpe_learns_the_values_at_the_highest_rung_that_ten_trials_have_reached(
     for number in firsts:
         reach(number, 9)
     assert learned() == [1000 * number + 9 for number in firsts]
+    not_so_far = len(history.trials) - 1 - len(firsts)  # nothing is proposed near them
+    assert len(sampler.study.get_trials(states=[TrialState.RUNNING])) == not_so_far == 4
 
 
 def test_a_grid_is_tried_in_order_with_the_tutorials_config_first() -> None:
