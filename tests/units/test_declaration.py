@@ -258,6 +258,7 @@ OTHER = "is a column of the results, allowed: another name"
         ("a, b", f" is def mlp(a, b) -> Lesson, {FORM}"),
         ("data, lr=0.1", f" is def mlp(data, lr=0.1) -> Lesson, {FORM}"),
         ("data, **options", f" is def mlp(data, **options) -> Lesson, {FORM}"),
+        ("data, *more", f" is def mlp(data, *more) -> Lesson, {FORM}"),
         ("data, *, hidden", f": hidden has no default, {RUN}"),
         ("data, *, epochs=3", f": epochs has a default, {RUN}"),
         ("data, *, level=3", f": level {OTHER}"),
