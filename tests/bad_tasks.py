@@ -38,31 +38,21 @@ class Bad(NamedTuple):
 
 
 BEFORE_ANY_TRIAL = {
-    "does not parse": Bad(
-        ((IMPORT, "from torch import ("),), "import (", "'(' was never closed, allowed: what Python"
+    "does not parse": Bad(((IMPORT, "from torch import ("),), "import (", "'(' was never closed, allowed: "),
+    "an import fails": Bad(
+        ((IMPORT, f"{IMPORT}\nimport no"),), "import no", "ModuleNotFoundError: No module named 'no'"
     ),
-    "imports what is not there": Bad(
-        ((IMPORT, f"{IMPORT}\nimport nothing_of_this_name"),),
-        "import nothing",
-        "ModuleNotFoundError: No module named 'nothing_of_this_name'",
-    ),
-    "load raises": Bad(
-        ((LOAD, 'raise OSError("no disk\\nis there")'),), "raise OSError", "OSError: no disk is there"
-    ),
+    "load raises": Bad(((LOAD, 'raise OSError("no\\ndisk")'),), "raise OSError", "OSError: no disk"),
     "load exits": Bad(((LOAD, "raise SystemExit(3)"),), "raise SystemExit", "SystemExit: 3"),
     "load returns something else": Bad(
         ((LOAD, 'return {"train": TensorDataset(torch.zeros(2))}'),),
         "",
         "load of mine: TypeError: data['train'] is of type TensorDataset, allowed: tensors, arrays of NumPy,",
     ),
-    "exits when it is imported": Bad(((IMPORT, f"{IMPORT}\nexit()"),), "exit()", "SystemExit"),
 }
 """In these no search begins."""
 IN_TRIALS = {
     "no lesson": Bad(((RETURN, "return model"),), "", "TypeError: net returned a Sequential, allowed: a Lesson"),
-    "a level raises": Bad(
-        ((RETURN, 'raise ValueError("hidden is odd")'),), "hidden is odd", "ValueError: hidden is odd"
-    ),
     "a level exits": Bad(((RETURN, "raise SystemExit(0)"),), "SystemExit(0)", "SystemExit: 0"),
     "an empty loader": Bad(
         (("    model = nn.Sequential", "    train_dl = []\n    model = nn.Sequential"), ("* len(train_dl)", "* 2")),
@@ -74,9 +64,7 @@ IN_TRIALS = {
         "",
         "ValueError: the loss has no gradient, allowed: a loss computed from parameters that require gradients",
     ),
-    "a metric raises": Bad(
-        (("return out.argmax(1) == yb", 'raise KeyError("top")'),), 'KeyError("top")', "KeyError: 'top'"
-    ),
+    "a metric raises": Bad((("return out.argmax(1) == yb", "raise KeyError(1)"),), "KeyError(1)", "KeyError: 1"),
     "a state that cannot be kept": Bad(
         ((IMPORT, ODD.replace("STATE", "{1: object()}")), (RETURN, KEPT)),
         "",

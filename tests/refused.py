@@ -23,3 +23,11 @@ def error_of(done: Result | CompletedProcess[str]) -> str:
     assert (code, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stdout + done.stderr
     assert done.stderr.startswith("Error: ")
     return done.stderr.removeprefix("Error: ").removesuffix("\n")
+
+
+def mistake_in(done: Result, level: str = "net") -> str:
+    """What tune-app check says that is wrong with a level."""
+    assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+    start = f"Error: level '{level}': "
+    assert done.stderr.startswith(start)
+    return done.stderr.removeprefix(start).removesuffix("\n")

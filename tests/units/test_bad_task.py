@@ -9,7 +9,7 @@ from click.testing import Result
 
 from tests.bad_tasks import BEFORE_ANY_TRIAL, DOES_NOT_COME_BACK, IN_TRIALS
 from tests.own_task import write
-from tests.refused import error_of
+from tests.refused import error_of, mistake_in
 from tune_app.storage.load import load_experiment
 from tune_app.task.failure import in_one_line
 
@@ -18,12 +18,6 @@ from tune_app.task.failure import in_one_line
 def search(run: Callable[..., Result]) -> Callable[..., Result]:
     """Search in this process, in a folder of its own."""
     return partial(run, "search", "space.yaml", "--name", "x", "--in-process")
-
-
-def mistake_in(done: Result) -> str:
-    """What tune-app check says that is wrong with the level net."""
-    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-    return done.stderr.removeprefix("Error: level 'net': ").removesuffix("\n")
 
 
 @pytest.mark.parametrize("what", BEFORE_ANY_TRIAL)

@@ -1,13 +1,11 @@
 """An exported folder: what is in it, what damage is found, what verify runs and what it refuses to run."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from click.testing import Result
 from PIL import Image
 from safetensors.numpy import save
 
@@ -64,21 +62,6 @@ def test_the_card_names_metrics_licence_and_who_made_the_data(made: Path, small_
     assert [each for each in words if each not in card] == []
 
 
-def test_the_card_gives_intervals_where_the_winner_was_confirmed(made: Path) -> None:
-    experiment = load_experiment("made", made.parent / "experiments")
-    about = read_bundle(made).model_dump()
-    about["metrics"] |= {
-        "valid_accuracy_interval": [0.91, 0.93],
-        "mean_valid_accuracy": 0.92,
-        "test_accuracy": 0.925,
-        "test_accuracy_interval": [0.92, 0.93],
-    }
-    card = model_card(experiment, about)
-    assert "(0.9100 to 0.9300) |" in card
-    assert "| test accuracy | 0.9250 (0.9200 to 0.9300) |" in card
-    assert "confirmed by training it with fresh seeds" in card
-
-
 def test_the_card_of_mnist_itself_says_so(made: Path) -> None:
     experiment = load_experiment("made", made.parent / "experiments")
     data = experiment.history.spec.data.model_copy(update={"digest": mnist.original_digest()})
@@ -89,28 +72,23 @@ def test_the_card_of_mnist_itself_says_so(made: Path) -> None:
 
 # ---- damage --------------------------------------------------------------------------------------------
 
-READERS: dict[str, Callable[[Path], Result]] = {
-    "verify": lambda folder: run("verify", folder),
-    "predict": lambda folder: run("predict", folder, "image.png"),
-    "train": lambda folder: run("train", folder / CONFIG),
-}
+READERS = ("verify", "predict", "train")
 
 
 def refusal(reader: str, folder: Path) -> str:
     """The one line, less "Error: ", with which a command refuses the bundle."""
     Image.new("L", (28, 28)).save("image.png")
-    return error_of(READERS[reader](folder))
+    path = folder / CONFIG if reader == "train" else folder
+    return error_of(run(reader, path, *(["image.png"] if reader == "predict" else [])))
 
 
-@pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("name", [*FILES, "tune_app/task/loop/fit.py"])
-def test_a_flipped_bit_is_found_in_every_file_and_named_with_both_digests(bundle, reader, name) -> None:
+def test_a_flipped_bit_is_found_in_every_file_and_named_with_both_digests(bundle: Path, name: str) -> None:
     content = bytearray((bundle / name).read_bytes())
     before = sha256(bytes(content))
     content[len(content) // 2] ^= 1
     (bundle / name).write_bytes(content)
-    line = refusal(reader, bundle)
-    assert line.startswith(
+    assert refusal("verify", bundle).startswith(
         f"best/{name}: not the exported file: its SHA-256 is {sha256(bytes(content))}, manifest.json says {before}"
     )
 
@@ -169,23 +147,9 @@ def test_code_that_is_not_ours_is_not_run_whatever_its_digest(bundle: Path, name
     code = bundle / name
     code.write_text(code.read_text() + 'open("owned", "w").write("")\n')
     reseal(bundle)
-    line = refusal("verify", bundle)
-    assert line.startswith(f"best/{name}: not run: it is not what tune_app ")
-    assert not Path("owned").exists()
-
-
-def test_a_bundle_of_another_version_is_refused_with_both_versions(bundle: Path) -> None:
-    (bundle / SCRIPT).write_text((bundle / SCRIPT).read_text() + "# as it was written then\n")
+    assert refusal("verify", bundle).startswith(f"best/{name}: not run: it is not what tune_app ")
     reseal(bundle, written_by="tune_app 0.0.9")
-    assert "and the bundle says it is by 'tune_app 0.0.9'; allowed: that version, or" in refusal("verify", bundle)
-
-
-def test_a_name_cannot_bring_code_into_the_script(bundle: Path) -> None:
-    name = 'x"""\nopen("owned", "w")\n"""'
-    script = bundle / SCRIPT
-    script.write_text(script.read_text().replace('"""Train', f'"""{name}Train', 1))
-    reseal(bundle, experiment=name)
-    assert refusal("verify", bundle).startswith(f"best/{SCRIPT}: not run: ")
+    assert "says it is by 'tune_app 0.0.9'; allowed: that version, or" in refusal("verify", bundle)
     assert not Path("owned").exists()
 
 

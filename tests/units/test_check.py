@@ -8,8 +8,8 @@ import pytest
 from click.testing import Result
 
 from tests.bad_tasks import RETURN
-from tests.own_task import line_of, write
-from tests.refused import error_of
+from tests.own_task import write
+from tests.refused import mistake_in
 from tune_app.task.declaration import read_task
 from tune_app.task.recorded import was_run_here
 
@@ -20,15 +20,6 @@ LINE = "return Lesson(model, F.cross_entropy, torch.optim.SGD(model.parameters()
 def check(run: Callable[..., Result]) -> Callable[..., Result]:
     """Check in a folder of its own."""
     return partial(run, "check")
-
-
-def mistake(done: Result, level: str = "net") -> str:
-    """The one line that says what is wrong with a level."""
-    assert done.exit_code == 1
-    (line,) = done.stderr.splitlines()
-    start = f"Error: level '{level}': "
-    assert line.startswith(start)
-    return line.removeprefix(start)
 
 
 def test_a_task_that_is_as_it_should_be(check, tmp_path):
@@ -79,44 +70,36 @@ def test_an_epoch_of_one_batch(check, tmp_path):
     assert check("mine.py").exit_code == 0
 
 
-def test_what_loads_its_own_file_and_what_takes_data(check, tmp_path):
-    file = write(
-        tmp_path,
-        ("    x = np.random", "    if source != 'here':\n        raise ValueError(source)\n    x = np.random"),
-    )
-    assert check("mine.py", "--data", "here").exit_code == 0
-    done = check("mine.py", "--data", "there")
-    said = f"mine.py, line {line_of(file, 'raise ValueError(source)')}: ValueError: there"
-    assert error_of(done) == said
-
-
 def test_the_other_levels_are_checked_nevertheless(check, tmp_path):
     write(tmp_path, (LINE, "return None"))
     done = check("mine.py")
-    assert mistake(done, "line") == "mine.py: TypeError: line returned a NoneType, allowed: a Lesson"
+    assert mistake_in(done, "line") == "mine.py: TypeError: line returned a NoneType, allowed: a Lesson"
     assert done.stdout.startswith("net: goes on exactly")
     levels = json.loads(check("mine.py", "--json").stdout)
     assert [level["mistake"] is None for level in levels] == [False, True]
 
 
-@pytest.mark.parametrize("value", ["1 / (out.sum() * 0)", "float('nan')"])
-def test_a_value_that_is_not_finite(check, tmp_path, value):
-    write(tmp_path, ("return out.argmax(1) == yb", f"return {value}"))
-    said = "mine.py: ValueError: valid_accuracy is not finite after batch 1, allowed: finite numbers"
-    assert mistake(check("mine.py", "net")) == said
+MISTAKES = {
+    "a value that is not finite": (
+        ("return out.argmax(1) == yb", "return 1 / (out.sum() * 0)"),
+        "mine.py: ValueError: valid_accuracy is not finite after batch 1, allowed: finite numbers",
+    ),
+    "a schedule that ends before the training": (
+        ("total_steps=epochs * len", "total_steps=len"),
+        "mine.py: ValueError: a schedule cannot be stepped through 5 epochs of 10 batches: Tried to step 11 times.",
+    ),
+    "a level that writes to the data": (
+        ("    model = nn.Sequential", '    data["train"][0].mul_(2)\n    model = nn.Sequential'),
+        "level net writes to the data that load returned and all trials share; allowed: ",
+    ),
+}
 
 
-def test_a_schedule_that_ends_before_the_training(check, tmp_path):
-    write(tmp_path, ("total_steps=epochs * len", "total_steps=len"))
-    assert mistake(check("mine.py", "net")).startswith(
-        "mine.py: ValueError: a schedule cannot be stepped through 5 epochs of 10 batches: Tried to step 11 times."
-    )
-
-
-def test_a_level_that_writes_to_the_data(check, tmp_path):
-    write(tmp_path, ("    model = nn.Linear(4, 2)", '    data["train"][0].mul_(2)\n    model = nn.Linear(4, 2)'))
-    said = mistake(check("mine.py", "line"), "line")
-    assert said.startswith("level line writes to the data that load returned and all trials share; allowed: ")
+@pytest.mark.parametrize("what", MISTAKES)
+def test_what_shows_in_two_batches_is_named(check, tmp_path, what):
+    change, said = MISTAKES[what]
+    write(tmp_path, change)
+    assert mistake_in(check("mine.py", "net")).startswith(said)
 
 
 def test_what_a_task_prints_and_a_task_that_prints_a_lot(check, tmp_path):
@@ -130,32 +113,16 @@ def test_what_a_task_prints_and_a_task_that_prints_a_lot(check, tmp_path):
     assert done.stderr.startswith("y\nx")
 
 
-NOISE = "class Noise(nn.Module):\n    def forward(self, xb):\n        return xb + DRAWN\n\n\n"
+NOISY = f"model = nn.Sequential(Noise(), model)\n    {RETURN}"
 NOT_EXACT = {
-    "a generator of numpy in a global": (
-        f"G = np.random.default_rng(0)\n{NOISE}".replace("DRAWN", 'G.normal(size=4).astype("float32")'),
-        "model = nn.Sequential(Noise(), model)",
-        "train_loss",
-    ),
-    "a generator of torch in a global": (
-        f"G = torch.Generator()\n{NOISE}".replace("DRAWN", "torch.randn(4, generator=G)"),
-        "model = nn.Sequential(Noise(), model)",
-        "train_loss",
-    ),
-    "random numbers of the system": (
-        f"import os\n{NOISE}".replace("DRAWN", "os.urandom(1)[0] / 99"),
-        "model = nn.Sequential(Noise(), model)",
+    "a generator in a global": (
+        "G = np.random.default_rng(0)\nclass Noise(nn.Module):\n    def forward(self, xb):\n"
+        '        return xb + G.normal(size=4).astype("float32")\n\n\n',
         "train_loss",
     ),
     "a counter that is no buffer": (
         "class Noise(nn.Module):\n    n = 0\n    def forward(self, xb):\n        self.n += self.training\n"
         "        return xb * (1 if self.training else self.n)\n\n\n",
-        "model = nn.Sequential(Noise(), model)",
-        "valid_",
-    ),
-    "momenta of an optimizer without a state": (
-        "class Momentum(torch.optim.SGD):\n    state_dict = load_state_dict = None\n\n\n",
-        "opt = Momentum(model.parameters(), lr, momentum=0.9)",
         "valid_",
     ),
 }
@@ -163,18 +130,18 @@ NOT_EXACT = {
 
 @pytest.mark.parametrize("what", NOT_EXACT)
 def test_what_does_not_go_on_exactly_is_named(check, tmp_path, what):
-    code, statement, differs = NOT_EXACT[what]
-    write(tmp_path, ("def load(", f"{code}def load("), (RETURN, f"{statement}\n    {RETURN}"))
-    said = mistake(check("mine.py", "net"))
+    code, differs = NOT_EXACT[what]
+    write(tmp_path, ("def load(", f"{code}def load("), (RETURN, NOISY))
+    said = mistake_in(check("mine.py", "net"))
     start = "mine.py: ValueError: the second result differs if a training goes on from the first: "
     assert said.startswith(start + differs)
     assert said.endswith("allowed: keeps={...}, or a generator of torch, numpy or random")
 
 
 def test_a_generator_that_is_kept_goes_on_exactly(check, tmp_path):
-    code, statement, _ = NOT_EXACT["a generator of torch in a global"]
-    kept = RETURN.replace("each_batch=sched", 'each_batch=sched, keeps={"g": G}')
-    write(tmp_path, ("def load(", f"{code}def load("), (RETURN, f"{statement}\n    {kept}"))
+    code, _ = NOT_EXACT["a generator in a global"]
+    kept = NOISY.replace("each_batch=sched", 'each_batch=sched, keeps={"g": G}')
+    write(tmp_path, ("def load(", f"{code}def load("), (RETURN, kept))
     assert check("mine.py", "net").exit_code == 0
 
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 from click.testing import Result as Done
 
-from tests import made_up
-from tests.made_up import WORKER, ask_and_start, diverged, give, result_of, searching, spec_of, tell
+from tests import made_up, own_task
+from tests.made_up import WORKER, ask_and_start, diverged, give, result_of, searching, spec_of
 from tests.refused import refusal
 from tune_app import session
 from tune_app.bundle.export import confirmed_metrics, export_best
@@ -26,6 +26,7 @@ from tune_app.engine.race import Race
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
 from tune_app.experiment.findings import Confirmation, Findings, candidates_of, racing_seeds
+from tune_app.experiment.race import FIRST_TEST
 from tune_app.experiment.spec import Confirming, Paths, Spec
 from tune_app.experiment.statistics import mean_interval, proportion_interval
 from tune_app.experiment.trial import Trial
@@ -45,8 +46,6 @@ from tune_app.task.task import Interval
 Value = Callable[[dict[str, Any], int], float | None]
 """The metric of a run, from config and seed; None: it diverges."""
 
-
-SHIPPED = Path(__file__).parents[2] / "search_spaces"
 SPACE = {"level": "linear", "lr": {"loguniform": [0.01, 1]}}
 CALLER = Caller(Where(), print, lambda *_: None)
 
@@ -87,13 +86,9 @@ def play(search: Search, value: Value = by_lr, most: int | None = None) -> None:
 
     def result(run: Trial, k: int) -> Result:
         there = value(run.config, run.seed)
-        return diverged(k) if there is None else result_of(k, there, valid=valid(search, there))
+        return diverged(k) if there is None else result_of(k, there)
 
     made_up.play(search, result, most, ALWAYS_7)
-
-
-def valid(search: Search, value: float) -> dict[str, float]:
-    return {"valid_loss": 1 - value, search.history.metric.name: value}
 
 
 def read(at: Paths) -> Confirmation:
@@ -125,15 +120,13 @@ def test_a_config_that_was_tried_twice_races_once(at: Paths) -> None:
     assert [c.trial for c in candidates_of(history, 9)] == [3, 1, 0]
 
 
-def test_in_a_round_all_run_the_same_seed_and_no_seed_both_chooses_and_measures(at: Paths) -> None:
+def test_no_seed_both_chooses_and_measures(at: Paths) -> None:
     search = begin(at)
     finish(search)
     racing, measuring = racing_seeds(search.spec), search.spec.measuring_seeds
-    by_seed = {seed: [t.config["lr"] for t in search.history.trials if t.seed == seed] for seed in racing}
-    assert len(set(by_seed[racing[0]])) == 3
     assert not set(racing) & set(measuring)
     assert not {t.seed for t in load_experiment("x", at.root.parent).history.trials} & {*racing, *measuring}
-    measured = [t for t in search.history.trials if t.seed in measuring]
+    measured = [t for t in search.history.trials if t.seed not in racing]
     assert [t.seed for t in measured] == measuring
     assert len({t.config["lr"] for t in measured}) == 1
 
@@ -185,22 +178,6 @@ def test_another_confirmation_draws_other_seeds_and_its_reading_is_counted(at: P
     assert any("read 2 times for this search" in line for line in answer(read(at)))
 
 
-def test_an_interrupted_confirmation_ends_as_an_uninterrupted_one(at: Paths) -> None:
-    def alike(config: dict[str, Any], seed: int) -> float:  # in both confirmations, though the seeds differ
-        return by_lr(config, 0)
-
-    finish(begin(at, number=2))
-    whole = [trial.config for trial in read(at).experiment.history.trials]
-    search = begin(at, number=3)
-    for _ in range(40):
-        play(search, alike, most=1)
-        search.close()
-        search = Search.resume(at.confirmation(3), strategy=Race)
-        search.begin()
-    finish(search, alike)
-    assert [trial.config for trial in search.history.trials] == whole
-
-
 def test_the_cheapest_of_those_that_cannot_be_told_apart_wins(at: Paths) -> None:
     def alike(config: dict[str, Any], seed: int) -> float:
         return 0.9 + zlib.crc32(f"{config['lr']}{seed}".encode()) % 100 / 10_000
@@ -240,24 +217,24 @@ def test_when_all_seeds_fail_nothing_is_tested_and_it_is_said(at: Paths) -> None
     assert answer(confirmation)[0].startswith("All 3 seeds of the winner failed: diverged")
 
 
-def test_optimism_is_the_searchs_value_against_the_same_config_over_fresh_seeds(at: Paths) -> None:
-    finish(begin(at), lambda config, seed: 0.9 + seed % 10 / 10_000)
-    confirmation = read(at)
-    i = [c.trial for c in confirmation.findings.candidates].index(3)
-    mean = confirmation.findings.mean(i)
-    assert mean is not None and confirmation.optimism == pytest.approx(0.93 - mean)
-
-
-def test_a_worker_may_begin_a_round_before_the_one_before_is_judged_but_never_measures_an_undecided_race(
-    at,
+def test_a_worker_may_begin_a_round_before_the_one_before_is_judged_and_a_run_too_many_counts_for_nothing(
+    at: Paths,
 ) -> None:
     search = begin(at, top=2, seeds=2)
-    begun = []
+    begun: list[Trial] = []
     while search.ready:
         begun.append(search.next_attempt().trial)
-    assert len(begun) == 2 * len(racing_seeds(search.spec))
-    assert {run.seed for run in begun} == set(racing_seeds(search.spec))
+        search.started(begun[-1].number, WORKER)
+    rounds = racing_seeds(search.spec)
+    assert [run.seed for run in begun] == [seed for seed in rounds for _ in range(2)]  # none measures a winner
     assert not search.all_begun
+    better = Findings(search.history).candidates[0].config
+    for run in begun:
+        too_many = rounds.index(run.seed) >= FIRST_TEST  # of the worse, which is out at the first test
+        give(search, run.number, *[(0.95 if run.config == better else 0.8) - 0.1 * too_many] * 2)
+    findings = Findings(search.history)
+    assert [standing.state for standing in findings.standings] == ["tie", "out"]
+    assert findings.mean(1) == pytest.approx(0.8)
     search.close()
 
 
@@ -292,57 +269,20 @@ def test_an_experiment_that_is_being_confirmed_is_not_removed(at: Paths) -> None
     assert not at.root.exists()
 
 
-def test_a_run_of_a_round_after_a_config_was_out_counts_for_nothing(at: Paths) -> None:
-    search = begin(at, top=2, seeds=2)
-    better, worse = Findings(search.history).candidates
-
-    def value(config: dict[str, Any], seed: int) -> float:
-        return (0.95 if config == better.config else 0.80) + seed % 100 / 100_000
-
-    play(search, value, most=5)  # all of two rounds, and the better's third
-    last, fourth = search.next_attempt(), search.next_attempt()  # the worse's third, and somebody's fourth
-    early = search.next_attempt()
-    assert {fourth.trial.seed, early.trial.seed} == {racing_seeds(search.spec)[3]}
-    for attempt in (last, fourth, early):
-        search.started(attempt.trial.number, WORKER)
-        for k in range(1, int(attempt.epochs) + 1):
-            result = result_of(k, value(attempt.trial.config, attempt.trial.seed) - 0.1 * (attempt is not last))
-            tell(search, attempt.trial.number, result)
-    findings = Findings(search.history)
-    assert [standing.state for standing in findings.standings] == ["tie", "out"]
-    counted = [run.results[-1].valid["valid_accuracy"] for run in list(findings.runs[1].values())[:3]]
-    assert len(findings.runs[1]) == 4 and worse.config == findings.runs[1][3].config
-    assert findings.mean(1) == pytest.approx(np.mean(counted))
-    search.close()
-
-
 # ---- a task of one's own, of whose metric nobody knows the best value ----------------------------------
 
-DIABETES = """
-from tune_app.task import Lesson, Maximize
-
-
-def linear(data, *, lr=0.1, bs=64) -> Lesson:
-    raise NotImplementedError
-
-
-def r2(out, yb) -> Maximize:
-    raise NotImplementedError
-"""
 VALUES = {0.1: [0.9, 0.7] * 3, 0.2: [0.6, 0.85] * 3, 0.3: [-0.9] * 6}
-"""Of R2, by learning rate and round: the second is in the mean below the first, which may be chance."""
+"""By learning rate and round: the second is in the mean below the first, which may be chance."""
 
 
 @pytest.fixture
-def diabetes(tmp_path: Path) -> Search:
+def unbounded(tmp_path: Path) -> Search:
     """The confirmation of a search that tried these learning rates, each as good as the others there."""
-    (tmp_path / "diabetes.py").write_text(DIABETES)
-    task = read_task(tmp_path / "diabetes.py")
-    spec = spec_of("x", {"lr": {"grid": list(VALUES)}}, max_epochs=1).model_copy(update={"task": task})
+    spec = spec_of("x", {"lr": {"grid": list(VALUES)}}, max_epochs=1)
+    spec = spec.model_copy(update={"task": read_task(own_task.write(tmp_path))})
     search = Search.create(spec, paths(tmp_path, "x"))
     search.begin()
-    for _ in VALUES:
-        tell(search, ask_and_start(search), result_of(1, 0.3, valid=valid(search, 0.3)))
+    made_up.play(search, lambda *_: 0.3)
     search.end("completed")
     search.close()
     return begin(paths(tmp_path, "x"))
@@ -355,34 +295,33 @@ def by_round(search: Search) -> Value:
 
 def one_number(*_: object) -> loading.Tested:
     """One number for all of the items, and a loss of which no item has a part."""
-    return loading.Tested(n=40, digest="d", loss=0.7, losses=None, values={"valid_r2": 0.0}, resampled={})
+    return loading.Tested(n=40, digest="d", loss=0.7, losses=None, values={"valid_accuracy": 0.0}, resampled={})
 
 
-def test_where_nobody_knows_the_best_value_only_the_test_tells_configs_apart(diabetes: Search) -> None:
-    finish(diabetes, by_round(diabetes), one_number)
-    confirmation = read(paths(diabetes.paths.root.parent.parent, "x"))
+def test_where_nobody_knows_the_best_value_only_the_test_tells_configs_apart(unbounded: Search) -> None:
+    finish(unbounded, by_round(unbounded), one_number)
+    confirmation = read(paths(unbounded.paths.root.parent.parent, "x"))
     found = confirmation.findings
     states = {c.config["lr"]: s.state for c, s in zip(found.candidates, found.standings, strict=True)}
     assert states == {0.1: "tie", 0.2: "tie", 0.3: "out"}
     assert confirmation.winner and confirmation.winner.config["lr"] == 0.1  # no cheaper, but tried first
 
 
-def test_where_it_is_known_what_is_a_tenth_behind_is_no_tie(diabetes: Search) -> None:
-    task = diabetes.spec.task
-    r2 = task.metric.model_copy(update={"interval": Interval(le=1)})
-    play(diabetes, by_round(diabetes))
-    spec = diabetes.spec.model_copy(update={"task": task.model_copy(update={"metrics": {r2.name: r2}})})
-    states = [s.state for s in Findings(replace(diabetes.history, spec=spec)).standings]
+def test_where_it_is_known_what_is_a_tenth_behind_is_no_tie(unbounded: Search) -> None:
+    task = unbounded.spec.task
+    metric = task.metric.model_copy(update={"interval": Interval(le=1)})
+    play(unbounded, by_round(unbounded))
+    spec = unbounded.spec.model_copy(update={"task": task.model_copy(update={"metrics": {metric.name: metric}})})
+    states = [s.state for s in Findings(replace(unbounded.history, spec=spec)).standings]
     assert sorted(states) == ["behind", "out", "tie"]
-    diabetes.close()
+    unbounded.close()
 
 
 def test_one_number_for_all_test_items_has_the_interval_of_the_bootstrap_wherever_one_is_shown(
     run: Callable[..., Done], tmp_path: Path
 ) -> None:
-    (tmp_path / "mine.py").write_text((SHIPPED / "diabetes.py").read_text())
-    (tmp_path / "mine.yaml").write_text("task: mine.py\nspace: {level: linear}\nsearch: {metric: valid_r2}")
-    run("search", "mine.yaml", "--name", "x", "--num-samples", 1, "--max-epochs", 2, "--in-process")
+    few = ("--num-samples", 1, "--max-epochs", 2)
+    run("search", "diabetes", "--metric", "valid_r2", "--name", "x", *few, "--in-process")
     said = run("confirm", "x", "--top", 1, "--seeds", 2, "--in-process", "--quiet").stdout
     told = json.loads(run("confirm", "x", "--json").stdout)["test"]
     low, high = told["interval"]
@@ -395,15 +334,15 @@ def test_one_number_for_all_test_items_has_the_interval_of_the_bootstrap_whereve
     assert f"| test r2 | {told['r2']:.4f} ({low:.4f} to {high:.4f}) |" in (tmp_path / "best/README.md").read_text()
 
 
-def test_a_test_value_that_has_no_interval_is_shown_without(diabetes: Search) -> None:
-    finish(diabetes, by_round(diabetes), one_number)
-    confirmation = read(paths(diabetes.paths.root.parent.parent, "x"))
+def test_a_test_value_that_has_no_interval_is_shown_without(unbounded: Search) -> None:
+    finish(unbounded, by_round(unbounded), one_number)
+    confirmation = read(paths(unbounded.paths.root.parent.parent, "x"))
     shown = [(m.on_test, *found) for m, found in confirmation.test_values.items()]
-    assert shown == [("test_r2", 0.0, None), ("test_loss", 0.7, None)]
-    assert "Test r2: 0.0000 on 40 items, read once" in answer(confirmation)
+    assert shown == [("test_accuracy", 0.0, None), ("test_loss", 0.7, None)]
+    assert "Test accuracy: 0.0000 on 40 items, read once" in answer(confirmation)
     assert confirmation_summary(confirmation)["test"]["interval"] is None
     metrics = confirmed_metrics(confirmation)
-    assert (metrics["test_r2"], metrics["test_loss"], "test_r2_interval" in metrics) == (0, 0.7, False)
+    assert (metrics["test_accuracy"], metrics["test_loss"]) == (0, 0.7) and "test_accuracy_interval" not in metrics
 
 
 def test_a_test_value_that_is_not_finite_is_left_out_and_said() -> None:

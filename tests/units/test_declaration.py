@@ -133,8 +133,6 @@ def test_an_annotation_or_a_default_says_what_is_allowed(tmp_path: Path, written
 @pytest.mark.parametrize(
     ("imports", "returns", "is_level"),
     [
-        ("from tune_app.task.loop.lesson import Lesson as L", "'L'", True),
-        ("import tune_app.task as t", "t.Lesson", True),
         ("import tune_app.task", "tune_app.task.Lesson", True),
         ("import tune_app as a", "' a.task.Lesson'", True),
         ("from tune_app.task import Lesson\nL = Lesson\nM = L", "M", True),
@@ -260,6 +258,7 @@ OTHER = "is a column of the results, allowed: another name"
         ("a, b", f" is def mlp(a, b) -> Lesson, {FORM}"),
         ("data, lr=0.1", f" is def mlp(data, lr=0.1) -> Lesson, {FORM}"),
         ("data, **options", f" is def mlp(data, **options) -> Lesson, {FORM}"),
+        ("data, *more", f" is def mlp(data, *more) -> Lesson, {FORM}"),
         ("data, *, hidden", f": hidden has no default, {RUN}"),
         ("data, *, epochs=3", f": epochs has a default, {RUN}"),
         ("data, *, level=3", f": level {OTHER}"),
@@ -301,21 +300,13 @@ def test_an_end_that_is_not_understood_is_one_line(tmp_path: Path, end: str) -> 
     [
         ("@cache\ndef mlp(data) -> Lesson: ...", 2, f"level 'mlp' is @cache def mlp(data) -> Lesson, {FORM}"),
         ("async def mlp(data) -> Lesson: ...", 1, f"level 'mlp' is async def mlp(data) -> Lesson, {FORM}"),
-        *(
-            (f"{head}: ...", 1, f"metric 'm' is {head}, allowed: def m(out, yb) -> Maximize")
-            for head in ("def m(out) -> Maximize", "def m(*both) -> Maximize", "async def m(out, yb) -> Maximize")
-        ),
+        ("def m(x) -> Maximize: ...", 1, "metric 'm' is def m(x) -> Maximize, allowed: def m(out, yb) -> Maximize"),
         ("def m(out, yb) -> Annotated[Maximize, (0, 1)]: ...", 1, f"(0, 1) is not understood, {ENDS}"),
         ("def loss(out, yb) -> Minimize: ...", 1, f"metric 'loss': valid_loss {OTHER}"),
         ("def seconds(out, yb) -> Minimize: ...", 1, f"metric 'seconds': valid_seconds {OTHER}"),
-        *(
-            (f"{head}: ...", 1, f"function 'load' is {head}, allowed: def load(source=None)")
-            for head in ("def load(a, b=1)", "def load(*, a=1)", "async def load()")
-        ),
-        *(
-            (f"{head}: ...", 1, f"function 'read_input' is {head}, allowed: def read_input(path)")
-            for head in ("def read_input()", "def read_input(path, *, size)", "async def read_input(path)")
-        ),
+        ("def load(a, b): ...", 1, "function 'load' is def load(a, b), allowed: def load(source=None)"),
+        ("def load(*, a=1): ...", 1, "function 'load' is def load(*, a=1), allowed: def load(source=None)"),
+        ("def read_input(): ...", 1, "function 'read_input' is def read_input(), allowed: def read_input(path)"),
         ("def load_test(): ...", 1, "function 'load_test' stands without load, allowed: load as well"),
         (level() + level(), 2, "level 'mlp' stands twice, also in mine.py, line 4, allowed: each name once"),
         (
@@ -326,7 +317,6 @@ def test_an_end_that_is_not_understood_is_one_line(tmp_path: Path, end: str) -> 
         ("BASELINE = 'mlq'", 1, "BASELINE is 'mlq', did you mean 'mlp'? allowed: mlp, net"),
         ("BASELINE = mlp", 1, "BASELINE is mlp, did you mean 'mlp'? allowed: mlp, net"),
         ("return", 1, f"'return' outside function, {PYTHON}"),
-        ("def a(data, *, x=1, x=2): ...", 1, f"duplicate argument 'x' in function definition, {PYTHON}"),
         ("\ndef f(:", 2, f"invalid syntax, {PYTHON}"),
     ],
 )
@@ -443,7 +433,7 @@ WHOLE = HEAD + TEXTS
 TOKENS = [*"()[]{}:*=,.-@|'\"\\\n\t\0 é", "->", "Lesson", "lambda ", "Annotated[", "async ", "None", "1e999"]
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.integers(0, len(WHOLE)), st.integers(0, 12), st.sampled_from(TOKENS)), max_size=6))
 @example([])
 def test_whatever_stands_in_a_file_it_is_a_task_or_one_line(tmp_path: Path, changes: list) -> None:

@@ -48,9 +48,3 @@ def test_the_last_level_moves_its_batches_itself_and_the_others_leave_that_to_th
     for loader in (lesson.train_dl, lesson.valid_dl):
         home = "meta" if level == "accelerator" else "cpu"
         assert {t.device.type for t in next(iter(loader))} == {home}
-
-
-def test_the_recorder_notices_what_is_computed_elsewhere() -> None:
-    with Recorder() as recorder:
-        torch.ones(3) * 2
-    assert {t.device.type for t in recorder.made} == {"cpu"}

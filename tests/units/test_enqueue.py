@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.made_up import WORKER, ask_and_start, give, resumed, searching, spec_of
+from tests.made_up import ask_and_start, give, searching, spec_of
 from tests.refused import refusal
 from tests.units.test_sampler import play
 from tune_app.bundle.export import export_best
@@ -23,18 +23,14 @@ LEVEL_AND_LR: dict[str, Any] = {"level": {"choice": ["linear", "cnn"]}, "lr": {"
 SPACE = check_space(LEVEL_AND_LR, tutorial(), "space.yaml")
 BASELINE = tutorial().baseline_config
 LINEAR = tutorial().complete({"level": "linear", "lr": 0.2})
-WIDE_CNN = tutorial().complete({"level": "cnn", "lr": 0.05, "width": 2})
 
 
-def searched(folder: Path, name: str, *results: tuple[float, ...], space: dict[str, Any] = LEVEL_AND_LR) -> None:
-    """An experiment, a trial for each of the results."""
-    with searching(folder, name, space, early_stopping=False, end="completed") as search:
+def searched(folder: Path, *results: tuple[float, ...]) -> list[Config]:
+    """An experiment x, a trial for each of the results; the configs of the trials."""
+    with searching(folder, "x", LEVEL_AND_LR, early_stopping=False, end="completed") as search:
         for values in results:
             give(search, ask_and_start(search), *values)
-
-
-def configs_of(folder: Path, name: str) -> list[Config]:
-    return [trial.config for trial in load_experiment(name, folder).history.trials]
+    return [trial.config for trial in search.history.trials]
 
 
 def write_config(path: Path, config: object) -> str:
@@ -43,15 +39,14 @@ def write_config(path: Path, config: object) -> str:
 
 
 def test_what_export_writes_is_enqueued(tmp_path: Path) -> None:
-    searched(tmp_path, "x", (0.3,), (0.9, 0.8), (0.5,))
+    configs = searched(tmp_path, (0.3,), (0.9, 0.8), (0.5,))
     export_best(load_experiment("x", tmp_path), tmp_path / "best")
     found = enqueued_configs([str(tmp_path / "best" / "config.yaml")], SPACE, tmp_path)
-    assert found == [configs_of(tmp_path, "x")[1]]
+    assert found == [configs[1]]
 
 
 def test_the_best_trials_come_best_first_each_once_whatever_else_they_reached(tmp_path: Path) -> None:
-    searched(tmp_path, "x", (0.5, 0.9, 0.4), (0.95, 0.94, 0.93), (0.3,), (0.6,), (0.92,), (0.91, 0.1))
-    configs = configs_of(tmp_path, "x")
+    configs = searched(tmp_path, (0.5, 0.9, 0.4), (0.95, 0.94, 0.93), (0.3,), (0.6,), (0.92,), (0.91, 0.1))
     assert len({str(config) for config in configs}) == len(configs)
     assert enqueued_configs(["x:5"], SPACE, tmp_path) == [configs[number] for number in (1, 4, 5, 0, 3)]
     assert enqueued_configs(["x:1"], SPACE, tmp_path) == [configs[1]]
@@ -63,12 +58,11 @@ def test_a_trial_that_failed_after_good_results_counts_and_one_without_results_d
         give(search, second, 0.8)
         search.failed(first, "ValueError: no")
         search.failed(second, "ValueError: no")
-    assert enqueued_configs(["x:5"], SPACE, tmp_path) == [configs_of(tmp_path, "x")[second]]
+    assert enqueued_configs(["x:5"], SPACE, tmp_path) == [search.history.trials[second].config]
 
 
 def test_each_config_is_enqueued_once_wherever_it_comes_from(tmp_path: Path) -> None:
-    searched(tmp_path, "x", (0.5,), (0.7,))
-    configs = configs_of(tmp_path, "x")
+    configs = searched(tmp_path, (0.5,), (0.7,))
     own, again = write_config(tmp_path / "own.yaml", LINEAR), write_config(tmp_path / "again.yaml", configs[0])
     sources = [own, "x:2", again, own, "x:1"]
     assert enqueued_configs(sources, SPACE, tmp_path) == [LINEAR, configs[1], configs[0]]
@@ -87,7 +81,7 @@ def test_each_config_is_enqueued_once_wherever_it_comes_from(tmp_path: Path) -> 
 def test_what_is_no_source_is_named(tmp_path, monkeypatch, source, message) -> None:
     monkeypatch.chdir(tmp_path)
     folder = Path("e")
-    searched(folder, "x", (0.5,))
+    searched(folder, (0.5,))
     Search.create(spec_of("empty"), paths(folder, "empty")).close()
     assert refusal(enqueued_configs, [source], SPACE, folder).startswith(message)
 
@@ -96,7 +90,6 @@ def test_what_is_no_source_is_named(tmp_path, monkeypatch, source, message) -> N
     ("content", "message"),
     [
         ("", "has no config, allowed: a config.yaml of tune-app export, or NAME:5"),
-        ("space: {level: cnn}", "has no config, allowed: a config.yaml of tune-app export, or NAME:5"),
         ("config: {}", "config: level is missing, allowed: scratch, "),
         ("config: {level: cn}", "config: level 'cn' does not exist, did you mean 'cnn'? allowed: "),
         ("config: {level: linear, momentum: 0.5}", "config: level 'linear' has no 'momentum', allowed: lr, bs"),
@@ -116,7 +109,7 @@ def test_what_is_no_config_is_said_with_the_file(tmp_path: Path, content: str, m
         ({"level": "fit"}, "level fit"),
         ({"level": "cnn", "lr": 2}, "lr 2.0"),
         (LINEAR | {"bs": 32}, "bs 32"),
-        (WIDE_CNN, "width 2"),
+        ({"level": "cnn", "lr": 0.05, "width": 2}, "width 2"),
     ],
 )
 def test_a_config_outside_the_space_names_the_dimension(tmp_path, config, outside) -> None:
@@ -125,20 +118,13 @@ def test_a_config_outside_the_space_names_the_dimension(tmp_path, config, outsid
     assert refusal(enqueued_configs, [source], SPACE, tmp_path) == said
 
 
-def test_a_grid_refuses_whatever_is_enqueued_and_takes_nothing(tmp_path: Path) -> None:
-    grid = check_space({"level": {"grid": ["linear", "cnn"]}}, tutorial(), "grid.yaml")
-    said = "--enqueue does not go with a grid, which tries each of its points once"
-    assert refusal(enqueued_configs, ["whatever"], grid, tmp_path) == said
-    assert enqueued_configs([], grid, tmp_path) == []
-
-
 # The sampler.
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
-def test_the_tutorials_config_comes_first_then_what_is_enqueued_then_proposals(sampler: Any) -> None:
+def test_the_tutorials_config_comes_first_then_what_else_is_enqueued_then_proposals(sampler: Any) -> None:
     enqueued = [LINEAR, BASELINE | {"lr": 0.3}]
-    configs = play(SPACE, Settings(sampler=sampler), 30, enqueued=enqueued)
+    configs = play(SPACE, Settings(sampler=sampler), 30, enqueued=[*enqueued, dict(BASELINE)])
     assert configs[:3] == [BASELINE, *enqueued]
     assert all(SPACE.outside(config) is None for config in configs)
     assert len({str(config) for config in configs}) == 30
@@ -149,71 +135,17 @@ def test_where_the_space_lacks_the_tutorials_config_what_is_enqueued_comes_first
     assert play(space, Settings(), 2, enqueued=[LINEAR])[0] == LINEAR
 
 
-def test_the_tutorials_config_is_tried_once_though_it_is_enqueued() -> None:
-    configs = play(SPACE, Settings(sampler="random"), 3, enqueued=[LINEAR, dict(BASELINE)])
-    assert configs[:2] == [BASELINE, LINEAR]
-    assert configs[2] not in (BASELINE, LINEAR)
-
-
-def test_a_space_with_conditions_and_constants_takes_what_is_enqueued() -> None:
-    space = check_space(
-        {
-            "level": {"choice": ["linear", "optim", "cnn"]},
-            "lr": {"loguniform": [0.01, 1]},
-            "bs": 32,
-            "momentum": {"uniform": [0, 0.95], "when": {"level": ["optim", "cnn"]}},
-            "width": {"randint": [1, 3], "when": {"level": ["cnn"]}},
-        },
-        tutorial(),
-        "space.yaml",
-    )
-    enqueued = [
-        tutorial().complete({"level": "linear", "lr": 0.2, "bs": 32}),
-        tutorial().complete({"level": "optim", "lr": 0.2, "bs": 32, "momentum": 0}),
-        tutorial().complete({"level": "cnn", "lr": 1, "bs": 32, "momentum": 0.95, "width": 3}),
-    ]
-    assert [space.outside(config) for config in enqueued] == [None] * 3
-    configs = play(space, Settings(sampler="tpe"), 20, enqueued=enqueued)
-    assert configs[:3] == enqueued
-
-
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
-def test_a_resumed_search_proposes_what_it_would_have_with_what_was_enqueued(tmp_path: Path, sampler: str) -> None:
-    spec = spec_of("x", LEVEL_AND_LR, num_samples=18, sampler=sampler, max_epochs=2)
-    spec = spec.model_copy(update={"enqueued": (LINEAR, LINEAR | {"lr": 0.3})})
-
-    def configs(name: str, interruptions: list[int]) -> list[Config]:
-        at = paths(tmp_path, name)
-        search = Search.create(spec, at)
-        search.begin()
-        while not search.all_begun:
-            trial = search.next_attempt().trial
-            if trial.number in interruptions:  # while it is running
-                search.close()
-                search = resumed(at)
-                assert search.next_attempt().trial.number == trial.number
-            search.started(trial.number, WORKER)
-            give(search, trial.number, *[1 - abs(float(trial.config["lr"]) - 0.1)] * 2)
-        search.close()
-        return [trial.config for trial in search.history.trials]
-
-    whole = configs("whole", [])
-    assert whole[:3] == [BASELINE, *spec.enqueued]
-    assert configs("interrupted", [1, 2, 3, 8, 15]) == whole
-    assert load_experiment("interrupted", tmp_path).history.spec == spec
-
-
-def test_a_search_smaller_than_what_is_enqueued_tries_the_first_of_it(tmp_path: Path) -> None:
-    enqueued = tuple(LINEAR | {"lr": 0.1 + number / 10} for number in range(5))
-    spec = spec_of("x", LEVEL_AND_LR, num_samples=3).model_copy(update={"enqueued": enqueued})
-    search = Search.create(spec, paths(tmp_path, "x"))
+def configs_asked(search: Search) -> list[Config]:
+    """All configs of a search, whose trials have all begun then."""
     while not search.all_begun:
         search.next_attempt()
     search.close()
-    assert [trial.config for trial in search.history.trials] == [BASELINE, *enqueued[:2]]
-    extended = Search.resume(paths(tmp_path, "x"), {"num_samples": 7})
-    while not extended.all_begun:
-        extended.next_attempt()
-    extended.close()
-    assert [trial.config for trial in extended.history.trials][:6] == [BASELINE, *enqueued]
-    assert len(extended.history.trials) == 7
+    return [trial.config for trial in search.history.trials]
+
+
+def test_a_search_smaller_than_what_is_enqueued_tries_the_first_of_it_and_extended_the_rest(tmp_path: Path) -> None:
+    enqueued = tuple(LINEAR | {"lr": 0.1 + number / 10} for number in range(5))
+    spec = spec_of("x", LEVEL_AND_LR, num_samples=3).model_copy(update={"enqueued": enqueued})
+    assert configs_asked(Search.create(spec, paths(tmp_path, "x"))) == [BASELINE, *enqueued[:2]]
+    extended = configs_asked(Search.resume(paths(tmp_path, "x"), {"num_samples": 7}))
+    assert (extended[:6], len(extended)) == ([BASELINE, *enqueued], 7)

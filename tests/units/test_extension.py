@@ -1,7 +1,6 @@
 """Bugs that were found in going on with a search, each with its test."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from tune_app.bundle.export import trial_again
 from tune_app.engine.search import Search
 from tune_app.enqueue import enqueued_configs
 from tune_app.errors import TuneAppError
-from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.history import replay
 from tune_app.experiment.record import RecordWriter
 from tune_app.experiment.space import load_space
@@ -34,12 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def extensions(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What `extend` would go on with, instead of going on."""
     found: list[dict[str, Any]] = []
-
-    def go_on(experiment: Experiment, extension: Mapping[str, Any], *rest: object) -> Experiment:
-        found.append(dict(extension))
-        return experiment
-
-    monkeypatch.setattr(driver, "go_on", go_on)
+    monkeypatch.setattr(driver, "go_on", lambda _, extension, *__: found.append(extension))
     return found
 
 
@@ -117,16 +110,6 @@ def test_the_best_of_an_experiment_are_so_many_configs_however_often_each_was_tr
             give(search, ask_and_start(search), 0.9 - 0.2 * (search.history.trials[number].config["bs"] == 64))
     found = enqueued_configs(["x:2"], spec_of("x", space).search_space(), folder)
     assert [config["bs"] for config in found] == [32, 64]
-
-
-def test_one_source_to_enqueue_may_be_a_plain_string(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended(folder)
-    monkeypatch.setattr(driver, "run", lambda _source, enqueued, *_rest: enqueued)
-    Path("space.yaml").write_text(
-        "space: {level: {choice: [linear, cnn]}, lr: {loguniform: [0.01, 1]}}\nsearch: {}"
-    )
-    found: Any = api.search("space.yaml", "y", enqueue="x:5", quiet=True)
-    assert found == [load_experiment("x", folder).trial(0).config]
 
 
 def test_an_append_that_failed_halfway_does_not_spoil_the_next(folder, monkeypatch) -> None:

@@ -1,23 +1,16 @@
 """The loop that trains any lesson: exact when it goes on, clear when a lesson is wrong, alone in its process."""
 
 import inspect
-import math
 import random
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
-from importlib import import_module
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import MultiStepLR, OneCycleLR, ReduceLROnPlateau, StepLR
-from torch.utils.data import DataLoader, Dataset, RandomSampler, TensorDataset
+from torch.optim.lr_scheduler import MultiStepLR, ReduceLROnPlateau, StepLR
+from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from tests.interrupted import (
     METRICS,
@@ -30,25 +23,15 @@ from tests.interrupted import (
     layers,
     lesson_of,
     outcomes,
-    resumed,
 )
 from tests.refused import refusal
 from tune_app.task import Lesson, fit, get_data
-from tune_app.task.loop import measure, state
-from tune_app.task.loop.chance import mixed, reseed, seeded
 from tune_app.task.loop.fit import train
 
-fit_module = import_module("tune_app.task.loop.fit")  # its function has the same name
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # ---- exactness: lessons that go on exactly -------------------------------------------------------------
-
-
-def dropout_and_one_cycle() -> Lesson:
-    model = layers(0.3)
-    opt = torch.optim.AdamW(model.parameters(), 0.01)
-    return lesson_of(model, opt=opt, each_batch=OneCycleLR(opt, 0.01, total_steps=27))
 
 
 def multi_step() -> Lesson:
@@ -63,17 +46,15 @@ def plateau() -> Lesson:
     return lesson_of(model, opt=opt, each_epoch=ReduceLROnPlateau(opt, patience=0, threshold=0.5))
 
 
-class Augmented(Dataset[tuple[Tensor, int]]):
+class Augmented(TensorDataset):
     """Items that are changed by the random numbers of three libraries, and of a generator of its own."""
 
     def __init__(self, ds: TensorDataset) -> None:
-        self.ds, self.own = ds, np.random.default_rng(1)
+        super().__init__(*ds.tensors)
+        self.own = np.random.default_rng(1)
 
-    def __len__(self) -> int:
-        return len(self.ds)
-
-    def __getitem__(self, i: int) -> tuple[Tensor, int]:
-        x, y = self.ds[i]
+    def __getitem__(self, i: int) -> Any:
+        x, y = super().__getitem__(i)
         x = x * random.uniform(0.5, 2) + np.random.normal() / 10 + torch.randn(6) / 10
         return (x + self.own.normal() / 10).float(), int(y)
 
@@ -103,35 +84,16 @@ def generator_of_a_sampler() -> Lesson:
     return lesson_of(layers(0.2), DataLoader(TRAIN, 8, sampler=sampler))
 
 
-class Wrapped:
-    """The tutorial's wrapped data loader."""
-
-    def __init__(self, dl: Any) -> None:
-        self.dl = dl
-
-    def __len__(self) -> int:
-        return len(self.dl)
-
-    def __iter__(self) -> Any:
-        for xb, yb in self.dl:
-            yield xb + torch.randn_like(xb) / 10, yb
-
-
-def wrapped() -> Lesson:
-    return lesson_of(layers(0.2), Wrapped(DataLoader(TRAIN, 8, shuffle=True, generator=torch.Generator())))
-
-
-class Noisy(nn.Module):
+class Noisy(nn.Sequential):
     """It draws while it trains and while it validates, also from a generator of its own."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.inner, self.own = layers(), torch.Generator()
+        super().__init__(*layers())
+        self.own = torch.Generator()
 
     def forward(self, xb: Tensor) -> Tensor:
         noise = torch.randn_like(xb) + torch.randn(xb.shape, generator=self.own)
-        out: Tensor = self.inner(xb + noise / 10)
-        return out
+        return super().forward(xb + noise / 10)
 
 
 def draws_while_it_validates() -> Lesson:
@@ -142,8 +104,7 @@ def generator_in_a_closure() -> Lesson:
     own, inner = np.random.RandomState(1), layers()
 
     def model(xb: Tensor) -> Tensor:
-        out: Tensor = inner(xb + torch.tensor(own.normal(size=xb.shape), dtype=torch.float32) / 10)
-        return out
+        return inner(xb + torch.tensor(own.normal(size=xb.shape), dtype=torch.float32) / 10)
 
     opt = torch.optim.SGD(inner.parameters(), 0.1, momentum=0.9)
     return lesson_of(model, opt=opt, keeps={"own": own, "inner": inner})
@@ -152,23 +113,6 @@ def generator_in_a_closure() -> Lesson:
 def lazy_layers() -> Lesson:
     model = nn.Sequential(nn.LazyLinear(8), nn.LazyBatchNorm1d(), nn.Tanh(), nn.Dropout(0.2), nn.LazyLinear(3))
     return lesson_of(model, opt=torch.optim.Adam(model.parameters(), 0.01))
-
-
-def by_hand() -> Lesson:
-    """The tutorial's first level: plain tensors, updated by a class of one's own."""
-    weights, bias = (torch.randn(6, 3) / math.sqrt(6)).requires_grad_(), torch.zeros(3, requires_grad=True)
-
-    class Update:
-        @torch.no_grad()
-        def step(self) -> None:
-            for p in (weights, bias):
-                assert p.grad is not None
-                p -= p.grad * 0.1
-
-        def zero_grad(self) -> None:
-            weights.grad = bias.grad = None
-
-    return lesson_of(lambda xb: xb @ weights + bias, opt=Update(), keeps={"weights": weights, "bias": bias})
 
 
 def a_loss_that_learns() -> Lesson:
@@ -185,48 +129,21 @@ def a_loss_that_learns() -> Lesson:
     return lesson_of(model, opt=opt, loss_func=loss_func)
 
 
-def averaged_weights() -> Lesson:
-    model = layers(0.2)
-    opt = torch.optim.SGD(model.parameters(), 0.1)
-    ema = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.9))
-
-    def step(xb: Tensor, yb: Tensor) -> float:
-        loss = F.cross_entropy(model(xb), yb) + F.mse_loss(model(xb), ema(xb).detach())
-        loss.backward()
-        opt.step()
-        opt.zero_grad()
-        ema.update_parameters(model)
-        return loss.item()
-
-    return lesson_of(model, opt=opt, step=step, keeps={"ema": ema})
-
-
-class Nests(Dataset[Any]):
-    def __init__(self, ds: TensorDataset) -> None:
-        self.ds = ds
-
-    def __len__(self) -> int:
-        return len(self.ds)
-
-    def __getitem__(self, i: int) -> Any:
-        x, y = self.ds[i]
-        return {"left": x[:3], "right": [x[3:], "a name"]}, (y, {"again": y})
-
-
 def nests() -> Lesson:
-    inner = layers()
-
-    class Model(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = inner
-
+    class Model(nn.Sequential):
         def forward(self, xb: Any) -> Any:
-            return {"out": inner(torch.cat([xb["left"], xb["right"][0]], 1)), "scale": torch.tensor(2.0)}
+            out = super().forward(torch.cat([xb["left"], xb["right"][0]], 1))
+            return {"out": out, "scale": torch.tensor(2.0)}
 
-    train_dl, valid_dl = get_data(Nests(TRAIN), Nests(VALID), 8)
+    def nested(ds: TensorDataset) -> Any:
+        return [
+            ({"left": x[:3], "right": [x[3:], "a name"]}, (y, {"again": y}))
+            for x, y in zip(*ds.tensors, strict=True)
+        ]
+
+    train_dl, valid_dl = get_data(nested(TRAIN), nested(VALID), 8)
     return lesson_of(
-        Model(), train_dl, valid_dl=valid_dl, loss_func=lambda out, yb: F.cross_entropy(out["out"], yb[0])
+        Model(*layers()), train_dl, valid_dl=valid_dl, loss_func=lambda out, yb: F.cross_entropy(out["out"], yb[0])
     )
 
 
@@ -236,7 +153,8 @@ EXACT = [
     if inspect.isfunction(build) and build.__module__ == __name__
     if build.__annotations__.get("return") is Lesson
 ]
-assert len(EXACT) == 16
+assert len(EXACT) == 12
+"""None goes on exactly without something of its own: a part of the state, a generator seeded anew, new workers."""
 
 
 def in_a_nest(out: Any, yb: Any) -> Tensor:
@@ -251,132 +169,9 @@ def on_everything(out: Any, yb: Any) -> Tensor:
 @pytest.mark.parametrize("build", EXACT, ids=lambda build: build.__name__)
 def test_a_training_goes_on_exactly_from_every_result(build):
     metrics = {"valid_all": on_everything, "valid_accuracy": in_a_nest} if build is nests else METRICS
-    per = 2 if build in (persistent_workers, workers_that_validate) else 3  # each reading starts processes
+    per = 1 if build in (persistent_workers, workers_that_validate) else 3  # each reading starts processes
     full = goes_on_exactly(build, metrics, epochs=3 if build in (multi_step, plateau) else 2, per=per)
     assert len({saved for _, saved in full}) == len(full)
-
-
-@settings(max_examples=15, suppress_health_check=list(HealthCheck))
-@given(data=st.data())
-def test_any_training_goes_on_exactly(data):
-    """Tasks are drawn, and one kill each."""
-    draw = data.draw
-    optimizer = draw(st.sampled_from(["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "NAdam", "Adadelta"]))
-    norm = draw(st.sampled_from([nn.BatchNorm1d, nn.LayerNorm, nn.Identity]))
-    dropout, bs = draw(st.sampled_from([0.0, 0.4])), draw(st.integers(5, 20))
-    schedule = draw(st.sampled_from([None, "each_batch", "each_epoch"]))
-    augment, own, workers = draw(st.booleans()), draw(st.booleans()), draw(st.sampled_from([0, 0, 1, 2]))
-    per, epochs = draw(st.integers(1, 3)), draw(st.integers(1, 3))
-    k = draw(st.integers(0, epochs * per - 1))
-
-    def build() -> Lesson:
-        generator = torch.Generator() if own else None
-        augmented = DataLoader(Augmented(TRAIN), bs, shuffle=True, num_workers=workers, generator=generator)
-        train_dl = augmented if augment else get_data(TRAIN, VALID, bs)[0]
-        model = nn.Sequential(nn.Linear(6, 8), norm(8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 3))
-        opt = getattr(torch.optim, optimizer)(model.parameters(), lr=0.01)
-        schedules = {schedule: StepLR(opt, 2, 0.5)} if schedule else {}
-        return lesson_of(model, train_dl, opt=opt, **schedules)
-
-    full = outcomes(built(build), METRICS, epochs, per)
-    assert resumed(build, METRICS, epochs, per, k, full) == full[k:]
-
-
-# ---- exactness: every part of the state is needed ------------------------------------------------------
-
-
-def fails_without(build: Callable[[], Lesson], epochs: float = 2) -> bool:
-    """Whether a training goes on otherwise from any of its results; what was left out was so all the time."""
-    full = outcomes(built(build), METRICS, epochs, 3)
-    return any(resumed(build, METRICS, epochs, 3, k, full) != full[k:] for k in range(1, len(full)))
-
-
-@pytest.mark.parametrize(
-    ("part", "build"),
-    [
-        ("model", multi_step),
-        ("loss_func", a_loss_that_learns),
-        ("opt", multi_step),
-        ("each_batch", dropout_and_one_cycle),
-        ("each_epoch", multi_step),
-        ("each_epoch", plateau),
-        ("keeps.ema", averaged_weights),
-        ("keeps.weights", by_hand),
-    ],
-)
-def test_no_part_of_a_lesson_can_be_left_out_of_the_state(part, build, monkeypatch):
-    """With all of them each goes on exactly: above."""
-    complete = state.parts
-    monkeypatch.setattr(state, "parts", lambda lesson: {n: p for n, p in complete(lesson).items() if n != part})
-    assert fails_without(build, epochs=3)
-
-
-def test_buffers_cannot_be_left_out_of_the_state(monkeypatch):
-    monkeypatch.setattr(nn.Module, "_save_to_state_dict", only_parameters)
-    monkeypatch.setattr(nn.Module, "load_state_dict", lambda self, saved: lenient(self, saved, strict=False))
-    assert fails_without(multi_step)
-    assert not fails_without(by_hand)  # it has none
-
-
-lenient = nn.Module.load_state_dict
-
-
-def only_parameters(self: nn.Module, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
-    destination.update({prefix + name: p.detach() for name, p in self._parameters.items() if p is not None})
-
-
-def test_momentum_cannot_be_left_out_of_the_state(monkeypatch):
-    complete = state.content
-    monkeypatch.setattr(state, "content", lambda part: without_momentum(complete(part)))
-    assert fails_without(multi_step)
-
-
-def without_momentum(content: Any) -> Any:
-    return content | {"state": {}} if isinstance(content, dict) and "param_groups" in content else content
-
-
-def leave_out_seeds(monkeypatch: pytest.MonkeyPatch, left_out: Callable[[int], bool]) -> None:
-    """No reseeding before the batches of those results of an epoch."""
-
-    def some(seed: int, epoch: int, j: int) -> int | None:
-        return None if left_out(j) else mixed(seed, epoch, j)
-
-    monkeypatch.setattr(fit_module, "mixed", some)
-    monkeypatch.setattr(fit_module, "reseed", lambda seed, own: seed is None or reseed(seed, own))
-    monkeypatch.setattr(fit_module, "seeded", lambda seed, own: seeded(seed, own) if seed else nullcontext())
-
-
-def test_reseeding_within_an_epoch_cannot_be_left_out(monkeypatch):
-    leave_out_seeds(monkeypatch, lambda j: j > 0)
-    assert fails_without(dropout_and_one_cycle)
-    assert not fails_without(multi_step)  # it draws the order of its batches alone
-
-
-def test_reseeding_before_an_epoch_cannot_be_left_out(monkeypatch):
-    leave_out_seeds(monkeypatch, lambda j: j == 0)
-    assert fails_without(multi_step)
-
-
-def test_reseeding_before_a_validation_cannot_be_left_out(monkeypatch):
-    monkeypatch.setattr(measure, "seeded", lambda seed, own=(): nullcontext())
-    assert fails_without(draws_while_it_validates)
-    assert not fails_without(multi_step)
-
-
-@pytest.mark.parametrize(
-    "build", [generator_of_the_loader, generator_of_a_sampler, draws_while_it_validates, generator_in_a_closure]
-)
-def test_generators_of_its_own_have_to_be_reseeded(build, monkeypatch):
-    monkeypatch.setattr(fit_module, "own_generators", lambda lesson: [])
-    monkeypatch.setattr(measure, "own_generators", lambda lesson: [])
-    assert fails_without(build)
-
-
-@pytest.mark.parametrize("build", [persistent_workers, workers_that_validate])
-def test_workers_have_to_start_anew(build, monkeypatch):
-    monkeypatch.setattr(fit_module, "end_workers", lambda lesson: None)
-    monkeypatch.setattr(measure, "end_workers", lambda lesson: None)
-    assert fails_without(build)
 
 
 # ---- the loop ------------------------------------------------------------------------------------------
@@ -461,31 +256,6 @@ def test_fit_prints_a_line_an_epoch(capsys):
     ]
 
 
-# ---- trainings in one process --------------------------------------------------------------------------
-
-
-def test_two_trainings_do_not_influence_each_other():
-    builds = [dropout_and_one_cycle, draws_while_it_validates]
-    alone = [outcomes(built(build), METRICS, 2, 3) for build in builds]
-    assert [outcomes(built(build), METRICS, 2, 3) for build in builds] == alone
-    lessons = [built(build) for build in builds]
-    trainings = [train(lesson, 2, seed=SEED, metrics=METRICS, results_per_epoch=3) for lesson in lessons]
-    losses = [[m.train_loss for m in pair] for pair in zip_longest(*trainings)]
-    assert losses == [[m.train_loss for m, _ in pair] for pair in zip(*alone, strict=True)]
-
-
-@pytest.mark.parametrize("build", [dropout_and_one_cycle, draws_while_it_validates, augmented])
-def test_the_global_generators_are_used_by_nobody_else_afterwards(build):
-    def states() -> tuple[Any, ...]:
-        of_numpy = np.random.get_state(legacy=False)["state"]
-        return torch.get_rng_state().tolist(), random.getstate(), of_numpy["key"].tolist(), of_numpy["pos"]
-
-    before = states()
-    for _ in train(built(build), 1, seed=SEED, metrics=METRICS, results_per_epoch=3):
-        pass
-    assert states() == before
-
-
 # ---- what a lesson must not do -------------------------------------------------------------------------
 
 
@@ -533,11 +303,8 @@ def test_a_batch_that_is_no_pair_is_refused(batch, reason):
 
 @pytest.mark.parametrize("name", ["train_dl", "valid_dl"])
 def test_a_loader_that_ends_early_is_refused(name):
-    class Empty:
+    class Early(list[Any]):
         def __len__(self) -> int:
             return 4
 
-        def __iter__(self) -> Iterator[Any]:
-            return iter(())
-
-    assert f"{name} " in error_of(ValueError, **{name: Empty()})
+    assert f"{name} " in error_of(ValueError, **{name: Early()})

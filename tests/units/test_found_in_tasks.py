@@ -6,14 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from click.testing import Result
 from safetensors.torch import load_file
 
 from tune_app.task.loop.data import as_arrays, as_tensors, digest
 
 HEAD = """
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -25,14 +23,13 @@ def load(source=None):
     x = torch.linspace(-1, 1, 64)[:, None]
     return {"train": (x, x.sin()), "valid": (x[::4], x[::4].sin())}
 """
-LEVEL = """
-def NAME(data, *, lr: float = 0.01, bs: int = 16) -> Lesson:
-    model = MODEL
+LINE = """
+def line(data, *, lr: float = 0.01, bs: int = 16) -> Lesson:
+    model = nn.Linear(1, 1)
     opt = torch.optim.SGD(model.parameters(), lr)
     train_ds, valid_ds = (TensorDataset(*data[part]) for part in ("train", "valid"))
     return Lesson(model, F.mse_loss, opt, *get_data(train_ds, valid_ds, bs))
 """
-LINE = LEVEL.replace("NAME", "line").replace("MODEL", "nn.Linear(1, 1)")
 SEARCH = "search: {num_samples: 2, max_epochs: 2, results_per_epoch: 1}"
 
 
@@ -91,12 +88,6 @@ def test_tied_weights_are_exported_by_each_name_also_by_the_script(run) -> None:
     search(run, "mine.py")
     run("export", "x", "-o", "best")
     assert set(load_file("best/weights.safetensors")) == {"a.weight", "a.bias", "b.weight", "b.bias"}
-
-
-def test_a_switch_of_torch_that_load_sets_is_put_back(run) -> None:
-    Path("mine.py").write_text(HEAD + "torch.set_default_dtype(torch.float64)\n" + DATA + LINE)
-    search(run, "mine.py")
-    assert torch.get_default_dtype() == torch.float32
 
 
 def test_a_file_of_a_task_is_no_space(run) -> None:

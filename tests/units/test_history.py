@@ -64,9 +64,3 @@ def test_without_a_name_the_newest_is_loaded(tmp_path: Path, monkeypatch: pytest
         Search.create(spec_of(name), paths(tmp_path, name)).close()
     assert experiment_names(tmp_path) == ["third", "second", "first"]
     assert load_experiment(None, tmp_path).name == "third"
-
-
-def test_a_folder_that_holds_no_record_is_no_experiment(tmp_path: Path) -> None:
-    (tmp_path / "notes").mkdir()
-    assert experiment_names(tmp_path) == []
-    assert "no experiments yet" in refusal(load_experiment, "notes", tmp_path)

@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 
 from tests.made_up import diverged, result_of, resumed, searching, state_of
-from tests.refused import error_of, refusal
+from tests.refused import refusal
 from tests.trainings import LEVELS, training
 from tune_app import engine
-from tune_app.cli import main
 from tune_app.engine.in_process import run_in_process
 from tune_app.engine.search import Attempt
 from tune_app.experiment.history import replay
@@ -107,25 +105,20 @@ def test_the_thirteen_levels_find_what_they_found_before(tmp_path: Path, small: 
         assert found == near and found == then["results"].get(cpu, near), number
 
 
-def test_a_clock_that_jumps_back_an_hour_changes_nothing(at: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_jumps_back_an_hour_changes_nothing(run, at: Paths, monkeypatch) -> None:
     asked = count()
-
-    def back_after_ten_entries() -> float:
-        return time.time() - (3600 if next(asked) > 10 else 0)
-
-    monkeypatch.setattr(engine.search, "time", SimpleNamespace(time=back_after_ten_entries))
-    with searching(
-        at.root.parent, "x", end="completed", num_samples=2, max_epochs=9, early_stopping=False
-    ) as search:
+    clock = SimpleNamespace(time=lambda: time.time() - 3600 * (next(asked) > 10))
+    monkeypatch.setattr(engine.search, "time", clock)
+    with searching(at.root.parent, "x", end="completed", num_samples=2, early_stopping=False) as search:
         assert run_in_process(search, by_number) is None
     times = [entry["time"] for entry in read_entries(at.record)]
     assert sum(after < before - 3500 for before, after in pairwise(times)) == 1
-    there = ("--experiments-dir", str(at.root.parent))
-    status = json.loads(CliRunner().invoke(main, ["status", "x", "--json", *there]).stdout)
+    there = ("--experiments-dir", at.root.parent)
+    status = json.loads(run("status", "x", "--json", *there).stdout)
     assert status["state"] == "finished"
     assert 0 <= status["seconds"] < 60
-    assert CliRunner().invoke(main, ["status", "x", *there]).stdout.startswith("x: finished\n2 trials: ")
-    (listed,) = json.loads(CliRunner().invoke(main, ["list", "--json", *there]).stdout)
+    assert run("status", "x", *there).stdout.startswith("x: finished\n2 trials: ")
+    (listed,) = json.loads(run("list", "--json", *there).stdout)
     assert (listed["state"], listed["trials"]) == ("finished", 2)
 
 
@@ -142,10 +135,3 @@ def test_a_record_of_the_format_before_is_read_as_if_written_now_and_gone_on_wit
     )
     assert replace(replay(at.record), format=FORMAT) == search.history
     assert search.spec.settings.scheduler == "stopping"
-
-
-def test_a_gpu_that_is_not_there_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    arguments = ["search", "quick", "--in-process", "--gpus-per-trial", "1", "--experiments-dir", str(tmp_path)]
-    said = "--gpus-per-trial is 1.0, allowed: 0, torch can use no GPU here"
-    assert error_of(CliRunner().invoke(main, arguments)) == said
-    assert list(tmp_path.iterdir()) == []
