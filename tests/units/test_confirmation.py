@@ -38,7 +38,6 @@ from tune_app.storage.location import paths
 from tune_app.task import loading
 from tune_app.task.declaration import read_task
 from tune_app.task.images import sources
-from tune_app.task.loading import Tested
 from tune_app.task.loop.state import packed
 from tune_app.task.result import Result
 from tune_app.task.task import Interval
@@ -346,5 +345,6 @@ def test_a_test_value_that_has_no_interval_is_shown_without(unbounded: Search) -
 
 
 def test_a_test_value_that_is_not_finite_is_left_out_and_said() -> None:
-    found = Tested(2, "digest", math.inf, None, {"valid_r2": math.nan, "valid_error": np.array([1.0, 2.0])}, {})
+    values = {"valid_r2": math.nan, "valid_error": np.array([1.0, 2.0])}
+    found = loading.Tested(2, "digest", math.inf, None, values, {})
     assert list(values_with_intervals(found)) == ["valid_error"]
