@@ -67,7 +67,6 @@ def test_the_card_of_mnist_itself_says_so(made: Path) -> None:
     data = experiment.history.spec.data.model_copy(update={"digest": mnist.original_digest()})
     experiment.history.spec = experiment.history.spec.model_copy(update={"data": data})
     assert "Not MNIST itself" not in model_card(experiment, read_bundle(made).model_dump())
-    assert sources.load().digest() == mnist.original_digest()
 
 
 # ---- damage --------------------------------------------------------------------------------------------
@@ -114,7 +113,6 @@ def test_a_flipped_bit_anywhere_in_the_manifest_is_found(bundle: Path) -> None:
 def test_a_bundle_without_manifest_is_none(bundle: Path) -> None:
     (bundle / MANIFEST).unlink()
     assert refusal("verify", bundle) == "best/manifest.json: cannot be read: No such file or directory"
-    assert refusal("predict", bundle) == "best/manifest.json: cannot be read: No such file or directory"
 
 
 def test_a_config_is_changed_in_a_copy_or_outside_its_bundle(bundle: Path, small_data: Path) -> None:

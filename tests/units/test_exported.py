@@ -51,7 +51,6 @@ def test_all_but_the_config_may_be_left_out(tmp_path):
     exported = read_exported(written(tmp_path, "config: {level: cnn, lr: 5e-2}"))
     settings = exported.settings
     assert (settings.seed, settings.epochs, settings.results_per_epoch, settings.threads) == (0, 5, 4, 1)
-    assert settings.data is None
     assert exported.config == {"level": "cnn", **tutorial().levels["cnn"].defaults, "lr": 0.05}
 
 
