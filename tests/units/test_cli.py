@@ -20,6 +20,7 @@ from tune_app.experiment.findings import Confirmation
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import check_name
 from tune_app.output.progress import progress
+from tune_app.output.terminal import console
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
 
@@ -126,7 +127,8 @@ def test_a_failed_trial_is_shown_with_its_traceback_and_its_error_as_it_is(run, 
     assert "Traceback (most recent call last):" in trial
     with progress(quiet=False) as shown:
         shown.announce(ODD)
-    assert ODD in capsys.readouterr().err
+    console().print(ODD)
+    assert all(ODD in stream for stream in capsys.readouterr())
 
 
 def test_an_export_has_the_weights_of_the_best_result(run, experiment: str) -> None:

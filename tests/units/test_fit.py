@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import MultiStepLR, ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import MultiStepLR, OneCycleLR, ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from tests.interrupted import (
@@ -23,15 +25,23 @@ from tests.interrupted import (
     layers,
     lesson_of,
     outcomes,
+    resumed,
 )
 from tests.refused import refusal
 from tune_app.task import Lesson, fit, get_data
 from tune_app.task.loop.fit import train
+from tune_app.task.loop.measure import evaluate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # ---- exactness: lessons that go on exactly -------------------------------------------------------------
+
+
+def dropout_and_one_cycle() -> Lesson:
+    model = layers(0.3)
+    opt = torch.optim.AdamW(model.parameters(), 0.01)
+    return lesson_of(model, opt=opt, each_batch=OneCycleLR(opt, 0.01, total_steps=27))
 
 
 def multi_step() -> Lesson:
@@ -153,7 +163,7 @@ EXACT = [
     if inspect.isfunction(build) and build.__module__ == __name__
     if build.__annotations__.get("return") is Lesson
 ]
-assert len(EXACT) == 12
+assert len(EXACT) == 13
 """None goes on exactly without something of its own: a part of the state, a generator seeded anew, new workers."""
 
 
@@ -172,6 +182,41 @@ def test_a_training_goes_on_exactly_from_every_result(build):
     per = 1 if build in (persistent_workers, workers_that_validate) else 3  # each reading starts processes
     full = goes_on_exactly(build, metrics, epochs=3 if build in (multi_step, plateau) else 2, per=per)
     assert len({saved for _, saved in full}) == len(full)
+
+
+@settings(max_examples=15, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_any_training_goes_on_exactly(data):
+    """Tasks are drawn, and one kill each."""
+    draw = data.draw
+    optimizer = draw(st.sampled_from(["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "NAdam", "Adadelta"]))
+    norm = draw(st.sampled_from([nn.BatchNorm1d, nn.LayerNorm, nn.Identity]))
+    dropout, bs = draw(st.sampled_from([0.0, 0.4])), draw(st.integers(5, 20))
+    schedule = draw(st.sampled_from([None, "each_batch", "each_epoch"]))
+    augment, own, workers = draw(st.booleans()), draw(st.booleans()), draw(st.sampled_from([0, 0, 1, 2]))
+    per, epochs = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    k = draw(st.integers(0, epochs * per - 1))
+
+    def build() -> Lesson:
+        generator = torch.Generator() if own else None
+        augmented = DataLoader(Augmented(TRAIN), bs, shuffle=True, num_workers=workers, generator=generator)
+        train_dl = augmented if augment else get_data(TRAIN, VALID, bs)[0]
+        model = nn.Sequential(nn.Linear(6, 8), norm(8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 3))
+        opt = getattr(torch.optim, optimizer)(model.parameters(), lr=0.01)
+        schedules = {schedule: StepLR(opt, 2, 0.5)} if schedule else {}
+        return lesson_of(model, train_dl, opt=opt, **schedules)
+
+    full = outcomes(built(build), METRICS, epochs, per)
+    assert resumed(build, METRICS, epochs, per, k, full) == full[k:]
+
+
+@pytest.mark.parametrize(
+    "build", [draws_while_it_validates, workers_that_validate], ids=lambda build: build.__name__
+)
+def test_every_validation_draws_the_same_numbers(build):
+    lesson = built(build)
+    first, second = (evaluate(lesson, METRICS).loss for _ in range(2))
+    assert first == second
 
 
 # ---- the loop ------------------------------------------------------------------------------------------
