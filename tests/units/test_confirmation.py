@@ -345,6 +345,6 @@ def test_a_test_value_that_has_no_interval_is_shown_without(unbounded: Search) -
 
 
 def test_a_test_value_that_is_not_finite_is_left_out_and_said() -> None:
-    values = {"valid_r2": math.nan, "valid_error": np.array([1.0, 2.0])}
+    values: dict[str, Any] = {"valid_r2": math.nan, "valid_error": np.array([1.0, 2.0])}
     found = loading.Tested(2, "digest", math.inf, None, values, {})
     assert list(values_with_intervals(found)) == ["valid_error"]
