@@ -76,37 +76,73 @@ def test_a_running_cluster_is_joined_and_left_alone_and_its_workers_import_nothi
     assert error_of(refused) == "--cpus-per-trial is 3, allowed: up to the 2 that one machine has here"
 
 
-BEFORE_AND_AFTER = """
-import json, logging, os, sys
+NOTEBOOK = """
+import json, logging, os, subprocess, sys, threading, time
+from pathlib import Path
 
+import numpy as np
 import ray  # before: it listens here alone nevertheless
-from tune_app import Where, search
+from tune_app import Where, load_experiment, search
 
-state = lambda: {**os.environ, "": os.getcwd(), "argv": str(sys.argv), "log": logging.getLogger("ray").level}
+address, data = sys.argv[1:]
+settings = {"num_samples": np.int64(2), "max_epochs": 1}
 
-def searches(name, address=None):
+def state():
+    return {**os.environ, "": os.getcwd(), "argv": str(sys.argv), "log": logging.getLogger("ray").level}
+
+def configs(name, address=None):
     before = state()
-    search("space.yaml", name=name, where=Where(data=sys.argv[2], address=address), quiet=True)
+    found = search("space.yaml", name, settings=settings, where=Where(data=data, address=address), quiet=True)
     assert state() == before, sorted(set(state().items()) ^ set(before.items()))
+    assert [trial.state for trial in found.history.trials] == ["completed"] * 2
+    return [trial.config for trial in found.history.trials]
 
-searches("here")
-searches("there", sys.argv[1])
-ray.init(address=sys.argv[1], log_to_driver=False, configure_logging=False)  # knows no tokens, as before
+def refused(name, address=None):
+    try:
+        configs(name, address)
+    except Exception as error:
+        print(type(error).__name__, error)
+
+children = []
+def start_a_child_of_our_own():
+    record = Path("experiments/here/record.jsonl")
+    while not (record.exists() and '"result"' in record.read_text()):
+        time.sleep(0.05)
+    children.append(subprocess.Popen(["sleep", "60"]))
+thread = threading.Thread(target=start_a_child_of_our_own)
+thread.start()
+first = configs("here")
+thread.join()
+assert children[0].poll() is None
+children[0].kill()
+refused("here")
+refused("nowhere", "nonsense")
+configs("there", address)
+
+ray.init(address=address, log_to_driver=False, configure_logging=False)  # knows no tokens, as before
 assert ray.get(ray.put(1)) == 1
 ray.shutdown()
 ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, configure_logging=False)  # with its own token
 assert ray.get(ray.remote(lambda: 1).remote()) == 1
+assert configs("within") == first
+assert ray.is_initialized()
 ray.shutdown()
-searches("here-2")
-print("as before")
+configs("here-2")
+print(load_experiment().name)
 """
 
 
-def test_what_a_ray_sets_in_this_process_ends_with_it(tmp_path: Path, small_data: Path, address: str) -> None:
+def test_a_notebook_searches_here_and_there_and_within_its_own_ray_and_afterwards_all_is_as_it_was(
+    tmp_path: Path, small_data: Path, address: str
+) -> None:
     (tmp_path / "space.yaml").write_text(SPACE)
-    code = ["env", "-u", "RAY_AUTH_MODE", sys.executable, "-c", BEFORE_AND_AFTER]
-    done = tune_app(tmp_path, address, small_data, command=code)
-    assert (done.returncode, done.stdout) == (0, "as before\n"), done.stderr
+    code = ["env", "-u", "RAY_AUTH_MODE", sys.executable, "-c", NOTEBOOK]
+    done = succeed(tmp_path, address, small_data, command=code)
+    assert done.stdout.splitlines() == [
+        "TuneAppError experiments/here: exists already, allowed: another name, or tune-app remove here",
+        "TuneAppError address nonsense: is no address, allowed: auto or HOST:PORT",
+        "here-2",
+    ]
 
 
 ALONE = ["unshare", "--pid", "--fork", "--mount-proc"]

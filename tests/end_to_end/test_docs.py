@@ -23,9 +23,12 @@ SHORTER = {
     "search quick --name mine ": "search quick --name mine --num-samples 3 --in-process ",
     "search quick --name demo --max": "search quick --name demo --num-samples 3 --max",  # which are confirmed
     "search mine.yaml ": "search mine.yaml --num-samples 4 ",
+    "--top 3 --seeds 5": "--top 3 --seeds 2",
     "--no-dashboard": "--no-dashboard --in-process",
+    "load_space, search  # and resume, extend, Where": "load_space, search, Where",
+    ", quiet=True)": ", quiet=True, where=Where(in_process=True))",
 }
-"""What stands in a command that takes longer, and in its place here; scripts/soak runs the command itself."""
+"""What takes longer, and what stands in its place here; scripts/soak runs what is written."""
 
 
 def commands(block: str) -> list[tuple[str, list[str]]]:
@@ -67,15 +70,16 @@ def test_what_a_document_shows_happens(tmp_path: Path, document: Path, pytestcon
     (tmp_path / ".venv").symlink_to(Path(sys.executable).parent.parent)
     env = environment(tmp_path)
     env["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    env["OMP_WAIT_POLICY"] = "passive"  # threads that wait take no time from other tests
     for language, block in BLOCK.findall(document.read_text()):
+        for long, short in {} if pytestconfig.getoption("soak") else SHORTER.items():
+            block = block.replace(long, short)
         if language == "yaml":
             (tmp_path / "space.yaml").write_text(block)
         elif language == "python":
             subprocess.run([sys.executable, "-c", block], cwd=tmp_path, env=env, check=True, timeout=120)
         elif language == "console":
             for command, shown in commands(block):
-                for long, short in {} if pytestconfig.getoption("soak") else SHORTER.items():
-                    command = command.replace(long, short)
                 done = subprocess.run(
                     ["bash", "-o", "pipefail", "-c", command],
                     cwd=tmp_path,
@@ -90,7 +94,9 @@ def test_what_a_document_shows_happens(tmp_path: Path, document: Path, pytestcon
                 assert_shown(shown, done.stdout.splitlines())
 
 
-def test_three_commands_lead_from_nothing_to_a_config_that_was_found_on_two_nodes(tmp_path: Path) -> None:
+def test_three_commands_lead_from_nothing_to_a_config_that_was_found_on_two_nodes(
+    tmp_path: Path, small_data: Path
+) -> None:
     block = next(block for _, block in BLOCK.findall((ROOT / "docs" / "cluster.md").read_text()))
     start, search, export = block.splitlines()
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
@@ -105,7 +111,8 @@ def test_three_commands_lead_from_nothing_to_a_config_that_was_found_on_two_node
         printed = run(start)
         (address,) = re.findall(r"^2 nodes with 1 CPU each: (\S+)$", printed, re.MULTILINE)
         assert f"RAY_AUTH_MODE=token tune-app search --address {address}\n" in printed
-        run(re.sub(r"--address \S+", f"--address {address}", search))
+        small = f"--data {small_data} --num-samples 4"
+        run(re.sub(r"--address \S+", f"--address {address} {small}", search))
         run(export)
     finally:
         run("scripts/cluster stop")

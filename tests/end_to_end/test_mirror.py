@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.bundles import run
 from tests.conftest import AWS, running_s3_server
 from tests.end_to_end.conftest import HASTY, Running, Start, alive, descendants, succeed, tune_app, wait_for
 from tests.end_to_end.invariants import check, outcome
 from tests.made_up import ask_and_start, give, spec_of
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
-from tune_app.experiment.experiment import Experiment
 from tune_app.storage import mirroring
 from tune_app.storage.bucket import Bucket
 from tune_app.storage.load import load_experiment
@@ -32,7 +32,7 @@ SECONDS_ALIVE = 5
 """As hasty.py has it."""
 SPACE = """
 space: {level: {choice: [fit, cnn]}, lr: {loguniform: [0.01, 1]}, bs: 4}
-search: {num_samples: 3, max_epochs: 4, results_per_epoch: 4, grace_period: 4}
+search: {num_samples: 4, max_epochs: 4, results_per_epoch: 4, grace_period: 4}
 """
 LONG = "space: {level: cnn, bs: 2, lr: 0.01}\nsearch: {num_samples: 2, max_epochs: 50, results_per_epoch: 20}"
 
@@ -81,7 +81,7 @@ def silent(bucket: Bucket) -> bool:
     return seen is not None and time.time() - seen.written > SECONDS_ALIVE + 1
 
 
-def test_a_killed_search_goes_on_on_another_machine_and_finds_what_an_uninterrupted_one_finds(
+def test_an_interrupted_search_goes_on_elsewhere_at_once_and_a_killed_one_to_what_an_uninterrupted_one_finds(
     tmp_path: Path, second: Path, start: Start, small_data: Path, bucket: Bucket
 ) -> None:
     (tmp_path / "space.yaml").write_text(SPACE)
@@ -92,43 +92,30 @@ def test_a_killed_search_goes_on_on_another_machine_and_finds_what_an_uninterrup
     assert (told.returncode, told.stderr.count("\n")) == (1, 1), told.stderr
     assert told.stderr.startswith(f"Error: {bucket}/x: is being searched by process {running.process.pid} on ")
     assert "if it has died, the search can be taken over in " in told.stderr
-    status = tune_app(second, "status", "--json", "--experiments-dir", bucket)
-    assert json.loads(status.stdout)["state"] == "running"
-    kill(running)
-    had = load_experiment("x", local(tmp_path, bucket)).history
-    has = load_experiment("x", bucket.url).history
-    last = max(r.time for trial in had.trials for r in trial.results)
-    known = max(r.time for trial in has.trials for r in trial.results)
-    assert last - known < 10
-    succeed(tmp_path, *arguments, "--name", "whole")
-    wait_for(lambda: silent(bucket), "it is taken for dead", SECONDS_ALIVE + 20)
-    done = resumed(second, bucket)
-    assert done.returncode == 0, done.stderr
-    assert load_experiment("x", bucket.url).state == "finished"
-    (second / "experiments").symlink_to(local(second, bucket))
-    check(second, "x")
-    (second / "experiments").unlink()
-    (tmp_path / "experiments" / "x").symlink_to(local(second, bucket) / "x")
-    assert outcome(tmp_path, "x") == outcome(tmp_path, "whole")
-
-
-def test_an_interrupted_search_is_copied_to_its_end_and_goes_on_elsewhere_at_once(
-    tmp_path: Path, second: Path, start: Start, small_data: Path, bucket: Bucket
-) -> None:
-    (tmp_path / "space.yaml").write_text(LONG)
-    arguments = ("search", "space.yaml", "--name", "x", "--data", small_data, "--no-dashboard", "--num-samples", 2)
-    running = start(*arguments, "--experiments-dir", bucket)
-    wait_for(lambda: list(tmp_path.glob(".cache/tune_app/s3/*/*/*/x/states/*-000003.*")), "there are results")
+    assert load_experiment("x", bucket.url).state == "running"
     running.process.send_signal(signal.SIGTERM)
     out, _ = running.end(30, code=130)
     assert "Go on: tune-app resume x" in out
-    had: Experiment = load_experiment("x", local(tmp_path, bucket))
-    has = load_experiment("x", bucket.url)
+    had, has = load_experiment("x", local(tmp_path, bucket)), load_experiment("x", bucket.url)
     assert (has.state, has.history.results) == ("interrupted", had.history.results)
-    later = start("resume", "x", "--in-process", "--experiments-dir", bucket)
-    wait_for(lambda: searching(bucket, later.process.pid), "it goes on")
-    later.process.send_signal(signal.SIGINT)
-    later.end(30, code=130)
+
+    go_on = ("resume", "x", "--in-process", "--experiments-dir", bucket)
+    later = Running(second, *go_on, command=HASTY)
+    wait_for(copied(bucket, has.history.results + 2), "it goes on")
+    kill(later)
+    last, known = (
+        max(r.time for trial in load_experiment("x", place).history.trials for r in trial.results)
+        for place in (local(second, bucket), bucket.url)
+    )
+    assert last - known < 10
+    succeed(tmp_path, *arguments, "--name", "whole")
+    wait_for(lambda: silent(bucket), "it is taken for dead", SECONDS_ALIVE + 20)
+    done = resumed(tmp_path, bucket)
+    assert done.returncode == 0, done.stderr
+    assert load_experiment("x", bucket.url).state == "finished"
+    (tmp_path / "experiments" / "x").symlink_to(local(tmp_path, bucket) / "x")
+    check(tmp_path, "x")
+    assert outcome(tmp_path, "x") == outcome(tmp_path, "whole")
 
 
 def searching(bucket: Bucket, pid: int) -> bool:
@@ -199,7 +186,7 @@ def test_a_confirmation_of_a_search_in_a_bucket_is_interrupted_and_ends_on_anoth
 ) -> None:
     (tmp_path / "space.yaml").write_text(SPACE.replace("bs: 4", "bs: 16"))
     there = ("--in-process", "--experiments-dir", bucket)
-    small = ("--max-epochs", 2, "--grace-period", 2, "--data", small_data)
+    small = ("--max-epochs", 1, "--grace-period", 1, "--data", small_data)
     succeed(tmp_path, "search", "space.yaml", "--name", "x", *small, *there)
     confirm = ("confirm", "x", "--top", 2, "--seeds", 2, "--json", *there)
     running = start(*confirm)
@@ -210,7 +197,7 @@ def test_a_confirmation_of_a_search_in_a_bucket_is_interrupted_and_ends_on_anoth
     done = succeed(second, *confirm)
     ended = local(second, bucket) / "x" / "confirmation-1" / "record.jsonl"
     assert ended.read_bytes().startswith(record.read_bytes())
-    status = json.loads(tune_app(tmp_path, "status", "x", "--json", "--experiments-dir", bucket).stdout)
+    status = json.loads(run("status", "x", "--json", "--experiments-dir", bucket).stdout)
     assert status["confirmation"]["winner"] == json.loads(done.stdout)["winner"]
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from tests.bad_tasks import BEFORE_ANY_TRIAL, IN_TRIALS
 from tests.end_to_end.conftest import left_in, temporary, tune_app
-from tests.own_task import write
 from tests.refused import error_of
 from tune_app.storage.load import load_experiment
 
@@ -19,24 +18,19 @@ def test_a_task_that_exits_before_any_trial_leaves_no_experiment(tmp_path: Path)
     assert left_in(temporary(tmp_path)) == []
 
 
-def test_a_level_that_exits_in_every_trial_is_the_outcome_of_the_search(tmp_path: Path) -> None:
-    expected = IN_TRIALS["a level exits"].expected(tmp_path)
+def test_a_level_that_exits_in_every_trial_is_the_outcome_and_what_it_prints_is_shown_if_asked_for(
+    tmp_path: Path,
+) -> None:
+    """Whose code runs: tests/units/test_trust.py."""
+    exits = IN_TRIALS["a level exits"]
+    prints = exits._replace(changes=(*exits.changes, ('"""One hidden layer."""', 'print("hello")')))
+    expected = prints.expected(tmp_path)
     done = tune_app(tmp_path, *SEARCH, "--num-samples", 9, timeout=120)
     assert done.returncode == 1
     assert f"\nNo trial succeeded. Trial 0: error: {expected}"[:300] in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+    assert "hello" not in done.stdout + done.stderr
     assert len(load_experiment("x", tmp_path / "experiments").history.trials) < 9
     assert left_in(temporary(tmp_path)) == []
-
-
-def test_what_a_task_prints_and_its_consent_on_ray(tmp_path: Path) -> None:
-    write(tmp_path, ('"""One hidden layer."""', 'print("hello")'))
-    done = tune_app(tmp_path, *SEARCH)
-    assert (done.returncode, "hello" in done.stdout + done.stderr) == (0, False), done.stderr
-    for mark in (tmp_path / ".cache" / "tune_app" / "tasks").iterdir():
-        mark.unlink()
-    refused = tune_app(tmp_path, "extend", "x", "--num-samples", 3, "--no-dashboard")
-    assert refused.stderr.startswith("Error: x: runs the code of a task that you have not run here before")
-    more = ("--num-samples", 3, "--run-its-code", "--verbose", "--no-dashboard")
-    done = tune_app(tmp_path, "extend", "x", *more)
-    assert (done.returncode, "hello" in done.stdout + done.stderr) == (0, True), done.stderr
+    again = tune_app(tmp_path, "resume", "x", "--no-dashboard", "--verbose")
+    assert (again.returncode, "hello" in again.stdout + again.stderr) == (1, True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import COMMAND, Running, Start, left_in, succeed, temporary, tune_app
+from tests.end_to_end.conftest import COMMAND, Start, left_in, succeed, temporary, tune_app
 from tune_app.storage.load import load_experiment
 
 INSTALLED = [str(Path(sys.executable).with_name("tune-app"))]
@@ -23,11 +23,6 @@ def plant(folder: Path, ran: Path) -> None:
     folder.mkdir(exist_ok=True)
     for name in ("torch", "safetensors", "psutil", "numpy"):
         (folder / f"{name}.py").write_text(PLANT.format(ran=str(ran)))
-
-
-def run_python(folder: Path, code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run Python code in a process of its own that nobody has told how Ray authenticates."""
-    return tune_app(folder, *arguments, command=["env", "-u", "RAY_AUTH_MODE", sys.executable, "-c", code])
 
 
 # ---- whose code runs -----------------------------------------------------------------------------------
@@ -51,37 +46,18 @@ def test_workers_import_nothing_from_where_a_person_types_and_get_nothing_from_a
     assert not ran.exists()
 
 
-SCRIPT = """
-import sys
-
-here = sys.path.pop(0)  # this process has imported what it needs before it looks there
-import torch
-import tune_app.trials.bridge
-from tune_app import search
-
-sys.path.insert(0, here)
-print([trial.state for trial in search(sys.argv[1], name="x", quiet=True).history.trials])
-"""
-
-
-def test_nor_is_what_lies_beside_a_script_that_searches(tmp_path: Path) -> None:
-    ran, scripts = tmp_path / "RAN", tmp_path / "scripts"
-    plant(scripts, ran)
-    (scripts / "mine.py").write_text(SCRIPT)
-    (tmp_path / "space.yaml").write_text(SPACE)
-    done = tune_app(tmp_path, scripts / "mine.py", tmp_path / "space.yaml", command=[sys.executable])
-    assert (done.returncode, done.stdout) == (0, "['completed']\n"), done.stderr
-    assert not ran.exists()
-
-
 # ---- what stays as it was ------------------------------------------------------------------------------
 
-LATER = """
+SCRIPT = """
 import json, sys, threading, time
 from pathlib import Path
-from tune_app import Where, search
-from tune_app.cluster import process
 
+beside = sys.path.pop(0)  # this process has imported what it needs before it looks there
+import torch
+import tune_app.trials.bridge
+from tune_app import Where, search
+
+sys.path.insert(0, beside)
 states, here = {}, Path.cwd()
 
 def one(name):
@@ -99,24 +75,23 @@ print(json.dumps(states))
 """
 
 
-def test_of_two_searches_in_one_process_the_second_waits_for_the_first_and_finds_its_files_where_they_are(
+def test_of_two_searches_of_a_script_the_second_waits_for_the_first_and_none_imports_what_lies_beside_it(
     tmp_path: Path, small_data: Path
 ) -> None:
+    ran, scripts = tmp_path / "RAN", tmp_path / "scripts"
+    plant(scripts, ran)
+    (scripts / "mine.py").write_text(SCRIPT)
     (tmp_path / "space.yaml").write_text(SPACE)
     (tmp_path / "images.parquet").symlink_to(small_data)
-    done = run_python(tmp_path, LATER)
+    done = tune_app(tmp_path, command=["env", "-u", "RAY_AUTH_MODE", sys.executable, f"{scripts}/mine.py"])
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {name: [["completed"], "images.parquet"] for name in ("a", "b")}
     assert done.stderr.count("Another search is running in this process") == 1
     assert {path.name for path in (tmp_path / "experiments").iterdir()} == {"a", "b"}
+    assert not ran.exists()
 
 
 # ---- tokens and homes ----------------------------------------------------------------------------------
-
-
-def token_of(running: Running) -> Path:
-    """The token that a search names beside the address of its dashboard."""
-    return Path(running.wait_for_line("(it asks for the token in ").rpartition(" in ")[2].rstrip(")\n"))
 
 
 SLOW = "space: {level: cnn, bs: 8}\nsearch: {num_samples: 1, max_epochs: 1, results_per_epoch: 1}"
@@ -127,26 +102,14 @@ def test_by_default_ray_asks_for_a_token_that_only_its_owner_can_read_and_that_e
 ) -> None:
     (tmp_path / "space.yaml").write_text(SLOW)
     running = start("search", "space.yaml", "--name", "x", "--data", small_data, command=BY_DEFAULT)
-    token = token_of(running)
+    line = running.wait_for_line("(it asks for the token in ")
+    token = Path(line.rpartition(" in ")[2].rstrip(")\n"))
     assert token.is_relative_to(temporary(tmp_path)) and token.stat().st_mode & 0o077 == 0
     secret = token.read_text()
     out, err = running.end()
     record = (tmp_path / "experiments" / "x" / "record.jsonl").read_text()
     assert secret not in out + err + record
     assert not (tmp_path / ".ray").exists() and left_in(temporary(tmp_path)) == []
-
-
-def test_a_persons_own_token_is_used(tmp_path: Path, start: Start, small_data: Path) -> None:
-    """Unless others can read it: tests/units/test_tokens.py."""
-    (tmp_path / "space.yaml").write_text(SPACE)
-    own = tmp_path / ".ray" / "auth_token"
-    own.parent.mkdir()
-    own.write_text("0" * 64)
-    own.chmod(0o600)
-    running = start("search", "space.yaml", "--name", "x", "--data", small_data, command=BY_DEFAULT)
-    assert token_of(running) == Path("~/.ray/auth_token")
-    running.end()
-    assert own.read_text() == "0" * 64
 
 
 NO_ENTRY = ["unshare", "--user", "--map-user=54321", "env", "-u", "HOME"]

@@ -16,6 +16,7 @@ from tests.end_to_end.conftest import COMMAND, needs_mounts, tune_app, wait_for
 from tests.end_to_end.invariants import check
 from tests.end_to_end.nodes import Nodes, nodes, python_without
 from tests.refused import error_of
+from tune_app.storage.bucket import Bucket
 from tune_app.storage.load import load_experiment
 
 pytestmark = [needs_mounts, pytest.mark.alone]
@@ -90,19 +91,23 @@ def jobs_of(cluster: Nodes) -> str:
     return str(urllib.request.urlopen(asked, timeout=10).read().decode())
 
 
-def test_nodes_without_tune_app_get_it_with_the_job(tmp_path: Path, cluster: Nodes) -> None:
+def test_nodes_without_tune_app_get_it_with_the_job_which_copies_to_a_bucket_with_the_credentials_of_the_head(
+    tmp_path: Path, cluster: Nodes, bucket: Bucket
+) -> None:
     named = ("--metadata-json", '{"job_name": "nightly"}')
-    there = ("mine.yaml", "--name", "x", "--experiments-dir", tmp_path / "experiments")
-    done = submit(cluster, *search(*there), options=named)
+    done = submit(cluster, *search("mine.yaml", "--name", "x", "--experiments-dir", bucket), options=named)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 trials: " in done.stdout and "Best: valid accuracy" in done.stdout
-    assert TOKEN not in done.stdout + done.stderr
-    (job,) = [
-        job for job in json.loads(jobs_of(cluster)) if "mine.yaml" in job["entrypoint"] and job["submission_id"]
-    ]
+    jobs = jobs_of(cluster)
+    for secret in (TOKEN, AWS["AWS_SECRET_ACCESS_KEY"]):
+        assert secret not in jobs + done.stdout + done.stderr
+    (job,) = [job for job in json.loads(jobs) if "mine.yaml" in job["entrypoint"] and job["submission_id"]]
     assert job["metadata"]["job_name"] == "nightly"
-    history = load_experiment("x", tmp_path / "experiments").history
-    assert len({attempt["pid"] for trial in history.trials for attempt in trial.attempts}) == 2
+    experiment = load_experiment("x", bucket.url)
+    assert experiment.state == "finished"
+    assert len({attempt["pid"] for trial in experiment.history.trials for attempt in trial.attempts}) == 2
+    (place,) = (cluster.folder / ".cache" / "tune_app" / "s3").glob(f"*/{bucket.path}")
+    (tmp_path / "experiments").symlink_to(place)
     check(tmp_path, "x")
 
 
@@ -121,14 +126,6 @@ def test_a_job_keeps_its_experiments_elsewhere_and_ends_cleanly_when_it_is_stopp
     assert end is not None and end["reason"] == "interrupted"
     said = ray_job(cluster, "logs", job).stdout
     assert "Error: --experiments-dir experiments: Ray removes the folder of a job;" in said
-
-
-def test_a_job_keeps_its_experiments_in_a_bucket_with_the_credentials_of_the_head(cluster, bucket) -> None:
-    small = ("quick", "--name", "y", "--num-samples", 1, "--max-epochs", 1)
-    done = submit(cluster, *search(*small, "--experiments-dir", bucket))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert AWS["AWS_SECRET_ACCESS_KEY"] not in jobs_of(cluster) + done.stdout + done.stderr
-    assert load_experiment("y", bucket.url).state == "finished"
 
 
 @pytest.mark.parametrize("other", ["RAY_AUTH_TOKEN_PATH={}/wrong", "RAY_AUTH_MODE=disabled"])

@@ -21,6 +21,7 @@ from pathlib import Path, PosixPath
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -33,8 +34,8 @@ from hypothesis.stateful import (
 )
 from safetensors.numpy import save
 
-from tests.end_to_end.invariants import check_decisions
-from tests.made_up import WORKER, spec_of
+from tests.end_to_end.invariants import check_decisions, outcome
+from tests.made_up import WORKER, play, spec_of
 from tune_app.engine.search import Search
 from tune_app.experiment import record as record_module
 from tune_app.experiment.history import History
@@ -547,3 +548,42 @@ def test_whatever_happens_to_a_search_what_its_record_says_holds(monkeypatch, py
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+KINDS = {"random": "stopping", "tpe": "promotion"}
+"""Of schedulers, by sampler."""
+
+
+def search_out(at: Paths, sampler: str) -> None:
+    """Begin a search or go on with it, to its end."""
+    spec = spec_of("x", SPACES[1], num_samples=14, max_epochs=3, sampler=sampler, scheduler=KINDS[sampler])
+    search = Search.resume(at) if Path(at.record).exists() else Search.create(spec, at)
+    try:
+        search.begin()
+        play(search, lambda trial, k: zlib.crc32(f"{trial.config} {trial.seed} {k}".encode()) % 1000 / 1000)
+        search.end("completed")
+    finally:
+        search.close()
+
+
+@pytest.mark.parametrize("last", ["nothing", "half", "all"])
+@pytest.mark.parametrize("sampler", KINDS)
+def test_killed_between_two_steps_a_search_goes_on_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: str, last: str
+) -> None:
+    """Killed at each of its writes; with real trainings and kills: tests/end_to_end/test_resume.py."""
+    monkeypatch.setattr(record_module, "os", Os())
+    fate.__init__(1000, last)  # type: ignore[misc]
+    search_out(Paths(Disk(tmp_path / "whole" / "experiments" / "x")), sampler)
+    whole, writes = outcome(tmp_path / "whole", "x"), 1000 - int(fate.left)
+    assert {"stopped", "completed"} == {told[2] for told in whole if told[0] == "ended"}
+    for left in range(1, writes):  # the first write begins the record: without it there is no search
+        at = Paths(Disk(tmp_path / str(left) / "experiments" / "x"))
+        fate.__init__(left, last)  # type: ignore[misc]
+        with pytest.raises(Killed):
+            search_out(at, sampler)
+        acknowledged = bytes(fate.acknowledged)
+        fate.left = math.inf
+        search_out(at, sampler)
+        assert at.record.read_bytes().startswith(acknowledged)
+        assert outcome(tmp_path / str(left), "x") == whole

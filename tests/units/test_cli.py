@@ -139,6 +139,7 @@ def test_an_export_has_the_weights_of_the_best_result(run, experiment: str) -> N
     manifest = json.loads(Path("made-best/manifest.json").read_text())
     assert manifest["results"]["valid_accuracy"] == [0.9]
     assert manifest["epochs"] == 1
+    assert error_of(run("export", experiment)) == "made-best: exists already, allowed: another folder with -o"
 
 
 def test_an_export_of_damaged_weights_leaves_nothing(run, experiment: str) -> None:

@@ -88,6 +88,7 @@ def test_reading_executes_nothing(planted: Path, copied: Path) -> None:
         done = run(*command.split())
         assert done.exit_code == 0, (command, done.output)
         assert traces(planted) == [], command
+    assert list((copied / "experiments").glob("x")) == []
     assert not was_run_here(read_task(Path("mine.py")))
 
 

@@ -28,6 +28,9 @@ def test_a_token_in_the_home_is_used_only_if_this_user_alone_can_read_it(
     found = tokens.for_own_ray(home)
     assert found["RAY_AUTH_MODE"] == "token"
     assert ("RAY_AUTH_TOKEN_PATH" not in found) == used
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", found.get("RAY_AUTH_TOKEN_PATH", ""))
+    assert (tokens.token_file() == "~/.ray/auth_token") == used
+    assert (home / ".ray" / "auth_token").read_text() == "secret"
 
 
 def test_a_new_token_is_private_from_the_beginning_and_differs_each_time(home: Path, tmp_path: Path) -> None:
