@@ -38,11 +38,13 @@ from tests.end_to_end.invariants import check_decisions, outcome
 from tests.made_up import WORKER, play, spec_of
 from tune_app.engine.search import Search
 from tune_app.experiment import record as record_module
-from tune_app.experiment.history import History
+from tune_app.experiment.history import History, replay
 from tune_app.experiment.record import Entry
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import Paths, Spec
+from tune_app.experiment.states import read_state
 from tune_app.storage.load import load_experiment
+from tune_app.storage.mirroring import needed
 from tune_app.task.result import Result
 
 SPACES: list[dict[str, Any]] = [
@@ -583,6 +585,8 @@ def test_killed_between_two_steps_a_search_goes_on_as_if_it_had_not_been(
         with pytest.raises(Killed):
             search_out(at, sampler)
         acknowledged = bytes(fate.acknowledged)
+        for result in needed(replay(at.record)).values():
+            read_state(at, result)  # is there, as it was kept
         fate.left = math.inf
         search_out(at, sampler)
         assert at.record.read_bytes().startswith(acknowledged)
