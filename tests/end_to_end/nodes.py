@@ -32,7 +32,8 @@ class Nodes:
         log = self.folder / f"node{number}.log"
         at = ("--node-ip-address", f"127.0.0.{number + 1}")
         command = [python, "-m", "ray.scripts.scripts", "start", "--block", *at]
-        command += ["--object-store-memory", 120_000_000, "--disable-usage-stats", *arguments]
+        command += ["--object-store-memory", 120_000_000, "--disable-usage-stats"]
+        command += ["--dashboard-agent-listen-port", 0, *arguments]  # else each asks for the same
         if number == 1:
             dashboard = ("--dashboard-host", "127.0.0.1", "--dashboard-port", 0)
             command += ["--head", "--port", 0, *dashboard, "--temp-dir", Path(self.env["TMPDIR"], "h")]

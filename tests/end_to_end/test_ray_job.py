@@ -19,7 +19,7 @@ from tests.refused import error_of
 from tune_app.storage.bucket import Bucket
 from tune_app.storage.load import load_experiment
 
-pytestmark = [needs_mounts, pytest.mark.alone]
+pytestmark = needs_mounts
 SPACE = """
 space: {level: {choice: [linear, cnn]}, lr: {loguniform: [0.01, 0.2]}, bs: 64}
 search: {num_samples: 4, max_epochs: 1, results_per_epoch: 2, grace_period: 0.5}
