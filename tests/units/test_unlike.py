@@ -2,8 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 from tests.own_task import write
 from tune_app.storage.load import load_experiment
+from tune_app.task import training
+from tune_app.task.failure import DataChanged
 
 SPACE = """task: mine.py
 space: {level: line, lr: {uniform: [0.01, 0.1]}}
@@ -30,6 +35,17 @@ def test_a_level_that_writes_to_the_shared_data_ends_the_search_and_is_named(run
     mistake = f"level line writes to the data that load returned and all trials share; {allowed}"
     assert trial.reason == f"error: {mistake}"
     assert mistake in run("check", "mine.py", "line").output
+
+
+def test_the_data_are_looked_at_where_an_attempt_may_end_whatever_that_takes(monkeypatch) -> None:
+    monkeypatch.setattr(training, "MOST_WATCHING", 0)
+    data = {"x": np.zeros(3)}
+    watched = training.Watched(data)
+    watched.look("writes", may_end=False)
+    data["x"][0] = 1
+    watched.look("writes", may_end=False)
+    with pytest.raises(DataChanged, match="level writes writes to the data"):
+        watched.look("writes", may_end=True)
 
 
 def test_a_result_that_comes_out_otherwise_when_it_is_computed_again_is_named_with_both_values(run, tmp_path):

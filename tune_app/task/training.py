@@ -29,17 +29,18 @@ SMALL_STATE = 10_000_000
 class Watched:
     """The data that the trials of a process share with those of others: a level must not write to them.
 
-    They are looked at at each training's first result, and else as often as that takes a twentieth of the time.
+    They are looked at where an attempt may end, so that no other is blamed, and else as often as that takes a
+    twentieth of the time.
     """
 
     def __init__(self, data: Any) -> None:
         self.data, self.before = data, checksum(data)
         self.begun, self.seconds = time.perf_counter(), 0.0
 
-    def look(self, level: str, first: bool) -> None:
-        """Raise `DataChanged` where they are no longer what they were. first: of the results of a training."""
+    def look(self, level: str, may_end: bool) -> None:
+        """Raise `DataChanged` where they are no longer what they were. may_end: whether the attempt may end now."""
         now = time.perf_counter()
-        if not first and self.seconds > (now - self.begun) * MOST_WATCHING:
+        if not may_end and self.seconds > (now - self.begun) * MOST_WATCHING:
             return
         if checksum(self.data) != self.before:
             raise DataChanged(
@@ -98,10 +99,10 @@ class Training:
             device=self.device,
         ):
             result = Result(**vars(measured))
-            if self.watched:
-                self.watched.look(str(self.config["level"]), first=result.k == after + 1)
-            now = time.perf_counter()
             needed = result.k in self.judged or result.epoch >= until
+            if self.watched:
+                self.watched.look(str(self.config["level"]), may_end=needed or bool(result.diverged))
+            now = time.perf_counter()
             if size > SMALL_STATE and not needed and (now - kept_at) * MOST_KEEPING < cost:
                 yield result, None
                 continue
