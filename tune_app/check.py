@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from tune_app.engine.in_process import device_of
@@ -67,15 +68,15 @@ def checked(source: SpaceSource, config: Config, loaded: Loaded) -> Checked:
         batches = len(lesson.train_dl)
         loading = max(getattr(dl, "num_workers", 0) for dl in (lesson.train_dl, lesson.valid_dl))
         step_schedules(lesson, training.epochs)
-    until = 2 / batches
+    until = 3 / batches  # after the last one, less of a state would be kept
     with begun(source, config, loaded, batches) as training:
-        (first, state), (second, end) = training.results(until)
+        (first, state), (second, end) = islice(training.results(until), 2)
     for result in (first, second):
         if result.diverged:
             raise ValueError(f"{result.diverged} is not finite after batch {result.k}, allowed: finite numbers")
     with begun(source, config, loaded, batches) as training:
-        ((again, end_again),) = training.results(until, first.k, state)
-    assert end is not None and end_again is not None  # the last state is always given
+        again, end_again = next(training.results(until, first.k, state))
+    assert end is not None and end_again is not None  # where a training is judged, its state is given
     require_equal((second, end), (again, end_again), training.device)
     seconds = second.train_seconds, second.valid_seconds
     return Checked(str(config["level"]), second.parameters, batches, *seconds, loading)
@@ -95,7 +96,9 @@ def begun(source: SpaceSource, config: Config, loaded: Loaded, results_per_epoch
     with functions(source.task) as its:
         torch.set_num_threads(settings.threads)
         device = device_of(settings)
-        yield Training(its, config, loaded.content, SEED, epochs, results_per_epoch, device, watched=watched)
+        yield Training(
+            its, config, loaded.content, SEED, epochs, results_per_epoch, device, judged=(1, 2), watched=watched
+        )
 
 
 def step_schedules(lesson: "Lesson", epochs: int) -> None:

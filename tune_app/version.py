@@ -1,3 +1,3 @@
 """The version of tune_app, which runs without being installed, too."""
 
-VERSION = "0.8.0"
+VERSION = "0.9.0"

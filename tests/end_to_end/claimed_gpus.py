@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
 
+import numpy as np
 import ray
 
 from tests import made_up
@@ -36,7 +37,7 @@ class Claimed(TrialWorker):
         while len(list(self.meeting.iterdir())) < WORKERS:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        yield Trained(result_of(1, 0.5), b"state")
+        yield Trained(result_of(1, 0.5), np.frombuffer(b"state", np.uint8))
 
 
 def main(address: str, folder: Path) -> None:

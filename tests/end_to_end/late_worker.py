@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import ray
 
 from tests import made_up
@@ -46,7 +47,7 @@ class Late(TrialWorker):
     def attempt(self, work: Work) -> Iterator[Started | Trained]:
         yield Started({**WORKER, "pid": os.getpid()})
         (self.folder / f"trial-{time.monotonic_ns()}").touch()
-        yield Trained(result_of(1, 0.5), b"state")
+        yield Trained(result_of(1, 0.5), np.frombuffer(b"state", np.uint8))
 
 
 def main(folder: Path) -> None:

@@ -188,9 +188,8 @@ def test_the_train_loss_is_the_mean_over_all_images_trained_on(tiny):
 def test_a_training_that_goes_on_from_any_kept_state_gives_exactly_the_same_results(tiny, level):
     its = training({"level": level}, tiny, seed=9, results_per_epoch=3)
     full = [(timeless(result), saved) for result, saved in its.results(2)]
-    assert len(full) == 6
-    assert len({saved for _, saved in full}) == 6
-    for k, (_, saved) in enumerate(full, 1):
+    assert len({saved for _, saved in full}) == len(full) == 6
+    for k, (_, saved) in enumerate(full[:-1], 1):
         assert state.save(its.lesson(saved)) == saved
         assert [(timeless(r), s) for r, s in its.results(2, after=k, saved=saved)] == full[k:]
 
@@ -204,7 +203,7 @@ class Clock:
         return self.now
 
 
-def test_a_large_state_is_kept_where_it_is_judged_and_otherwise_for_a_tenth_of_the_time(tiny, monkeypatch):
+def test_a_large_state_is_kept_where_it_is_judged_and_at_the_end_and_otherwise_seldom(tiny, monkeypatch):
     clock = Clock()
     monkeypatch.setattr(trainings, "time", clock)
     monkeypatch.setattr(trainings, "SMALL_STATE", 0)
@@ -213,8 +212,17 @@ def test_a_large_state_is_kept_where_it_is_judged_and_otherwise_for_a_tenth_of_t
     for result, saved in its.results(2):
         kept.append(result.k if saved else None)
         clock.now += 10 if saved else 60  # so long it takes to keep one, and to train
-    # The first costs 10 s, and the next is due 100 s later; the third is judged; the last is the last.
-    assert kept == [1, None, 3, None, None, 6, None, None, 9, 10]
+    # The first costs 10 s, and the next is due 125 s later; the third is judged; the last is the last.
+    assert kept == [None, 2, 3, None, None, None, 7, None, None, 10]
+
+
+def test_of_an_ended_training_the_state_is_kept_that_it_is_measured_by_and_nothing_else(tiny):
+    its = training({"level": "cnn"}, tiny)
+    found = list(its.results(2))
+    going_on, ended = (state.read(saved or b"").keys() for _, saved in found)
+    assert going_on - ended == {"opt"}
+    for result, saved in found:
+        assert its.evaluated(saved or b"").loss == result.valid["valid_loss"]
 
 
 # ---- the images are shared by all trials of a machine --------------------------------------------------

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.made_up import WORKER, diverged, result_of
@@ -38,7 +39,9 @@ class Told(TrialWorker):
             if k == self.fails:
                 raise ValueError("unlucky")
             result = diverged(k) if k == self.diverges else result_of(k, 0.5)
-            yield Trained(replace(result, train_seconds=self.seconds, valid_seconds=0.0), b"state")
+            yield Trained(
+                replace(result, train_seconds=self.seconds, valid_seconds=0.0), np.frombuffer(b"state", np.uint8)
+            )
 
     def told(self) -> list[object]:
         """The next messages: the numbers of results, and the kinds of others."""

@@ -225,7 +225,7 @@ class Search:
             return Decision()
         return self.strategy.decide(trial, result)
 
-    def add_result(self, number: int, result: Result, state: bytes | None, decision: Decision) -> None:
+    def add_result(self, number: int, result: Result, state: bytes | memoryview | None, decision: Decision) -> None:
         """Keep the state if there is one, write the result with what was decided, and the end if it is one."""
         if result.diverged:
             self.ended(number, FAILED, f"diverged: {result.diverged} was not finite at epoch {result.epoch:g}")
@@ -264,7 +264,7 @@ class Search:
         if other and self.history.trials[number].otherwise is None:
             self.write("otherwise", trial=number, k=recorded.k, epoch=recorded.epoch, value=other)
 
-    def keep_again(self, recorded: Result, state: bytes | None) -> None:
+    def keep_again(self, recorded: Result, state: bytes | memoryview | None) -> None:
         """Replace a lost state by the same one, computed again, if it is needed."""
         if state is not None and sha256(state) == recorded.state:
             with self.writing():

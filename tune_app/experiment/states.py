@@ -31,7 +31,7 @@ class States:
             elif trial.isdigit() and k.isdigit():
                 self.kept[int(trial)].add(int(k))
 
-    def put(self, trial: int, k: int, state: bytes) -> None:
+    def put(self, trial: int, k: int, state: bytes | memoryview) -> None:
         """Keep the state at result `k` of a trial: the whole file appears at once, or not at all."""
         path = self.paths.state(trial, k)
         temporary = path.with_suffix(".part")
@@ -69,6 +69,6 @@ def read_state(paths: Paths, result: Result) -> bytes:
     return state
 
 
-def sha256(state: bytes) -> str:
+def sha256(state: bytes | memoryview) -> str:
     """The SHA-256 by which the record knows a state, and a bundle its files."""
     return hashlib.sha256(state).hexdigest()

@@ -20,10 +20,12 @@ from tune_app.task.loop.lesson import Lesson
 from tune_app.task.result import Result
 from tune_app.task.task import Config
 
-MOST_WATCHING, MOST_KEEPING = 0.05, 0.1
-"""Of the time of a training."""
+MOST_WATCHING, MOST_KEEPING = 0.05, 0.08
+"""Of the time of a training; with the state at its end, keeping takes a tenth."""
 SMALL_STATE = 10_000_000
 """Bytes up to which a state is kept at each result."""
+BYTES_PER_PARAMETER, BYTES_PER_SECOND = 12, 200_000_000
+"""Of a state before one was kept: of each float32 two moments as well, and as fast as slow disks write."""
 
 
 class Watched:
@@ -82,13 +84,14 @@ class Training:
     ) -> Iterator[tuple[Result, bytes | None]]:
         """Train up to epoch `until`, from the state `saved` at result `after` on; each result with its state.
 
-        A large state costs seconds until the next result is asked for. Besides those of the first result, of
-        `judged` ones and of the last, so many are given as take a tenth of the time at most; the others are None.
+        A large state costs seconds until the next result is asked for. Besides those of `judged` results and of the
+        last, so many are given as take 8 % of the time at most; the others are None. The last is that of an
+        ended training, which does not go on.
         Raises what the task raises, and `ValueError` or `TypeError` where a lesson does what it must not.
         """
-        begun = time.perf_counter()
+        kept_at, cost = time.perf_counter(), 0.0
         lesson = self.lesson(saved)
-        size, cost, kept_at = 0, 0.0, begun
+        del saved  # a large one is not held for long
         for measured in train(
             lesson,
             until,
@@ -99,21 +102,21 @@ class Training:
             device=self.device,
         ):
             result = Result(**vars(measured))
-            needed = result.k in self.judged or result.epoch >= until
+            last = result.epoch >= until
+            needed = last or result.k in self.judged
             if self.watched:
                 self.watched.look(str(self.config["level"]), may_end=needed or bool(result.diverged))
-            now = time.perf_counter()
+            now, size = time.perf_counter(), result.parameters * BYTES_PER_PARAMETER
+            cost = cost or size / BYTES_PER_SECOND
             if size > SMALL_STATE and not needed and (now - kept_at) * MOST_KEEPING < cost:
                 yield result, None
                 continue
-            saved = state.save(lesson)
-            size = len(saved)
-            yield result, saved
+            yield result, state.save(lesson, ended=last)
             kept_at = time.perf_counter()
             cost = kept_at - now
 
     def evaluated(self, saved: bytes) -> measure.Evaluation:
         """Evaluate a state on the valid part of the data."""
         lesson = self.lesson()
-        state.load(lesson, saved)  # no round trip: what is for a GPU alone has another state here
+        state.load(lesson, saved, ended=True)  # no round trip: what is for a GPU alone has another state here
         return measure.evaluate(lesson, self.functions.metrics, self.device, intervals=True)

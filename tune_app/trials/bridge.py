@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, cast
 
+import numpy as np
 import ray
 from ray import tune
 from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
@@ -152,7 +153,8 @@ class RecordingCallback(Callback):
                 self.search.failed(number, text, data_changed)
             case Trained() as trained:
                 decision = self.scheduler.decisions.pop(trial.trial_id)
-                self.search.add_result(number, trained.result, trained.state, decision)
+                state = None if trained.state is None else trained.state.data
+                self.search.add_result(number, trained.result, state, decision)
                 if decision.stop:
                     self.watchdog.forget(trial.trial_id)
 
@@ -237,7 +239,7 @@ def work_of(attempt: Attempt, spec: Spec, share: Share, task: Any, data: Any) ->
         task=task,
         data=data,
         after=attempt.after,
-        state=None if attempt.state is None else ray.put(attempt.state),
+        state=None if attempt.state is None else ray.put(np.frombuffer(attempt.state, np.uint8)),
     )
 
 

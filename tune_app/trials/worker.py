@@ -9,7 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import ray
+from numpy.typing import NDArray
 from ray.tune import Trainable
 
 from tune_app.cluster.ray_private import ends_this_process
@@ -61,7 +63,8 @@ class Trained:
     """A result, and the training state if it is to be kept. Tune writes messages out, so this one has no words."""
 
     result: Result
-    state: bytes | None
+    state: NDArray[np.uint8] | None
+    """An array of its bytes: Ray does not copy those on their way."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,6 @@ class TrialWorker(Trainable):
             task, data = ray.get([work.task, work.data])
             self.shared = task, data, Watched(data) if task.files else None
         task, data, watched = self.shared
-        saved = None if work.state is None else ray.get(work.state)
         words = config_words(work.config)
         with functions(task) as its:
             training = Training(
@@ -163,10 +165,13 @@ class TrialWorker(Trainable):
                 work.judged,
                 watched,
             )
-            for result, state in training.results(work.until, work.after, saved):
+            saved = None if work.state is None else ray.get(work.state).tobytes()
+            results = training.results(work.until, work.after, saved)
+            del saved  # as soon as it is in the lesson, a large one needs no memory
+            for result, state in results:
                 said = f"trial {work.trial}, epoch {result.epoch:g}: {result.valid[work.metric]:.4f}; {words}"
                 print(said, file=sys.stderr, flush=True)  # this worker's log, which its page in the dashboard shows
-                yield Trained(result, state)
+                yield Trained(result, None if state is None else np.frombuffer(state, np.uint8))
 
     def __repr__(self) -> str:
         """How the Ray dashboard shows this worker."""

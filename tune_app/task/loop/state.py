@@ -22,6 +22,8 @@ DOCUMENT = "state"
 """The one key of the file's metadata: several would be written in changing order."""
 WEIGHTS = ("model", "keeps.")
 """The beginnings of the names of parts that hold weights."""
+TO_GO_ON = ("opt", "each_batch", "each_epoch")
+"""The parts that only a training needs that goes on: of an ended one their state is not kept."""
 Tensors = dict[str, Tensor]
 TYPES: dict[str, Callable[[Any], object]] = {
     "dict": dict,
@@ -32,8 +34,11 @@ TYPES: dict[str, Callable[[Any], object]] = {
 """The types that JSON objects with these keys stand for; JSON has no tuples, and no integers as keys."""
 
 
-def parts(lesson: Lesson) -> dict[str, Any]:
-    """The parts of a lesson with a state: plain tensors, and parts with `state_dict` and `load_state_dict`."""
+def parts(lesson: Lesson, ended: bool = False) -> dict[str, Any]:
+    """The parts of a lesson with a state: plain tensors, and parts with `state_dict` and `load_state_dict`.
+
+    ended: without those that only a training needs that goes on.
+    """
     named = {
         "model": lesson.model,
         "loss_func": lesson.loss_func,
@@ -42,16 +47,21 @@ def parts(lesson: Lesson) -> dict[str, Any]:
         "each_epoch": lesson.each_epoch,
         **{f"keeps.{name}": part for name, part in lesson.keeps.items()},
     }
-    return {n: p for n, p in named.items() if isinstance(p, Tensor) or has(p, "state_dict", "load_state_dict")}
+    return {
+        name: part
+        for name, part in named.items()
+        if isinstance(part, Tensor) or has(part, "state_dict", "load_state_dict")
+        if not ended or name not in TO_GO_ON
+    }
 
 
-def save(lesson: Lesson) -> bytes:
-    """The state of a lesson; a copy, which does not change with it.
+def save(lesson: Lesson, ended: bool = False) -> bytes:
+    """The state of a lesson; a copy, which does not change with it. ended: see `parts`.
 
     Raises `ValueError` for what cannot be kept: a tensor that is sparse, complex128 or not there yet, and anything
     that is not made of tensors, arrays, numbers, text, None, lists, tuples, dictionaries and sets.
     """
-    return packed({name: content(part) for name, part in parts(lesson).items()})
+    return packed({name: content(part) for name, part in parts(lesson, ended).items()})
 
 
 def content(part: Any) -> Any:
@@ -116,12 +126,13 @@ def kept(tensor: Tensor, name: str, tensors: Tensors, seen: dict[object, tuple[s
     return told
 
 
-def load(lesson: Lesson, saved: bytes) -> None:
-    """Put a state back into a lesson of the same level and config, which is on its device.
+def load(lesson: Lesson, saved: bytes, ended: bool = False) -> None:
+    """Put a state back into a lesson of the same level and config, which is on its device. ended: see `parts`.
 
     Raises `ValueError` where the state has other parts than the lesson.
     """
-    state, found = read(saved), parts(lesson)
+    found = parts(lesson, ended)
+    state = {name: part for name, part in read(saved).items() if not ended or name not in TO_GO_ON}
     if state.keys() != found.keys():
         raise ValueError(f"the state has {', '.join(state)}, allowed: that of this lesson, {', '.join(found)}")
     for name, part in found.items():
