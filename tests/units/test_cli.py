@@ -204,7 +204,6 @@ def test_a_name_is_made_from_any_file_name() -> None:
         ("made --num-samples 0", "--num-samples is 0, allowed: greater than or equal to 1"),
         ("made --time-budget 10m", "all its trials have ended, so time alone adds nothing; allowed: --num-samples"),
         ("made --time-budget inf", "--time-budget is 'inf', allowed: seconds, or 90s, 10m, 2h"),
-        ("made --max-epochs 20", "best configs can start: tune-app search SPACE --max-epochs 20 --enqueue made:5"),
         ("grid --num-samples 99", "is a grid, which tries each of its points once; allowed: --time-budget"),
         ("held --num-samples 99", "held: is being searched by process {pid} on {host}"),
     ],

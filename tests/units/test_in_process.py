@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import count, pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,13 +13,11 @@ import pytest
 import torch
 
 from tests.made_up import diverged, result_of, resumed, searching, state_of
-from tests.refused import refusal
 from tests.trainings import LEVELS, training
 from tune_app import engine
 from tune_app.engine.in_process import run_in_process
 from tune_app.engine.search import Attempt
-from tune_app.experiment.history import replay
-from tune_app.experiment.record import FORMAT, encode, read_entries
+from tune_app.experiment.record import read_entries
 from tune_app.experiment.spec import Paths
 from tune_app.machine import cpu_model
 from tune_app.storage.load import load_experiment
@@ -120,18 +117,3 @@ def test_a_clock_that_jumps_back_an_hour_changes_nothing(run, at: Paths, monkeyp
     assert run("status", "x", *there).stdout.startswith("x: finished\n2 trials: ")
     (listed,) = json.loads(run("list", "--json", *there).stdout)
     assert (listed["state"], listed["trials"]) == ("finished", 2)
-
-
-def test_a_record_of_the_format_before_is_read_as_if_written_now_and_gone_on_with_by_its_version(at) -> None:
-    with searching(at.root.parent, "x", num_samples=4, max_epochs=3) as search:
-        run_in_process(search, by_number)
-    created, *others = read_entries(at.record)
-    del created["spec"]["settings"]["scheduler"]
-    at.record.write_bytes(b"".join(map(encode, [{**created, "format": FORMAT - 1}, *others])))
-    version = created["spec"]["versions"]["tune_app"]
-    assert refusal(resumed, at) == (
-        f"x: was begun by tune_app {version}, which goes on with it; allowed: that version, or a new search with"
-        " --enqueue x:5"
-    )
-    assert replace(replay(at.record), format=FORMAT) == search.history
-    assert search.spec.settings.scheduler == "stopping"

@@ -112,9 +112,3 @@ def test_a_model_is_built_from_the_data_of_the_search_alone(run, bundle, tmp_pat
     assert refusal(run("predict", "best", "one.txt", "--data", "1")).startswith(
         "1: not the data of the search: their"
     )
-
-
-def test_an_option_of_the_other_kind_of_task_is_refused(run, bundle, tmp_path):
-    bundle(READ)
-    done = run("predict", "best", "one.txt", "--invert")
-    assert (done.exit_code, done.stderr.splitlines()[-1]) == (2, "Error: --invert is not for the task mine")

@@ -40,7 +40,7 @@ DIGITS = """\
 A {family} that tells which digit, 0 to 9, a grey image of 28x28 pixels shows: the section
 "{section}" of [the tutorial](https://pytorch.org/tutorials/beginner/nn_tutorial.html)."""
 PREDICT = """\
-Classify images, PNG or .npy, a bright digit on a dark ground:
+Tell the digit in a PNG file of 28x28 pixels:
 
     tune-app predict . digit.png
 

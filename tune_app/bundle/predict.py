@@ -1,4 +1,4 @@
-"""Predict with exported weights: classify images by a level of the tutorial, or run another task's model."""
+"""Predict with exported weights: tell digits by a level of the tutorial, or run another task's model."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +28,8 @@ from tune_app.task.loop.measure import SEED
 from tune_app.task.recorded import require_run_here
 from tune_app.task.training import Training
 
+MOST_LIKELY = 3
+
 
 def opened(folder: Path) -> Exported:
     """What is exported in a bundle; `TuneAppError` for a damaged one."""
@@ -35,27 +37,17 @@ def opened(folder: Path) -> Exported:
 
 
 @torch.no_grad()
-def probabilities(exported: Exported, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The probability of each class, (n, 10), for images (n, 784), by a level of the tutorial.
+def digits(exported: Exported, images: Sequence[NDArray[np.uint8]]) -> list[dict[str, float]]:
+    """The three likeliest digits of each image (784,) and their probabilities, by a level of the tutorial.
 
     The images take the place of the validation images, so they go through the model as those did, in batches of
     the same size. Raises `TuneAppError` for weights that are not the config's.
     """
-    split = Split(images, np.zeros(len(images), np.int64))
+    split = Split(np.stack(images), np.zeros(len(images), np.int64))
     with functions(exported.task) as its:
         lesson = trained(exported, its, Mnist(train=split, valid=split))
-    batches = [F.softmax(lesson.model(xb), dim=1) for xb, _ in lesson.valid_dl]
-    found: NDArray[np.float32] = torch.cat(batches).numpy()
-    return found
-
-
-def most_likely(found: NDArray[np.float32], n: int) -> list[list[dict[str, float]]]:
-    """Of each image the `n` most likely classes with their probabilities, the most likely first."""
-    order = np.argsort(-found, axis=1, kind="stable")[:, :n]
-    return [
-        [{"class": int(c), "probability": float(row[c])} for c in classes]
-        for row, classes in zip(found, order, strict=True)
-    ]
+    found = torch.cat([F.softmax(lesson.model(xb), dim=1) for xb, _ in lesson.valid_dl])
+    return [{str(int(c)): float(row[c]) for c in row.argsort(descending=True)[:MOST_LIKELY]} for row in found]
 
 
 @torch.no_grad()

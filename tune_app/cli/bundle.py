@@ -5,16 +5,10 @@ import sys
 from collections.abc import Iterator, Sequence, Sized
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from tune_app.cli.options import PATH, as_json, present, run_its_code
-
-if TYPE_CHECKING:
-    from tune_app.bundle.retrain import Exported
-
-MOST_LIKELY = 3
 
 
 @click.command()
@@ -69,32 +63,30 @@ def verify(folder: Path, data: str | None, run_its_code: bool, as_json: bool) ->
 @click.command()
 @click.argument("folder", type=PATH)
 @click.argument("inputs", nargs=-1, required=True, type=PATH, metavar="INPUT...")
-@click.option("--invert", is_flag=True, help="The images are dark on bright: turn them round first.")
 @click.option("--data", help="Of a task of one's own, as for tune-app search.  [default: as in the search]")
 @run_its_code
 @as_json
-def predict(
-    folder: Path, inputs: tuple[Path, ...], invert: bool, data: str | None, run_its_code: bool, as_json: bool
-) -> None:
-    """Tell the digits in images of 28x28 pixels, bright on dark, by the weights of an exported FOLDER.
+def predict(folder: Path, inputs: tuple[Path, ...], data: str | None, run_its_code: bool, as_json: bool) -> None:
+    """Tell what each INPUT is by the weights of an exported FOLDER.
 
-    An INPUT is a PNG file, or a .npy array with one image or many. Of a task of one's own, it is what the task's
-    read_input reads, and what its model gives for each item is printed.
+    Of the tutorial, an INPUT is a PNG file of 28x28 pixels, and the three likeliest digits are printed with their
+    probabilities. Of a task of one's own, it is what the task's read_input reads, and what its model gives for each
+    item is printed.
 
     Example: tune-app predict best digit.png
     """
-    from tune_app.bundle.predict import opened, outputs
+    from tune_app.bundle.images import read_digit
+    from tune_app.bundle.predict import digits, opened, outputs
     from tune_app.task.loop.batches import mapped
 
     exported = opened(folder)
-    own = bool(exported.task.files)
-    if (invert and own) or (data and not own):
-        raise click.UsageError(f"{'--invert' if own else '--data'} is not for the task {exported.task.name}")
-    if not own:
-        classify(exported, inputs, invert, as_json)
-        return
-    with redirect_stdout(sys.stderr):  # where what the task prints goes
-        found = outputs(exported, inputs, data, run_its_code)
+    if exported.task.files:
+        with redirect_stdout(sys.stderr):  # where what the task prints goes
+            found = outputs(exported, inputs, data, run_its_code)
+    elif data:
+        raise click.UsageError(f"--data is not for the task {exported.task.name}")
+    else:
+        found = [[one] for one in digits(exported, [read_digit(path) for path in inputs])]
     named = list(zip(names(inputs, found), (output for of_file in found for output in of_file), strict=True))
     if as_json:
         present([{"input": name, "output": output} for name, output in named])
@@ -106,29 +98,6 @@ def predict(
 def in_short(number: float) -> float:
     """A number with four digits, for people."""
     return float(f"{number:.4g}") if isinstance(number, float) else number
-
-
-def classify(exported: "Exported", images: Sequence[Path], invert: bool, as_json: bool) -> None:
-    """Print the digits in images."""
-    import numpy as np
-
-    from tune_app.bundle.images import dark_on_bright, read_images
-    from tune_app.bundle.predict import most_likely, probabilities
-
-    read = [255 - read_images(path) if invert else read_images(path) for path in images]
-    for path, batch in zip(images, read, strict=True):
-        if inverted := int(dark_on_bright(batch).sum()):
-            which = "the border is bright" if len(batch) == 1 else f"{inverted} of {len(batch)} borders are bright"
-            hint = "without --invert" if invert else "with --invert"
-            click.echo(f"Warning: {path}: {which}, MNIST's are dark: if the digit is dark, try {hint}", err=True)
-    likely = most_likely(probabilities(exported, np.concatenate(read)), MOST_LIKELY)
-    named = list(zip(names(images, read), likely, strict=True))
-    if as_json:
-        present([{"image": name, **top[0], "top": top} for name, top in named])
-        return
-    for name, (first, *others) in named:
-        rest = ", ".join(f"{other['class']} {other['probability']:.4f}" for other in others)
-        click.echo(f"{name}: {first['class']} {first['probability']:.4f}, then {rest}")
 
 
 def names(files: Sequence[Path], items: Sequence[Sized]) -> Iterator[str]:

@@ -20,7 +20,6 @@ from tune_app.cli.options import (
     run_its_code,
     settings_options,
 )
-from tune_app.errors import TuneAppError
 
 if TYPE_CHECKING:
     from tune_app.experiment.experiment import Experiment
@@ -92,7 +91,6 @@ def resume(ctx: click.Context, /, name: str | None, run_its_code: bool, how: How
 @click.argument("name")
 @click.option("--num-samples", type=int, help="Number of trials in all, more than it had.")
 @click.option("--time-budget", help="End after so long, from now on: 90, 90s, 10m or 2h.")
-@click.option("--max-epochs", type=int, help="Not possible: says how a new search does it.")
 @run_its_code
 @how_options
 @as_json
@@ -103,25 +101,20 @@ def extend(
     name: str,
     num_samples: int | None,
     time_budget: str | None,
-    max_epochs: int | None,
     run_its_code: bool,
     how: How,
     as_json: bool,
 ) -> None:
     """Go on with search NAME, finished or not, with a larger budget.
 
-    Everything is reused: the record, ASHA's rungs, and the sampler goes on with its sequence. Exit codes are
+    Everything is reused: the record, ASHA's rungs, and the sampler goes on with its sequence. With other epochs it
+    would be a new search, which the best configs can start: tune-app search SPACE --enqueue NAME:5. Exit codes are
     those of tune-app search.
 
     Example: tune-app extend quick-20261124-101500 --num-samples 20
     """
     from tune_app import api
 
-    if max_epochs is not None:
-        raise TuneAppError(
-            f"--max-epochs {max_epochs}: every rung and end would be another, so that is a new search, which the"
-            f" best configs can start: tune-app search SPACE --max-epochs {max_epochs} --enqueue {name}:5"
-        )
     budget = {"num_samples": num_samples, "time_budget": time_budget}
     budget = {key: value for key, value in budget.items() if value is not None}
     if not budget:

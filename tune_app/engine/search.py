@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 
 from tune_app.engine.asha import Decision, best_of, why
 from tune_app.engine.hopeless import OUT_OF_MEMORY, all_failed_alike, no_memory
-from tune_app.engine.resumption import require_format, require_larger
+from tune_app.engine.resumption import require_larger
 from tune_app.engine.strategy import Sampled, Strategy
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import WHOLE, History, replay
@@ -90,7 +90,6 @@ class Search:
         record = RecordWriter.open(paths.record)
         try:
             history = replay(paths.record)
-            require_format(history)
             if extension:
                 require_larger(history.spec, extension)
                 what = {"event": "extended", "settings": dict(extension)}

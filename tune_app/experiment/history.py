@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tune_app.errors import TuneAppError
-from tune_app.experiment.record import FORMAT, Entry, read_entries
+from tune_app.experiment.record import Entry, read_entries
 from tune_app.experiment.settings import Settings
 from tune_app.experiment.spec import Spec
 from tune_app.experiment.trial import PAUSED, PENDING, RUNNING, STOPPED, Trial
@@ -26,8 +26,6 @@ class History:
 
     spec: Spec
     created: float
-    format: int = FORMAT
-    """That of its record."""
     trials: list[Trial] = field(default_factory=list)
     rungs: dict[str, dict[float, list[Result]]] = field(default_factory=lambda: defaultdict(dict))
     """The results that reached each rung, by family and rung in epochs, the best first."""
@@ -235,6 +233,4 @@ def replay(record: Path) -> History:
 
 def begun(first: Entry) -> History:
     """The history after the first entry of a record."""
-    if first["spec"]["settings"]["early_stopping"]:  # up to format 4 there was no other scheduler
-        first["spec"]["settings"].setdefault("scheduler", "stopping")
-    return History(Spec.model_validate(first["spec"]), first["time"], first["format"])
+    return History(Spec.model_validate(first["spec"]), first["time"])

@@ -17,8 +17,8 @@ from typing import Any, Self
 
 from tune_app.errors import TuneAppError
 
-FORMAT, FORMATS = 5, (4, 5)
-"""The format that is written, and those that are read: up to 4, no trial paused."""
+FORMAT = 5
+"""The form of the entries, and of the states beside them."""
 LOCK_TRIES, SECONDS_BETWEEN_TRIES = 10, 0.02
 Entry = dict[str, Any]
 
@@ -61,12 +61,19 @@ def read_entries(path: Path) -> Iterator[Entry]:
                     raise ValueError(f"it is entry {entry['n']}, not {n}")
             except (ValueError, KeyError, TypeError) as error:
                 raise TuneAppError(f"{path}, line {n + 1}: the record is damaged: {error}") from None
-            if n == 0 and entry.get("format") not in FORMATS:
-                allowed = f"{FORMATS[0]} and {FORMAT}"
+            if n == 0 and entry.get("format") != FORMAT:
                 raise TuneAppError(
-                    f"{path}: format {entry.get('format')}, allowed: {allowed}; another tune_app wrote it"
+                    f"{path}: format {entry.get('format')}, allowed: {FORMAT}; {writer(entry)} reads it"
                 )
             yield entry
+
+
+def writer(first: Entry) -> str:
+    """The version that wrote the first entry of a record, and so reads it."""
+    try:
+        return f"tune_app {first['spec']['versions']['tune_app']}"
+    except (KeyError, TypeError):
+        return "another tune_app"
 
 
 def refuse_existing(folder: Path) -> None:
