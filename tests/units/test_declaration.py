@@ -144,7 +144,6 @@ def test_an_annotation_or_a_default_says_what_is_allowed(tmp_path: Path, written
         ("from typing import Annotated\nA = Annotated['A', 'me']", "A", False),
         ("from other import A", "A", False),
         ("import a.b as c", "c.d[0].e", False),
-        ("", "Lesson", False),
     ],
 )
 def test_a_level_returns_the_lesson_of_tune_app(tmp_path: Path, imports: str, returns: str, is_level: bool) -> None:
@@ -153,6 +152,13 @@ def test_a_level_returns_the_lesson_of_tune_app(tmp_path: Path, imports: str, re
         assert list(read_task(tmp_path / "other.py").levels) == ["mlp"]
     else:
         assert read_error(tmp_path / "other.py").startswith(f"other.py: {NO_LEVEL}")
+
+
+@pytest.mark.parametrize("name", ["Lesson", "'Minimize'"])
+def test_a_word_of_tune_app_that_is_not_imported_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "x.py").write_text(f"from tune_app.task import *\ndef half(out, yb) -> {name}: ...\n")
+    said = "x.py: {0} is not imported, allowed: from tune_app.task import {0}"
+    assert read_error(tmp_path / "x.py") == said.format(name.strip("'"))
 
 
 @pytest.mark.parametrize(

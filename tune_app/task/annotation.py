@@ -41,7 +41,8 @@ WORDS: dict[str, Any] = {
 def read_annotation(node: ast.expr | None, source: Source) -> Annotation | None:
     """The meaning of an annotation; None if it does not matter here.
 
-    Raises `TuneAppError` for an `Annotated` in which something else stands beside one that counts.
+    Raises `TuneAppError` for an `Annotated` in which something else stands beside one that counts, and for a word
+    of tune_app that is not imported.
     """
     with suppress(*UNREADABLE):  # an alias may stand for itself
         if node and isinstance(said := meant(unquoted(node), source), Annotation):
@@ -69,6 +70,8 @@ def meant(node: ast.expr, source: Source) -> Any:
 def named(name: str, source: Source) -> Any:
     """The meaning of a name in a file: one of `WORDS`, or that of an expression, here or in another file."""
     first, dot, rest = name.partition(".")
+    if first not in source.names and name in (LESSON, *METRICS):  # in quotes, Python does not look for it
+        raise TuneAppError(f"{source.shown}: {name} is not imported, allowed: from tune_app.task import {name}")
     target = source.names.get(first, first)
     if not isinstance(target, str):
         return meant(target, source) if isinstance(target, ast.expr) and not rest else None

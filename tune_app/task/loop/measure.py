@@ -117,7 +117,8 @@ def values(metric: Metric, out: Any, yb: Any, *shapes: tuple[int, ...]) -> Tenso
     """
     value = metric(out, yb)
     try:
-        found = torch.as_tensor(value).detach().cpu()
+        # By NumPy, since torch would round a number of Python to 32 bits.
+        found = torch.as_tensor(value if isinstance(value, Tensor) else np.asarray(value)).detach().cpu()
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(
             f"the metric {name_of(metric)} gave a {type(value).__name__}, allowed: a tensor or a number"
