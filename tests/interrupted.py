@@ -13,7 +13,8 @@ from torch.utils.data import TensorDataset
 
 from tune_app.task import Lesson, get_data
 from tune_app.task.loop.chance import seeded
-from tune_app.task.loop.fit import Measured, train
+from tune_app.task.loop.fit import train
+from tune_app.task.loop.measured import Measured
 from tune_app.task.loop.state import check_round_trip, save
 
 SEED = 7

@@ -5,27 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
 
+from tune_app.task.loop.measured import Measured
+
 
 @dataclass(frozen=True)
-class Result:
+class Result(Measured):
     """One result of a trial, and the decision on it. The record has it field by field.
 
-    Durations are in seconds. The training fills in what has no default, the driver all else.
+    The training fills in what has no default, the driver all else.
     """
 
-    k: int
-    """The number of the result within its trial, from 1."""
-    epoch: float
-    """The epochs trained so far."""
-    valid: Mapping[str, float]
-    """Each metric on the valid items, by its name."""
-    train_loss: float
-    """The mean over the `items` that were trained on since the result before."""
-    items: int
-    train_seconds: float
-    valid_seconds: float
-    parameters: int
-    """The number of numbers that the training changes."""
     trial: int = 0
     attempt: int = 0
     state: str = ""

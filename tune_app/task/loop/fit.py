@@ -8,7 +8,6 @@ each further result of the epoch, and before every validation.
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -20,28 +19,10 @@ from .build import usable
 from .chance import Generator, mixed, reseed, seeded
 from .lesson import Lesson, count_parameters, end_workers, own_generators, place, train_mode
 from .measure import Metric, evaluate, name_of, number, weighted_mean
+from .measured import Measured
 
 LOSS = "valid_loss"
 """The metric that every lesson has."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One result of a training."""
-
-    k: int
-    """Its number, from 1."""
-    epoch: float
-    """The epochs trained so far."""
-    valid: Mapping[str, float]
-    """Each metric on the valid data by its name; valid_loss is the last."""
-    train_loss: float
-    """The mean over the `items` that were trained on since the result before."""
-    items: int
-    train_seconds: float
-    valid_seconds: float
-    parameters: int
-    """The number of numbers that the training changes."""
 
 
 def train(
