@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 
@@ -44,14 +42,6 @@ def test_levels_of_a_space_a_folder_and_a_file_are_the_same(run, tmp_path):
     assert found["mine.py"]["hyperparameters"][2] == {**hidden, "allowed": "an integer, 1 or more"}
     assert [metric["mode"] for metric in found["mine.py"]["metrics"]] == ["max", "min"]
     assert run("levels", "quick").stdout == run("levels").stdout
-
-
-def test_levels_needs_no_torch(tmp_path):
-    write(tmp_path, EXECUTED)
-    code = "from tune_app.cli import main; main(['levels', 'mine.py'], standalone_mode=False)"
-    code += "; import sys; print({'torch', 'numpy', 'mine'} & {*sys.modules})"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "set()"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import io
 import os
 import pty
-import subprocess
 import sys
 import termios
 from collections.abc import Iterator
@@ -109,38 +108,6 @@ def test_a_stream_that_is_closed_or_no_file_is_none_to_fail_on(search, monkeypat
     shown(search, None, monkeypatch)
     monkeypatch.setattr(sys, "stdout", None)
     console().print("nobody hears it")
-
-
-@pytest.mark.parametrize(("command", "code"), [("status made 2>&-", 0), ("status nope <&- >&- 2>&-", 1)])
-def test_a_command_without_its_streams_does_its_work(search, tmp_path, command, code) -> None:
-    line = ["bash", "-c", f"{sys.executable} -m tune_app {command}"]
-    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, bool(done.stdout), done.stderr) == (code, code == 0, "")
-
-
-def test_the_descriptors_of_closed_streams_are_no_files_that_are_opened_later_here_and_in_children(
-    tmp_path: Path,
-) -> None:
-    program = (
-        "import os, subprocess; from tune_app.cli import prepare_streams; prepare_streams();"
-        "print(*(os.path.realpath(f'/proc/self/fd/{n}') for n in range(3)), file=open('opened', 'w'));"
-        "subprocess.run(['sh', '-c', 'readlink /proc/self/fd/0 /proc/self/fd/2 > child'])"
-    )
-    subprocess.run(
-        ["bash", "-c", f'{sys.executable} -c "{program}" <&- >&- 2>&-'], cwd=tmp_path, check=True, timeout=60
-    )
-    assert (tmp_path / "opened").read_text().split() == ["/dev/null"] * 3
-    assert (tmp_path / "child").read_text().split() == ["/dev/null"] * 2
-
-
-@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
-def test_what_an_encoding_lacks_is_shown_as_an_escape(search: Search, tmp_path: Path, encoding: str) -> None:
-    search.failed(ask_and_start(search), "Traceback (most recent call last):\nValueError: größe ≤ \udcff")
-    env = {**os.environ, "PYTHONIOENCODING": encoding}
-    command = [sys.executable, "-m", "tune_app", "status", "made", "--trial", "0"]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "größe ≤ \udcff".encode(encoding, "backslashreplace") in done.stdout
 
 
 def test_a_log_has_a_line_for_each_trial_that_pauses(tmp_path, monkeypatch) -> None:
