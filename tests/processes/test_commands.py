@@ -40,9 +40,7 @@ def test_a_command_without_its_streams_does_its_work(folder, command, code) -> N
     assert (done.returncode, bool(done.stdout), done.stderr) == (code, code == 0, "")
 
 
-def test_the_descriptors_of_closed_streams_are_no_files_that_are_opened_later_here_and_in_children(
-    tmp_path: Path,
-) -> None:
+def test_the_descriptors_of_closed_streams_are_no_files_that_are_opened_later_here_and_in_children(tmp_path):
     program = (
         "import os, subprocess; from tune_app.cli import prepare_streams; prepare_streams();"
         "print(*(os.path.realpath(f'/proc/self/fd/{n}') for n in range(3)), file=open('opened', 'w'));"

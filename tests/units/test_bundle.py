@@ -110,11 +110,6 @@ def test_a_flipped_bit_anywhere_in_the_manifest_is_found(bundle: Path) -> None:
             read_bundle(bundle)
 
 
-def test_a_bundle_without_manifest_is_none(bundle: Path) -> None:
-    (bundle / MANIFEST).unlink()
-    assert refusal("verify", bundle) == "best/manifest.json: cannot be read: No such file or directory"
-
-
 def test_a_config_is_changed_in_a_copy_or_outside_its_bundle(bundle: Path, small_data: Path) -> None:
     edited = (bundle / CONFIG).read_text().replace("lr: 0.07", "lr: 0.08")
     for path in (bundle / "mine.yaml", Path("config.yaml")):

@@ -185,9 +185,7 @@ def test_an_extension_that_cannot_be_is_one_line_and_changes_nothing(
         assert all(path.read_bytes() == content for path, content in before.items())
 
 
-def test_a_trial_that_no_worker_began_is_trained_to_the_end_and_compared_with_nothing(
-    run, tmp_path: Path, small_data: Path
-) -> None:
+def test_a_trial_that_no_worker_began_is_trained_to_the_end_and_compared_with_nothing(run, tmp_path, small_data):
     half = {"max_epochs": 2, "results_per_epoch": 2}
     search_really(tmp_path, "x", {"level": "linear"}, small_data, lambda _: True, **half)
     search = Search.resume(paths(tmp_path / "experiments", "x"))

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from click.testing import Result as Done
 
 from tests import made_up, own_task
 from tests.made_up import WORKER, ask_and_start, diverged, give, result_of, searching, spec_of
 from tests.refused import refusal
 from tune_app import session
-from tune_app.bundle.export import confirmed_metrics, export_best
+from tune_app.bundle.export import confirmed_metrics
 from tune_app.cluster.connect import Where
 from tune_app.confirmation import confirm, try_on_test_data, values_with_intervals
 from tune_app.confirmation import spec_of as confirmation_spec
@@ -201,14 +200,6 @@ def test_a_seed_that_fails_is_counted_and_left_out_of_the_mean(at: Paths) -> Non
     assert any("1 of 5 seeds failed" in line for line in answer(confirmation))
 
 
-def test_the_card_does_not_call_what_one_fresh_seed_confirmed_the_best_of_many(at: Paths) -> None:
-    finish(begin(at, top=1, seeds=1))
-    export_best(load_experiment("x", at.root.parent), at.root.parent / "best")
-    card = (at.root.parent / "best" / "README.md").read_text()
-    assert "confirmed by training it with fresh seeds" in card
-    assert "best result of many" not in card
-
-
 def test_when_all_seeds_fail_nothing_is_tested_and_it_is_said(at: Paths) -> None:
     finish(begin(at, top=1, seeds=3), lambda config, seed: None)
     confirmation = read(at)
@@ -216,9 +207,7 @@ def test_when_all_seeds_fail_nothing_is_tested_and_it_is_said(at: Paths) -> None
     assert answer(confirmation)[0].startswith("All 3 seeds of the winner failed: diverged")
 
 
-def test_a_worker_may_begin_a_round_before_the_one_before_is_judged_and_a_run_too_many_counts_for_nothing(
-    at: Paths,
-) -> None:
+def test_a_worker_may_begin_a_round_before_the_one_before_is_judged_and_a_run_too_many_counts_for_nothing(at):
     search = begin(at, top=2, seeds=2)
     begun: list[Trial] = []
     while search.ready:
@@ -316,9 +305,7 @@ def test_where_it_is_known_what_is_a_tenth_behind_is_no_tie(unbounded: Search) -
     unbounded.close()
 
 
-def test_one_number_for_all_test_items_has_the_interval_of_the_bootstrap_wherever_one_is_shown(
-    run: Callable[..., Done], tmp_path: Path
-) -> None:
+def test_one_number_for_all_test_items_has_the_interval_of_the_bootstrap_wherever_one_is_shown(run, tmp_path):
     few = ("--num-samples", 1, "--max-epochs", 2)
     run("search", "diabetes", "--metric", "valid_r2", "--name", "x", *few, "--in-process")
     said = run("confirm", "x", "--top", 1, "--seeds", 2, "--in-process", "--quiet").stdout

@@ -28,6 +28,9 @@ class Recorder(TorchDispatchMode):
 @pytest.mark.parametrize("level", LEVELS)
 def test_every_tensor_of_a_training_step_is_on_the_trials_device(level: str, small: Mnist) -> None:
     lesson = training({"level": level}, small, device="meta").lesson()
+    for loader in (lesson.train_dl, lesson.valid_dl):  # the last level moves its batches itself
+        home = "meta" if level == "accelerator" else "cpu"
+        assert {t.device.type for t in next(iter(loader))} == {home}
     assert {p.device.type for p in parameters(lesson).values()} == {"meta"}
     xb, yb, _ = next(pairs(lesson.train_dl, "train_dl", "meta"))
     with Recorder() as recorder:
@@ -40,11 +43,3 @@ def test_every_tensor_of_a_training_step_is_on_the_trials_device(level: str, sma
     assert len(elsewhere) < len(recorder.made) / 4
     # The loss by hand counts the images of a batch on the CPU.
     assert {(t.dtype, t.dim()) for t in elsewhere} <= ({(torch.int64, 1)} if level == "scratch" else set())
-
-
-@pytest.mark.parametrize("level", LEVELS)
-def test_the_last_level_moves_its_batches_itself_and_the_others_leave_that_to_the_loop(level, small) -> None:
-    lesson = training({"level": level}, small, device="meta").lesson()
-    for loader in (lesson.train_dl, lesson.valid_dl):
-        home = "meta" if level == "accelerator" else "cpu"
-        assert {t.device.type for t in next(iter(loader))} == {home}

@@ -48,8 +48,6 @@ def test_levels_of_a_space_a_folder_and_a_file_are_the_same(run, tmp_path):
     ("file", "said"),
     [
         ("nine.py", "nine.py: no such file or folder, allowed: a Python file (.py), or a folder with Python files"),
-        ("nine", "nine: no such file or shipped space, allowed: "),
-        ("bad.py", "bad.py, line 1: '(' was never closed, allowed: what Python"),
         ("of_bad.yaml", "bad.py, line 1: '(' was never closed, allowed: what Python"),
         ("of_none.yaml", "of_none.yaml: task none.py: no such file or folder, allowed: a Python file"),
     ],

@@ -8,14 +8,17 @@ import termios
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TextIO
+from typing import Any, TextIO
 
 import pytest
+from rich.console import Console
 
 from tests.made_up import ask_and_start, give, searching
 from tune_app.engine.search import Search
 from tune_app.output.progress import progress
 from tune_app.output.terminal import console
+from tune_app.output.view import MOST_SHOWN, status_view
+from tune_app.storage.load import load_experiment
 
 LINE = "trial 0: completed, valid accuracy 0.9000 at epoch "
 VARIABLES = ("TERM", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES")
@@ -122,3 +125,23 @@ def test_a_log_has_a_line_for_each_trial_that_pauses(tmp_path, monkeypatch) -> N
             said.show(search.history, 9)
     (line,) = log.getvalue().splitlines()
     assert line.startswith("trial 1: paused, valid accuracy 0.9000 at epoch 1; ")
+
+
+def status_of_many(folder: Path) -> list[str]:
+    out = Console(width=120, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    out.print(status_view(load_experiment("many", folder)))
+    return out.export_text().splitlines()
+
+
+def test_of_very_many_trials_those_that_run_and_the_best_are_shown(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"num_samples": 1000, "max_epochs": 1, "early_stopping": False}
+    with searching(tmp_path, "many", **settings) as search:
+        for number in range(MOST_SHOWN):
+            give(search, ask_and_start(search), number / 1000)
+        assert len(status_of_many(tmp_path)) == 3 + 1 + MOST_SHOWN
+        give(search, ask_and_start(search), 0.5)
+        running = ask_and_start(search)
+        lines = status_of_many(tmp_path)
+        numbers = [int(line.split()[0]) for line in lines[4:-1]]
+        assert numbers == [*range(1, MOST_SHOWN + 1), running]
+        assert lines[-1] == "These are running or the best of 202; --json shows all, --trial any."

@@ -210,14 +210,6 @@ def test_a_space_in_which_nothing_varies_and_early_stopping_off_are_no_mistake(t
     assert points(reader, "slice-epochs") == 25
 
 
-def test_the_command_without_a_name_is_for_the_newest(make, tmp_path: Path) -> None:
-    make(1)
-    folder = ["--experiments-dir", str(tmp_path)]
-    done = CliRunner().invoke(main, ["report", "-o", str(tmp_path / "sub" / "page.html"), *folder])
-    assert done.output == f"wrote {tmp_path}/sub/page.html\n"
-    assert (tmp_path / "sub" / "page.html").read_text().startswith("<!doctype html>")
-
-
 @pytest.mark.parametrize("kind", ["parquet", "csv", "html"])
 def test_half_a_surrogate_pair_in_a_traceback_does_no_harm(tmp_path: Path, kind: str) -> None:
     with searching(tmp_path, "x") as search:

@@ -116,9 +116,7 @@ def test_a_torn_last_line_is_cut_off_before_the_first_append(search, at, resume)
     assert [entry["n"] for entry in read_entries(at.record)] == list(range(whole.count(b"\n") + 1))
 
 
-def test_a_trial_whose_state_is_lost_goes_on_from_the_one_before_and_nothing_is_judged_twice(
-    search, at, resume
-) -> None:
+def test_a_trial_whose_state_is_lost_goes_on_from_the_one_before_and_nothing_is_judged_twice(search, at, resume):
     number = ask_and_start(search)
     give(search, number, 0.5, 0.6)
     at.state(number, 2).unlink()
@@ -162,9 +160,7 @@ def test_an_experiment_that_cannot_begin_leaves_nothing(tmp_path: Path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_time_between_an_interruption_and_its_resumption_does_not_count(
-    search, at, resume, monkeypatch
-) -> None:
+def test_the_time_between_an_interruption_and_its_resumption_does_not_count(search, at, resume, monkeypatch):
     give(search, ask_and_start(search), *[0.5] * 9)
     lines = at.record.read_bytes().splitlines(keepends=True)
     at.record.write_bytes(b"".join(lines[:-1]))  # killed before the end was written
@@ -249,9 +245,7 @@ def happen(search: Search, number: int, what: str | Result | None) -> None:
     ],
     ids=range(9),
 )
-def test_a_search_is_hopeless_when_all_trials_so_far_fail_alike(
-    search: Search, hopeless: bool, events: Any
-) -> None:
+def test_a_search_is_hopeless_when_all_trials_so_far_fail_alike(search, hopeless, events) -> None:
     for number, what in events:
         assert not search.hopeless
         happen(search, number, what)

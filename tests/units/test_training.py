@@ -83,11 +83,6 @@ def test_a_piece_of_torch_gives_the_same_training_as_what_it_replaces(trained, n
     assert not exactly or trained[name] == trained[before]
 
 
-def test_shuffling_and_the_initialisation_make_a_difference(trained):
-    assert trained["validation"] != trained["dataloader"]
-    assert trained["linear"] != trained["module"]
-
-
 @pytest.mark.parametrize("name", LOGISTIC)
 def test_a_step_on_all_images_is_the_gradient_step_computed_by_hand(small, name):
     """Softmax regression, its gradient, momentum and weight decay in NumPy with float64."""
@@ -129,12 +124,6 @@ def test_the_cnn_is_three_convolutions_of_stride_2_with_relu_and_the_mean_of_wha
         assert torch.allclose(lesson.model(xb), expected.mean(dim=(2, 3)), atol=1e-6)
 
 
-@pytest.mark.parametrize("name", CNN)
-def test_the_width_multiplies_the_channels_between_the_convolutions(tiny, name):
-    shapes = [tuple(p.shape) for p in parameters(training({"level": name, "width": 3}, tiny).lesson()).values()]
-    assert shapes == [(48, 1, 3, 3), (48,), (48, 48, 3, 3), (48,), (10, 48, 3, 3), (10,)]
-
-
 def test_the_first_levels_begin_with_the_same_xavier_weights_and_no_bias(tiny):
     begun = [parameters(training({"level": name}, tiny, seed=3).lesson()) for name in IN_FILE_ORDER[:3]]
     weights = [own["weights"].detach() for own in begun]
@@ -142,16 +131,6 @@ def test_the_first_levels_begin_with_the_same_xavier_weights_and_no_bias(tiny):
     assert torch.equal(weights[0], weights[2])
     assert float(weights[0].std()) == pytest.approx(1 / 28, rel=0.03)
     assert all(not own["bias"].any() for own in begun)
-
-
-@pytest.mark.parametrize("name", LOGISTIC[3:])
-def test_the_levels_from_linear_on_begin_with_torchs_own_initialisation(tiny, name):
-    own = parameters(training({"level": name}, tiny, seed=3).lesson())
-    with torch.random.fork_rng():
-        torch.manual_seed(3)
-        expected = torch.nn.Linear(784, 10)
-    assert torch.equal(own["lin.weight"], expected.weight)
-    assert torch.equal(own["lin.bias"], expected.bias)
 
 
 def test_a_training_depends_on_its_seed_and_not_on_the_global_generator_which_it_leaves_alone(tiny):

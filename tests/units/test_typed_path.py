@@ -40,17 +40,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 NAMED = {
     "list --experiments-dir": ("list", "--experiments-dir={}"),
     "report -o": ("report", "made", "-o", "{}"),
-    "results": ("results", "made", "-o", "{}"),
-    "tensorboard": ("results", "made", "--format", "tensorboard", "-o", "{}"),
     "export": ("export", "made", "--output={}"),
     "search": ("search", "{}"),
-    "validate": ("validate", "{}"),
     "enqueue": ("search", "--enqueue={}"),
     "data": ("search", "--data={}"),
     "experiments": ("search", "--address", "a..b:1", "--experiments-dir={}"),
-    "verify": ("verify", "{}"),
-    "train": ("train", "{}"),
-    "predict": ("predict", "{}", "x.png"),
     "image": ("predict", "best", "{}"),
 }
 

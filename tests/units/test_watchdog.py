@@ -1,32 +1,26 @@
 """Silence on a clock that stands still while this process does."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from tune_app.trials.watchdog import Watchdog
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> SimpleNamespace:
+    return SimpleNamespace(now=100.0)
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def watchdog(clock: Clock) -> Watchdog:
+def watchdog(clock: SimpleNamespace) -> Watchdog:
     """It waits for five seconds, and has heard "a" once."""
-    watchdog = Watchdog(5, clock)
+    watchdog = Watchdog(5, lambda: clock.now)
     watchdog.heard("a")
     return watchdog
 
 
-def wait(watchdog: Watchdog, clock: Clock, seconds: float) -> list[str]:
+def wait(watchdog: Watchdog, clock: SimpleNamespace, seconds: float) -> list[str]:
     """Look ten times a second, as the driver does."""
     found: list[str] = []
     for _ in range(round(seconds * 10)):
@@ -65,6 +59,6 @@ def test_time_in_which_the_driver_was_stopped_does_not_count(watchdog, clock) ->
 
 
 def test_without_a_timeout_nothing_hangs(clock) -> None:
-    watchdog = Watchdog(None, clock)
+    watchdog = Watchdog(None, lambda: clock.now)
     watchdog.heard("a")
     assert wait(watchdog, clock, 100) == []
