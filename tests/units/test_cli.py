@@ -103,6 +103,11 @@ def test_validate_shows_dimensions_rungs_trials_and_resources(run) -> None:
     assert "at once on this machine" in shown
     content = json.loads(run("validate", "s.yaml", "--json").output)
     assert (content["trials"], content["rungs"]) == (7, [0.5, 2, 8])
+    # Also of one that needs more than this machine has.
+    Path("big.yaml").write_text("space: {lr: 0.1}\nsearch: {cpus_per_trial: 500, early_stopping: false}")
+    shown = run("validate", "big.yaml").output
+    assert "500 CPUs; 0 at once on this machine" in shown
+    assert "rungs         none (results" in shown
 
 
 def test_a_failed_trial_is_shown_with_its_traceback_and_its_error_as_it_is(run, experiment, capsys) -> None:
@@ -153,13 +158,6 @@ def test_the_exported_threads_and_cpu_are_those_of_the_attempt_that_made_the_bes
         search.started(number, {"node": None, "pid": None, "cpu": None, "threads": None, "device": None})
     manifest = json.loads(run("export", "two", "--json").output)
     assert (manifest["threads"], manifest["cpu"]) == (1, "a CPU")
-
-
-def test_validate_takes_a_space_that_needs_more_than_this_machine_has(run) -> None:
-    Path("big.yaml").write_text("space: {lr: 0.1}\nsearch: {cpus_per_trial: 500, early_stopping: false}")
-    shown = run("validate", "big.yaml").output
-    assert "500 CPUs; 0 at once on this machine" in shown
-    assert "rungs         none (results" in shown
 
 
 @pytest.mark.parametrize(

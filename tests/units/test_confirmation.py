@@ -100,20 +100,22 @@ def measuring(spec: Spec) -> session.Test:
     return partial(loading.tested, spec.task, spec.data.source, spec.home)
 
 
-def finish(search: Search, value: Value = by_lr, test: session.Test | None = None) -> None:
+def one_number(*_: object) -> loading.Tested:
+    """One number for all of the items, and a loss of which no item has a part."""
+    return loading.Tested(n=40, digest="d", loss=0.7, losses=None, values={"valid_accuracy": 0.0}, resampled={})
+
+
+def finish(search: Search, value: Value = by_lr, test: session.Test = one_number) -> None:
     play(search, value)
-    try_on_test_data(search, test or measuring(search.spec))
+    try_on_test_data(search, test)
     search.end("completed")
     search.close()
 
 
-def test_the_best_configs_race_at_the_epochs_of_their_best_results(at: Paths) -> None:
-    candidates = candidates_of(load_experiment("x", at.root.parent).history, 3)
-    assert [(c.trial, c.epochs, c.value) for c in candidates] == [(3, 2, 0.93), (2, 1, 0.92), (1, 2, 0.91)]
-
-
-def test_a_config_that_was_tried_twice_races_once(at: Paths) -> None:
+def test_the_best_configs_race_once_each_at_the_epochs_of_their_best_results(at: Paths) -> None:
     history = load_experiment("x", at.root.parent).history
+    candidates = candidates_of(history, 3)
+    assert [(c.trial, c.epochs, c.value) for c in candidates] == [(3, 2, 0.93), (2, 1, 0.92), (1, 2, 0.91)]
     history.trials[2].config = history.trials[3].config
     assert [c.trial for c in candidates_of(history, 9)] == [3, 1, 0]
 
@@ -130,7 +132,8 @@ def test_no_seed_both_chooses_and_measures(at: Paths) -> None:
 
 
 def test_the_weights_of_the_median_seed_are_tried_on_the_test_images_and_kept(at: Paths) -> None:
-    finish(begin(at))
+    search = begin(at)
+    finish(search, test=measuring(search.spec))
     confirmation = read(at)
     tested, median = confirmation.tested, confirmation.findings.measured.median
     assert tested is not None and median is not None
@@ -160,7 +163,7 @@ def test_the_test_images_are_read_after_everything_else_and_once(at, monkeypatch
     search.close()
     search = Search.resume(at.confirmation(1), strategy=Race)
     search.begin()
-    finish(search)
+    finish(search, test=measuring(search.spec))
     assert reads == [len(search.history.trials)]
     again = confirm(load_experiment("x", at.root.parent), 3, 4, False, CALLER)
     assert again.tested == read(at).tested
@@ -281,13 +284,8 @@ def by_round(search: Search) -> Value:
     return lambda config, seed: VALUES[config["lr"]][rounds.index(seed)] if seed in rounds else 0.3 + seed % 7
 
 
-def one_number(*_: object) -> loading.Tested:
-    """One number for all of the items, and a loss of which no item has a part."""
-    return loading.Tested(n=40, digest="d", loss=0.7, losses=None, values={"valid_accuracy": 0.0}, resampled={})
-
-
 def test_where_nobody_knows_the_best_value_only_the_test_tells_configs_apart(unbounded: Search) -> None:
-    finish(unbounded, by_round(unbounded), one_number)
+    finish(unbounded, by_round(unbounded))
     confirmation = read(paths(unbounded.paths.root.parent.parent, "x"))
     found = confirmation.findings
     states = {c.config["lr"]: s.state for c, s in zip(found.candidates, found.standings, strict=True)}
@@ -321,7 +319,7 @@ def test_one_number_for_all_test_items_has_the_interval_of_the_bootstrap_whereve
 
 
 def test_a_test_value_that_has_no_interval_is_shown_without(unbounded: Search) -> None:
-    finish(unbounded, by_round(unbounded), one_number)
+    finish(unbounded, by_round(unbounded))
     confirmation = read(paths(unbounded.paths.root.parent.parent, "x"))
     shown = [(m.on_test, *found) for m, found in confirmation.test_values.items()]
     assert shown == [("test_accuracy", 0.0, None), ("test_loss", 0.7, None)]

@@ -126,12 +126,6 @@ def test_another_last_digit_is_not_the_same(bundle):
         assert not verdict(exported, digest_of(exported), "cpu", others)["same"]
 
 
-def test_without_a_manifest_nothing_can_be_said_to_be_the_same(tmp_path):
-    exported = read_exported(written(tmp_path, CNN))
-    nothing = ["there is no manifest to compare with"]
-    assert verdict(exported, "", "cpu", [0.5]) == {"same": False, "recorded": [], "differences": nothing}
-
-
 @pytest.mark.parametrize(
     ("key", "value"),
     [

@@ -158,19 +158,16 @@ def test_what_is_drawn_again_are_whole_items():
     assert set(again(lambda out, yb: {*zip(out[:, 0].tolist(), yb.tolist(), strict=True)} <= pairs)) == {1.0}
 
 
-def test_a_metric_of_each_item_is_not_drawn_again():
-    assert evaluate(constant(OUT), {"valid_it": accuracy}, intervals=True).resampled == {}
-
-
 @pytest.mark.parametrize(
     "metric",
     [
+        accuracy,  # a value for each item
         lambda out, yb: 1.0 if len(yb.unique(dim=0)) == 3 and len(out.unique(dim=0)) == 30 else 1 / 0,
         lambda out, yb: torch.tensor(1.0) if len(out.unique(dim=0)) > 15 else torch.tensor(float("nan")),
     ],
-    ids=["fails", "is not finite"],
+    ids=["of each item", "fails", "is not finite"],
 )
-def test_where_one_set_of_items_has_no_finite_value_there_are_none(metric):
+def test_where_one_set_of_items_has_no_number_there_are_none(metric):
     assert len(again(metric)) == 0
 
 

@@ -88,19 +88,16 @@ def test_a_terminal_that_cannot_draw_over_gets_lines(search, monkeypatch, termin
     assert seen.index(LINE) < seen.index("interrupted")
 
 
-def test_a_terminal_that_can_gets_a_table(search, monkeypatch, terminal) -> None:
-    shown(search, terminal[0], monkeypatch)
-    seen = read(terminal[1])
-    assert "1 of 2 trials: 1 completed" in seen
-    assert LINE not in seen
-
-
-@pytest.mark.parametrize("columns", [0, 1])
-def test_a_terminal_of_few_columns_or_of_none_gets_a_table(search, monkeypatch, terminal, columns) -> None:
-    termios.tcsetwinsize(terminal[0].fileno(), (0 if columns == 0 else 30, columns))
+@pytest.mark.parametrize(("rows", "columns"), [(30, 100), (30, 1), (0, 0)])
+def test_a_terminal_that_can_gets_a_table_also_of_few_columns_or_of_none(
+    search, monkeypatch, terminal, rows, columns
+) -> None:
+    termios.tcsetwinsize(terminal[0].fileno(), (rows, columns))
     monkeypatch.setenv("TERM", "xterm")
     shown(search, terminal[0], monkeypatch)
-    assert "\x1b[" in read(terminal[1])
+    seen = read(terminal[1])
+    assert "\x1b[" in seen and LINE not in seen
+    assert columns < 100 or "1 of 2 trials: 1 completed" in seen
 
 
 def test_a_stream_that_is_closed_or_no_file_is_none_to_fail_on(search, monkeypatch) -> None:

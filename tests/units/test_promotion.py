@@ -148,6 +148,12 @@ def test_patience_does_not_count_the_trial_that_is_the_best_nor_one_trial_twice(
         assert search.history.out_of_patience
 
 
+def test_without_a_best_nobody_is_out_of_patience(tmp_path: Path) -> None:
+    with searching(tmp_path, "x", CNN, patience=1, num_samples=9) as search:
+        search.failed(ask_and_start(search), "ValueError: no")
+        assert not search.history.out_of_patience
+
+
 @pytest.mark.parametrize("reason", ["completed", "target"])
 def test_by_promotion_too_an_extended_search_is_the_one_that_had_more_trials_from_the_start(tmp_path, reason):
     def value(trial: Trial, k: int) -> float:

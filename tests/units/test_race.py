@@ -92,8 +92,7 @@ def test_the_paired_test_is_students() -> None:
     assert p_worse(second, first) == pytest.approx(0.00283 / 2, abs=1e-5)
     assert p_worse(first, second) == pytest.approx(1 - 0.00283 / 2, abs=1e-5)
 
-
-def test_equal_differences_need_no_test() -> None:
+    # Equal differences need no test.
     assert p_worse([2, 3, 4], [1, 2, 3]) == 0
     assert p_worse([1, 2, 3], [1, 2, 3]) == 1
 
@@ -108,7 +107,5 @@ def test_intervals_are_those_of_the_textbooks() -> None:
     assert proportion_interval(15, 50) == pytest.approx((0.1910, 0.4375), abs=1e-4)
     assert proportion_interval(0, 10) == pytest.approx((0, 0.2775), abs=1e-4)
     assert proportion_interval(10, 10) == pytest.approx((0.7225, 1), abs=1e-4)
-
-
-def test_the_interval_of_one_number_over_many_sets_leaves_out_a_fortieth_at_each_end():
+    # Of one number over many sets, a fortieth is left out at each end.
     assert percentile_interval(np.arange(1001.0)[::-1]) == pytest.approx((25, 975))

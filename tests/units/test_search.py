@@ -75,23 +75,6 @@ def test_an_entry_is_on_disk_before_it_is_acted_on(search, at, monkeypatch) -> N
     assert order[1] == "acted"
 
 
-def test_a_stop_says_why_in_words(search: Search) -> None:
-    first, second = ask_and_start(search), ask_and_start(search)
-    search.history.trials[second].family = search.history.trials[first].family
-    give(search, first, 0.934)
-    give(search, second, 0.912)
-    trial = search.history.trials[second]
-    assert trial.state == "stopped"
-    assert trial.reason == "epoch 1: 0.912 below the cutoff 0.934 of 1 trial at this rung"
-
-
-@pytest.mark.parametrize(("reason", "state"), [("target", "finished"), ("time budget", "interrupted")])
-def test_how_a_search_ended_decides_whether_it_is_finished(tmp_path: Path, reason: str, state: str) -> None:
-    with searching(tmp_path, "y", end=reason):
-        pass
-    assert load_experiment("y", tmp_path).state == state
-
-
 def test_the_record_holds_everything_as_json_and_no_absolute_path(search, at, tmp_path) -> None:
     give(search, ask_and_start(search), 0.5, 0.6)
     for line in at.record.read_text().splitlines():
@@ -178,13 +161,6 @@ def value(trial: Trial, k: int) -> float:
     return round(1 - abs(float(trial.config["lr"]) - 0.1) - 0.5 / k, 2)
 
 
-def test_an_extension_is_written_and_what_was_there_stays(search, at, resume) -> None:
-    before, more = at.record.read_bytes(), {"num_samples": 30, "time_budget": 90.0}
-    assert resume(more).num_trials == 30
-    assert at.record.read_bytes().startswith(before)
-    assert replay(at.record).spec.settings == search.spec.settings.model_copy(update=more)
-
-
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_an_extended_search_is_the_one_that_had_more_trials_from_the_start(tmp_path: Path, sampler: str) -> None:
     folder = tmp_path / "experiments"
@@ -239,11 +215,13 @@ def happen(search: Search, number: int, what: str | Result | None) -> None:
         (False, [(0, ERROR), (1, "TypeError: no"), (2, ERROR), (3, ERROR)]),
         (False, [(0, f"{ERROR} 1"), (1, f"{ERROR} one"), (2, f"{ERROR} 3")]),
         (False, [(0, result_of(1, 0.5)), *((n, ERROR) for n in range(5))]),  # the first had a result
-        (False, [*((n, diverged(1)) for n in range(3)), *((n, DIED) for n in (3, 3, 3, 4, 4, 4)), (5, ERROR)]),
+        (False, [(n, diverged(1)) for n in range(4)]),
+        (False, [(n, DIED) for n in (0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3)]),
+        (False, [(0, OUT_OF_MEMORY)] * 3),  # it may need more than others
         (False, [(1, None), *[(0, OUT_OF_MEMORY)] * 3]),  # the other may be slow, on a machine that is not full
         (False, [(1, result_of(1, 0.5)), *((n, OUT_OF_MEMORY) for n in (0, 0, 1, 1))]),
     ],
-    ids=range(9),
+    ids=range(11),
 )
 def test_a_search_is_hopeless_when_all_trials_so_far_fail_alike(search, hopeless, events) -> None:
     for number, what in events:

@@ -14,7 +14,7 @@ from tune_app.experiment.space import SearchSpace, load_space, shipped, space_sc
 from tune_app.task.tutorial import tutorial
 
 FOLDER = Path(__file__).parents[2] / "search_spaces"
-MANY = f"{{grid: {list(range(1, 321))}}}"
+MANY = f"{{grid: {list(range(1, 32))}}}"
 OWN = """
 from typing import Literal
 
@@ -74,11 +74,14 @@ def space_of(folder: Path, text: str, **options: object) -> SearchSpace:
             "space: {lr: {uniform: [0.1, 1]}, bs: {grid: [32, 64]}}",
             "space.lr is a uniform beside a grid, allowed: grids and constants only",
         ),
-        (f"space: {{bs: {MANY}, lr: {MANY}}}", "space has more than 100000 points in its grid"),
+        (f"space: {{bs: {MANY}, lr: {MANY}}}", "space has more than 900 points in its grid"),
         ("space: {bs: {grid: [32]}}\nsearch: {num_samples: 3}", "search.num_samples does not go with a grid"),
     ],
 )
-def test_a_mistake_is_one_line_with_file_key_value_and_what_is_allowed(tmp_path, text, message) -> None:
+def test_a_mistake_is_one_line_with_file_key_value_and_what_is_allowed(
+    tmp_path, monkeypatch, text, message
+) -> None:
+    monkeypatch.setattr("tune_app.experiment.space.MOST_POINTS", 900)
     line = refusal(space_of, tmp_path, text)
     assert line.startswith(str(tmp_path / "space.yaml"))
     assert message in line
