@@ -87,7 +87,7 @@ def test_training_batches_are_shuffled_and_validation_batches_twice_as_large(bs)
         assert len(y) == len(ds)
 
 
-def test_other_data_sets_have_a_loader_of_torch():
+def test_other_data_sets_have_a_loader_of_torch_and_a_batch_size_below_one_is_refused():
     train_dl, valid_dl = get_data(Subset(TRAIN, range(70)), Subset(VALID, range(30)), 8)
     assert isinstance(train_dl, DataLoader)
     assert (len(train_dl), len(valid_dl)) == (9, 2)
@@ -95,9 +95,6 @@ def test_other_data_sets_have_a_loader_of_torch():
         first = next(iter(train_dl))[0]
     with seeded(2):
         assert not torch.equal(next(iter(train_dl))[0], first)
-
-
-def test_a_batch_size_below_one_is_refused():
     assert refusal(get_data, TRAIN, VALID, 0, kind=ValueError) == "bs is 0, allowed: 1 or more"
 
 

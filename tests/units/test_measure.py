@@ -95,6 +95,11 @@ def test_a_metric_of_another_shape_is_refused(metric, shape, n):
     )
 
 
+def test_metrics_are_in_the_order_in_which_they_were_given():
+    metrics = {"b": lambda out, yb: 1.0, "a": accuracy, "c": lambda out, yb: 2.0}
+    assert list(evaluate(constant(OUT), metrics).values) == ["b", "a", "c"]
+
+
 # ---- the loss ------------------------------------------------------------------------------------------
 
 

@@ -154,10 +154,7 @@ def test_each_chart_has_as_many_points_as_the_record_gives(sixty) -> None:
     assert points(reader, "slice-momentum") == with_momentum < len(trials)
     assert points(reader, "cost") == len(trials)
     assert points(reader, "importance") == len(["level", "lr", "bs", "momentum", "epochs"])
-
-
-def test_failures_are_told_by_cause(sixty) -> None:
-    rows = sixty[1].tables["failures"][0][1:]
+    rows = reader.tables["failures"][0][1:]
     assert [row[:3] for row in rows] == [["error: ValueError", "2", "28, 58"], ["diverged", "2", "29, 59"]]
 
 

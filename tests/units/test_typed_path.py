@@ -111,14 +111,11 @@ def test_a_link_stays_and_leads_to_what_was_written(run: Run, arguments: tuple[s
     assert [path.name for path in Path("far").iterdir()] == ["target.csv"]
 
 
-def test_a_link_that_leads_nowhere_becomes_an_exported_folder(run: Run) -> None:
+def test_a_link_that_leads_nowhere_becomes_an_exported_folder_and_links_in_a_circle_are_one_line(run: Run) -> None:
     Path("link").symlink_to("far/best")
     assert run("export", "made", "-o", "link").exit_code == 0
     assert Path("link").is_symlink()
     assert Path("far/best/manifest.json").exists()
-
-
-def test_links_in_a_circle_are_one_line(run: Run) -> None:
     Path("a.csv").symlink_to("b.csv")
     Path("b.csv").symlink_to("a.csv")
     for arguments in (*WRITTEN.values(), ("export", "made")):
