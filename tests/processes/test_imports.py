@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from tests.own_task import write
+
 # A worker imports torch when it starts, so its module does not, for the driver's sake.
 FORBIDDEN = {
     "tune_app": {"ray", "torch", "optuna", "pydantic", "numpy"},
@@ -36,3 +38,11 @@ def test_modules_do_not_import(modules: str) -> None:
     imported = set(done.stdout.split())
     assert set(modules.split()) <= imported
     assert imported & FORBIDDEN[modules] == set()
+
+
+def test_levels_needs_no_torch(tmp_path):
+    write(tmp_path)
+    code = "from tune_app.cli import main; main(['levels', 'mine.py'], standalone_mode=False)"
+    code += "; import sys; print({'torch', 'numpy', 'mine'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"

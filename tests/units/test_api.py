@@ -27,8 +27,6 @@ space:
   width: {choice: [1, 2], when: {level: [cnn]}}
 search: {num_samples: 5, grace_period: 0.5, early_stopping: false, max_epochs: 3, time_budget: 60, seed: 7}
 """
-HUGE, HUGE_SHOWN = 10**400, "1" + "0" * 59
-"""An integer that no float can be, and what is shown of it."""
 
 
 def test_a_dict_is_a_space_like_the_file_with_the_same_content(tmp_path: Path) -> None:
@@ -51,13 +49,9 @@ def test_a_dict_is_a_space_like_the_file_with_the_same_content(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"space": {"lr": HUGE}}, f"dict: space.lr: lr is {HUGE_SHOWN}, allowed: a number, greater than 0"),
-        ({"space": {"lr": {"uniform": [1, HUGE]}}}, f"dict: space.lr.uniform: lr is {HUGE_SHOWN}, allowed: a num"),
-        ({"space": {"bs": True}}, "dict: space.bs: bs is True, allowed: an integer, 1 or more, at most 100000"),
         ({"space": {"level": Path("cnn")}}, "dict: space.level: level PosixPath('cnn') does not exist, "),
         ({"space": {"bs": {"choice": {16, 32}}}}, "dict: space.bs.choice is {"),
         ({"space": {"level": "cnn"}, "search": {"seed": np.float64(0.5)}}, "dict: search.seed is 0.5, allowed: "),
-        ({"level": "cnn"}, "dict: level is unknown, allowed: task, space, search"),
         ({"space": {("lr", "bs"): 1}}, "dict: space.('lr', 'bs') is unknown, allowed: level, lr, bs"),
         ({}, "dict: space is None, allowed: a mapping of dimensions to domains"),
     ],
@@ -80,17 +74,12 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("call", "line"),
     [
         (lambda: tune_app.search(settings={"num_samples": 0}), "num_samples is 0, allowed: greater than or equal"),
-        (lambda: tune_app.search("grid", settings={"num_samples": 9}), "num_samples does not go with a grid"),
         (lambda: tune_app.load_space("quick", {"early_stoping": True}), "early_stoping is unknown, did you mean"),
         (lambda: tune_app.search(name="x"), "experiments/x: exists already, allowed: another name, or tune-app"),
-        (lambda: tune_app.search(enqueue=Path("no.yaml")), "no.yaml: cannot be read: "),
         (lambda: tune_app.search("grid", enqueue="x:1"), "enqueue does not go with a grid"),
         (lambda: tune_app.search({"space": {"level": "fit"}}, enqueue="x:1"), "enqueue x:1: level linear"),
-        (lambda: tune_app.search(experiments_dir="s3://A"), "experiments_dir s3://A: is no S3 URL"),
         (lambda: tune_app.search(where=Where(data="https://me:pw@host/x")), "https://...: is no path on this"),
-        (lambda: tune_app.search(settings={"cpus_per_trial": 9999}), "cpus_per_trial is 9999, allowed: up to"),
         (lambda: tune_app.extend("x", {"num_samples": 1}), "num_samples is 1, allowed: more than the 2 trials"),
-        (lambda: tune_app.extend("x", {"time_budget": 9}), "x: all its trials have ended, so time alone"),
         (lambda: tune_app.confirm("x", top=0), "top is 0, allowed: 1 to 50"),
         (lambda: tune_app.confirm("x", seeds=1001), "seeds is 1001, allowed: 1 to 1000"),
     ],

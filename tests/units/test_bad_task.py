@@ -3,7 +3,9 @@
 import json
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import Result
 
@@ -11,7 +13,8 @@ from tests.bad_tasks import BEFORE_ANY_TRIAL, DOES_NOT_COME_BACK, IN_TRIALS
 from tests.own_task import write
 from tests.refused import error_of, mistake_in
 from tune_app.storage.load import load_experiment
-from tune_app.task.failure import in_one_line
+from tune_app.task import training
+from tune_app.task.failure import DataChanged, in_one_line
 
 
 @pytest.fixture
@@ -73,3 +76,63 @@ def test_a_line_of_another_file_of_the_same_name_is_not_the_tasks():
     assert in_one_line(text) == "deep/loss.py, line 7: b: c"
     assert in_one_line("tune_app.errors.TuneAppError: no\n") == "no"
     assert in_one_line("") == "unknown"
+
+
+# ---- results that do not come out again, and data that are written to ----------------------------------
+
+LINES = """task: mine.py
+space: {level: line, lr: {uniform: [0.01, 0.1]}}
+search: {num_samples: 6, max_epochs: 3, seed: 1}
+"""
+
+
+def prepare(folder: Path, *changes: tuple[str, str]) -> None:
+    """A task with these changes whose one metric is the loss, and a search of its level without hidden layers."""
+    write(folder, (" -> Maximize", ""), *changes)
+    (folder / "space.yaml").write_text(LINES)
+
+
+def test_a_level_that_writes_to_the_shared_data_ends_the_search_and_is_named(run, search, tmp_path) -> None:
+    model = "    model = nn.Linear(4, 2)"
+    prepare(tmp_path, (model, f'    data["train"][0].mul_(2)\n{model}'))
+    done = search()
+    assert done.exit_code == 1
+    assert done.stdout.startswith("The search was stopped: a trial wrote to the data that all trials share.\n")
+    (trial,) = load_experiment("x").history.trials
+    allowed = "allowed: to a copy, such as x.clone()"
+    mistake = f"level line writes to the data that load returned and all trials share; {allowed}"
+    assert trial.reason == f"error: {mistake}"
+    assert mistake in run("check", "mine.py", "line").output
+
+
+def test_the_data_are_looked_at_where_an_attempt_may_end_whatever_that_takes(monkeypatch) -> None:
+    monkeypatch.setattr(training, "MOST_WATCHING", 0)
+    data = {"x": np.zeros(3)}
+    watched = training.Watched(data)
+    watched.look("writes", may_end=False)
+    data["x"][0] = 1
+    watched.look("writes", may_end=False)
+    with pytest.raises(DataChanged, match="level writes writes to the data"):
+        watched.look("writes", may_end=True)
+
+
+def test_a_result_that_comes_out_otherwise_when_it_is_computed_again_is_named_with_both_values(
+    run, search, tmp_path
+):
+    by_the_clock = "lambda out, yb: F.cross_entropy(out, yb) * (1 + time.time() % 1), torch.optim.SGD"
+    prepare(tmp_path, ("F.cross_entropy, torch.optim.SGD", by_the_clock), ("import numpy", "import time, numpy"))
+    assert search("--time-budget", "0.01").exit_code == 0
+    history = load_experiment("x").history
+    assert not history.trials[-1].ended
+    for state in Path("experiments/x/states").iterdir():
+        state.unlink()  # so that it begins again
+    done = run("resume", "x", "--in-process")
+    assert done.exit_code == 0, done.output
+    again = next(trial for trial in load_experiment("x").history.trials if trial.otherwise)
+    assert again.otherwise is not None
+    name, was, now = again.otherwise["value"]
+    assert (name, was) == ("valid_loss", again.results[0].valid["valid_loss"])
+    assert was != now
+    assert f"Trial {again.number} does not repeat itself: at epoch 0.25, valid loss was {was}, and then {now}." in (
+        done.stdout
+    )

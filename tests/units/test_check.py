@@ -50,11 +50,6 @@ def test_of_a_space_the_levels_that_it_searches(check, tmp_path):
     assert (done.exit_code, done.stderr[:55]) == (1, "Error: level 'lines' does not exist, did you mean 'line")
 
 
-def test_the_tutorial_can_be_checked(check, small_data):
-    done = check("tutorial", "cnn", "--data", small_data)
-    assert done.stdout.startswith("cnn: goes on exactly; 3,930 parameters, 32 batches an epoch")
-
-
 def test_processes_that_load_batches_are_told_unless_they_are_counted(check, tmp_path):
     loader = "train_dl = torch.utils.data.DataLoader(TensorDataset(*data['train']), bs, num_workers=2)"
     write(tmp_path, (LINE, f"{loader}\n    {LINE}"))
@@ -136,13 +131,6 @@ def test_what_does_not_go_on_exactly_is_named(check, tmp_path, what):
     start = "mine.py: ValueError: the second result differs if a training goes on from the first: "
     assert said.startswith(start + differs)
     assert said.endswith("allowed: keeps={...}, or a generator of torch, numpy or random")
-
-
-def test_a_generator_that_is_kept_goes_on_exactly(check, tmp_path):
-    code, _ = NOT_EXACT["a generator in a global"]
-    kept = NOISY.replace("each_batch=sched", 'each_batch=sched, keeps={"g": G}')
-    write(tmp_path, ("def load(", f"{code}def load("), (RETURN, kept))
-    assert check("mine.py", "net").exit_code == 0
 
 
 def test_what_each_batch_changes_is_put_back(check, tmp_path):

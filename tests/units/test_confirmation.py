@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from click.testing import Result as Done
 
 from tests import made_up, own_task
 from tests.made_up import WORKER, ask_and_start, diverged, give, result_of, searching, spec_of
 from tests.refused import refusal
 from tune_app import session
-from tune_app.bundle.export import confirmed_metrics, export_best
+from tune_app.bundle.export import confirmed_metrics
 from tune_app.cluster.connect import Where
 from tune_app.confirmation import confirm, try_on_test_data, values_with_intervals
 from tune_app.confirmation import spec_of as confirmation_spec
@@ -101,20 +100,22 @@ def measuring(spec: Spec) -> session.Test:
     return partial(loading.tested, spec.task, spec.data.source, spec.home)
 
 
-def finish(search: Search, value: Value = by_lr, test: session.Test | None = None) -> None:
+def one_number(*_: object) -> loading.Tested:
+    """One number for all of the items, and a loss of which no item has a part."""
+    return loading.Tested(n=40, digest="d", loss=0.7, losses=None, values={"valid_accuracy": 0.0}, resampled={})
+
+
+def finish(search: Search, value: Value = by_lr, test: session.Test = one_number) -> None:
     play(search, value)
-    try_on_test_data(search, test or measuring(search.spec))
+    try_on_test_data(search, test)
     search.end("completed")
     search.close()
 
 
-def test_the_best_configs_race_at_the_epochs_of_their_best_results(at: Paths) -> None:
-    candidates = candidates_of(load_experiment("x", at.root.parent).history, 3)
-    assert [(c.trial, c.epochs, c.value) for c in candidates] == [(3, 2, 0.93), (2, 1, 0.92), (1, 2, 0.91)]
-
-
-def test_a_config_that_was_tried_twice_races_once(at: Paths) -> None:
+def test_the_best_configs_race_once_each_at_the_epochs_of_their_best_results(at: Paths) -> None:
     history = load_experiment("x", at.root.parent).history
+    candidates = candidates_of(history, 3)
+    assert [(c.trial, c.epochs, c.value) for c in candidates] == [(3, 2, 0.93), (2, 1, 0.92), (1, 2, 0.91)]
     history.trials[2].config = history.trials[3].config
     assert [c.trial for c in candidates_of(history, 9)] == [3, 1, 0]
 
@@ -131,7 +132,8 @@ def test_no_seed_both_chooses_and_measures(at: Paths) -> None:
 
 
 def test_the_weights_of_the_median_seed_are_tried_on_the_test_images_and_kept(at: Paths) -> None:
-    finish(begin(at))
+    search = begin(at)
+    finish(search, test=measuring(search.spec))
     confirmation = read(at)
     tested, median = confirmation.tested, confirmation.findings.measured.median
     assert tested is not None and median is not None
@@ -161,7 +163,7 @@ def test_the_test_images_are_read_after_everything_else_and_once(at, monkeypatch
     search.close()
     search = Search.resume(at.confirmation(1), strategy=Race)
     search.begin()
-    finish(search)
+    finish(search, test=measuring(search.spec))
     assert reads == [len(search.history.trials)]
     again = confirm(load_experiment("x", at.root.parent), 3, 4, False, CALLER)
     assert again.tested == read(at).tested
@@ -201,14 +203,6 @@ def test_a_seed_that_fails_is_counted_and_left_out_of_the_mean(at: Paths) -> Non
     assert any("1 of 5 seeds failed" in line for line in answer(confirmation))
 
 
-def test_the_card_does_not_call_what_one_fresh_seed_confirmed_the_best_of_many(at: Paths) -> None:
-    finish(begin(at, top=1, seeds=1))
-    export_best(load_experiment("x", at.root.parent), at.root.parent / "best")
-    card = (at.root.parent / "best" / "README.md").read_text()
-    assert "confirmed by training it with fresh seeds" in card
-    assert "best result of many" not in card
-
-
 def test_when_all_seeds_fail_nothing_is_tested_and_it_is_said(at: Paths) -> None:
     finish(begin(at, top=1, seeds=3), lambda config, seed: None)
     confirmation = read(at)
@@ -216,9 +210,7 @@ def test_when_all_seeds_fail_nothing_is_tested_and_it_is_said(at: Paths) -> None
     assert answer(confirmation)[0].startswith("All 3 seeds of the winner failed: diverged")
 
 
-def test_a_worker_may_begin_a_round_before_the_one_before_is_judged_and_a_run_too_many_counts_for_nothing(
-    at: Paths,
-) -> None:
+def test_a_worker_may_begin_a_round_before_the_one_before_is_judged_and_a_run_too_many_counts_for_nothing(at):
     search = begin(at, top=2, seeds=2)
     begun: list[Trial] = []
     while search.ready:
@@ -292,13 +284,8 @@ def by_round(search: Search) -> Value:
     return lambda config, seed: VALUES[config["lr"]][rounds.index(seed)] if seed in rounds else 0.3 + seed % 7
 
 
-def one_number(*_: object) -> loading.Tested:
-    """One number for all of the items, and a loss of which no item has a part."""
-    return loading.Tested(n=40, digest="d", loss=0.7, losses=None, values={"valid_accuracy": 0.0}, resampled={})
-
-
 def test_where_nobody_knows_the_best_value_only_the_test_tells_configs_apart(unbounded: Search) -> None:
-    finish(unbounded, by_round(unbounded), one_number)
+    finish(unbounded, by_round(unbounded))
     confirmation = read(paths(unbounded.paths.root.parent.parent, "x"))
     found = confirmation.findings
     states = {c.config["lr"]: s.state for c, s in zip(found.candidates, found.standings, strict=True)}
@@ -316,9 +303,7 @@ def test_where_it_is_known_what_is_a_tenth_behind_is_no_tie(unbounded: Search) -
     unbounded.close()
 
 
-def test_one_number_for_all_test_items_has_the_interval_of_the_bootstrap_wherever_one_is_shown(
-    run: Callable[..., Done], tmp_path: Path
-) -> None:
+def test_one_number_for_all_test_items_has_the_interval_of_the_bootstrap_wherever_one_is_shown(run, tmp_path):
     few = ("--num-samples", 1, "--max-epochs", 2)
     run("search", "diabetes", "--metric", "valid_r2", "--name", "x", *few, "--in-process")
     said = run("confirm", "x", "--top", 1, "--seeds", 2, "--in-process", "--quiet").stdout
@@ -334,7 +319,7 @@ def test_one_number_for_all_test_items_has_the_interval_of_the_bootstrap_whereve
 
 
 def test_a_test_value_that_has_no_interval_is_shown_without(unbounded: Search) -> None:
-    finish(unbounded, by_round(unbounded), one_number)
+    finish(unbounded, by_round(unbounded))
     confirmation = read(paths(unbounded.paths.root.parent.parent, "x"))
     shown = [(m.on_test, *found) for m, found in confirmation.test_values.items()]
     assert shown == [("test_accuracy", 0.0, None), ("test_loss", 0.7, None)]

@@ -119,10 +119,7 @@ def test_a_task_in_one_file(tmp_path: Path) -> None:
         ("x: 'Annotated[int, Ge(1)]' = 1", "an integer, 1 or more"),
         ("x: Literal['a', \"b\", 'a'] = 'b'", "a, b"),
         ("x=True", "true or false"),
-        ("x=+1.5", "a number"),
-        ("x='a'", "text"),
         ("lr: Annotated[float, 'learning rate'] = 1", "a number, greater than 0"),
-        ("lr: Annotated[float, Ge(0)] = 0", "a number, 0 or more"),
     ],
 )
 def test_an_annotation_or_a_default_says_what_is_allowed(tmp_path: Path, written: str, allowed: str) -> None:
@@ -139,10 +136,7 @@ def test_an_annotation_or_a_default_says_what_is_allowed(tmp_path: Path, written
         ("from typing import Annotated\nfrom tune_app.task import Lesson", "Annotated[Lesson, 'so']", True),
         ("from tune_app.task import Lesson\nclass Lesson: ...", "Lesson", False),
         ("from tune_app.task import Lesson", "Lesson | None", False),
-        ("from tune_app.task import Lesson", "'Lesson['", False),
-        ("A = B\nB = A", "A", False),
         ("from typing import Annotated\nA = Annotated['A', 'me']", "A", False),
-        ("from other import A", "A", False),
         ("import a.b as c", "c.d[0].e", False),
     ],
 )
@@ -261,20 +255,11 @@ OTHER = "is a column of the results, allowed: another name"
     ("arguments", "problem"),
     [
         ("", f" is def mlp() -> Lesson, {FORM}"),
-        ("a, b", f" is def mlp(a, b) -> Lesson, {FORM}"),
         ("data, lr=0.1", f" is def mlp(data, lr=0.1) -> Lesson, {FORM}"),
-        ("data, **options", f" is def mlp(data, **options) -> Lesson, {FORM}"),
-        ("data, *more", f" is def mlp(data, *more) -> Lesson, {FORM}"),
         ("data, *, hidden", f": hidden has no default, {RUN}"),
         ("data, *, epochs=3", f": epochs has a default, {RUN}"),
-        ("data, *, level=3", f": level {OTHER}"),
-        ("data, *, epoch=3", f": epoch {OTHER}"),
         ("data, *, valid_loss=3", f": valid_loss {OTHER}"),
-        ("data, *, lr=None", ": lr is None, allowed: a number, greater than 0"),
-        ("data, *, lr=(1, 2)", ": lr is (1, 2), allowed: a number, greater than 0"),
-        ("data, *, lr: float = -1e400", ": lr is -1e309, allowed: a number, greater than 0"),
         ("data, *, lr='fast'", ": lr is 'fast', allowed: a number, greater than 0"),
-        ("data, *, bs=64.0", ": bs is 64.0, allowed: an integer, 1 or more"),
         ("data, *, x: int = True", ": x is True, allowed: an integer"),
         ("data, *, x: Literal['a', 'b'] = 'c'", ": x is 'c', allowed: a, b"),
         ("data, *, x: Annotated[float, Lt(1)] = 1", ": x is 1, allowed: a number, below 1"),
@@ -305,13 +290,10 @@ def test_an_end_that_is_not_understood_is_one_line(tmp_path: Path, end: str) -> 
     ("text", "line", "problem"),
     [
         ("@cache\ndef mlp(data) -> Lesson: ...", 2, f"level 'mlp' is @cache def mlp(data) -> Lesson, {FORM}"),
-        ("async def mlp(data) -> Lesson: ...", 1, f"level 'mlp' is async def mlp(data) -> Lesson, {FORM}"),
         ("def m(x) -> Maximize: ...", 1, "metric 'm' is def m(x) -> Maximize, allowed: def m(out, yb) -> Maximize"),
         ("def m(out, yb) -> Annotated[Maximize, (0, 1)]: ...", 1, f"(0, 1) is not understood, {ENDS}"),
         ("def loss(out, yb) -> Minimize: ...", 1, f"metric 'loss': valid_loss {OTHER}"),
-        ("def seconds(out, yb) -> Minimize: ...", 1, f"metric 'seconds': valid_seconds {OTHER}"),
         ("def load(a, b): ...", 1, "function 'load' is def load(a, b), allowed: def load(source=None)"),
-        ("def load(*, a=1): ...", 1, "function 'load' is def load(*, a=1), allowed: def load(source=None)"),
         ("def read_input(): ...", 1, "function 'read_input' is def read_input(), allowed: def read_input(path)"),
         ("def load_test(): ...", 1, "function 'load_test' stands without load, allowed: load as well"),
         (level() + level(), 2, "level 'mlp' stands twice, also in mine.py, line 4, allowed: each name once"),
@@ -321,9 +303,7 @@ def test_an_end_that_is_not_understood_is_one_line(tmp_path: Path, end: str) -> 
             "level 'b': x takes text, allowed: an integer, as before",
         ),
         ("BASELINE = 'mlq'", 1, "BASELINE is 'mlq', did you mean 'mlp'? allowed: mlp, net"),
-        ("BASELINE = mlp", 1, "BASELINE is mlp, did you mean 'mlp'? allowed: mlp, net"),
         ("return", 1, f"'return' outside function, {PYTHON}"),
-        ("\ndef f(:", 2, f"invalid syntax, {PYTHON}"),
     ],
 )
 def test_a_file_with_a_mistake_is_one_line(tmp_path: Path, text: str, line: int, problem: str) -> None:
@@ -398,9 +378,7 @@ def test_a_task_is_not_named_like_an_installed_module(tmp_path, monkeypatch, nam
 
 
 @pytest.mark.parametrize("whole_path", [False, True])  # True: as with python -m tune_app
-def test_the_task_of_a_bundle_is_not_named_like_its_original_where_that_lies(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole_path: bool
-) -> None:
+def test_the_task_of_a_bundle_is_not_named_like_its_original_where_that_lies(tmp_path, monkeypatch, whole_path):
     file = folder_of(tmp_path, mine=HEAD + level()) / "mine.py"
     (tmp_path / "best" / "task").mkdir(parents=True)
     copied = Path(shutil.copy(file, tmp_path / "best" / "task"))

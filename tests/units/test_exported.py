@@ -58,18 +58,11 @@ def test_all_but_the_config_may_be_left_out(tmp_path):
     ("content", "line"),
     [
         ("", ", allowed: a mapping with config, seed, epochs"),
-        ("config: {level: cnn}\nseed: ]\n", ", line 2: not valid YAML: "),
         ({"seed": 3}, ": config is missing"),
         (CNN | {"sede": 1}, ": sede is unknown, did you mean 'seed'? allowed: task, config, seed, epochs"),
-        (CNN | {"seed": True}, ": seed is True, allowed: a valid integer"),
         (CNN | {"seed": 2**32}, ": seed is 4294967296, allowed: less than 4294967296"),
-        (CNN | {"epochs": 0}, ": epochs is 0, allowed: greater than 0"),
-        (CNN | {"epochs": 10_001}, ": epochs is 10001, allowed: less than or equal to 10000"),
         (CNN | {"epochs": float("nan")}, ": epochs is nan, allowed: a finite number"),
-        (CNN | {"results_per_epoch": 0}, ": results_per_epoch is 0, allowed: greater than or equal to 1"),
-        (CNN | {"threads": 1025}, ": threads is 1025, allowed: less than or equal to 1024"),
         (CNN | {"device": "cuda:1"}, ": device is 'cuda:1', allowed: 'cpu' or 'cuda'"),
-        ({"config": {"level": "cnnn"}}, ": config: level 'cnnn' does not exist, did you mean 'cnn'?"),
     ],
 )
 def test_a_file_of_another_kind_is_refused_in_one_line_with_what_is_allowed(tmp_path, content, line):
@@ -133,19 +126,10 @@ def test_another_last_digit_is_not_the_same(bundle):
         assert not verdict(exported, digest_of(exported), "cpu", others)["same"]
 
 
-def test_without_a_manifest_nothing_can_be_said_to_be_the_same(tmp_path):
-    exported = read_exported(written(tmp_path, CNN))
-    nothing = ["there is no manifest to compare with"]
-    assert verdict(exported, "", "cpu", [0.5]) == {"same": False, "recorded": [], "differences": nothing}
-
-
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("seed", 8),
         ("threads", 2),
-        ("epochs", 1.0),
-        ("results_per_epoch", 4),
         ("config", tutorial().complete({"level": "fit", "bs": 51})),
     ],
 )

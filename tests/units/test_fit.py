@@ -288,10 +288,6 @@ def test_a_model_is_in_train_mode_for_training_and_in_eval_mode_for_validation()
     assert model.training
 
 
-def test_after_the_last_result_there_is_nothing_to_go_on_with():
-    assert list(train(built(multi_step), 2, seed=0, metrics={}, results_per_epoch=2, after=4)) == []
-
-
 def test_fit_prints_a_line_an_epoch(capsys):
     fit(built(multi_step), 2, seed=SEED, metrics=[accuracy], device="cpu")
     found = outcomes(built(multi_step), METRICS, 2, 1)

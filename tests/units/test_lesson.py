@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
+from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from tests.interrupted import TRAIN, VALID, layers, lesson_of
 from tests.refused import refusal
@@ -25,11 +25,6 @@ from tune_app.task.loop.lesson import count_parameters, own_generators, place, t
 # ---- lessons -------------------------------------------------------------------------------------------
 
 
-class Stream(IterableDataset[Any]):
-    def __iter__(self) -> Any:
-        return iter(())
-
-
 PLATEAU = ReduceLROnPlateau(torch.optim.SGD([torch.zeros(1)]))
 
 
@@ -38,15 +33,10 @@ PLATEAU = ReduceLROnPlateau(torch.optim.SGD([torch.zeros(1)]))
     [
         ("model", 3, "model is of type int, allowed: a module or a function"),
         ("loss_func", "mse", "loss_func is of type str, allowed: a function or a module"),
-        ("loss_func", nn.MSELoss, "loss_func is of type type, allowed: a function or a module"),
         ("opt", object(), "opt is of type object, allowed: an optimizer with step() and zero_grad()"),
         ("train_dl", None, "train_dl is of type NoneType, allowed: batches with a length"),
-        ("train_dl", DataLoader(Stream()), "train_dl is of type DataLoader, allowed: batches with a length"),
-        ("valid_dl", iter([]), "valid_dl is of type list_iterator, allowed: batches with a length"),
         ("each_batch", 0.9, "each_batch is of type float, allowed: a schedule of torch"),
         ("each_batch", PLATEAU, "each_batch is of type ReduceLROnPlateau, allowed: a schedule that needs no valid"),
-        ("each_epoch", "cosine", "each_epoch is of type str, allowed: a schedule of torch"),
-        ("step", 3, "step is of type int, allowed: a function of xb and yb"),
         ("keeps", [], "keeps is of type list, allowed: a dictionary"),
         ("keeps", {"rate": 3}, "keeps['rate'] is of type int, allowed: a tensor, a random generator, or what has"),
     ],
@@ -97,7 +87,7 @@ def test_training_batches_are_shuffled_and_validation_batches_twice_as_large(bs)
         assert len(y) == len(ds)
 
 
-def test_other_data_sets_have_a_loader_of_torch():
+def test_other_data_sets_have_a_loader_of_torch_and_a_batch_size_below_one_is_refused():
     train_dl, valid_dl = get_data(Subset(TRAIN, range(70)), Subset(VALID, range(30)), 8)
     assert isinstance(train_dl, DataLoader)
     assert (len(train_dl), len(valid_dl)) == (9, 2)
@@ -105,9 +95,6 @@ def test_other_data_sets_have_a_loader_of_torch():
         first = next(iter(train_dl))[0]
     with seeded(2):
         assert not torch.equal(next(iter(train_dl))[0], first)
-
-
-def test_a_batch_size_below_one_is_refused():
     assert refusal(get_data, TRAIN, VALID, 0, kind=ValueError) == "bs is 0, allowed: 1 or more"
 
 

@@ -37,17 +37,18 @@ def value(metric: Any, lesson: Lesson | None = None) -> float:
 # ---- metrics -------------------------------------------------------------------------------------------
 
 
-def test_truths_are_counted_exactly():
-    assert value(accuracy) == int((OUT.argmax(1) == Y).sum()) / 30
-
-
-def test_whole_numbers_are_summed_exactly():
-    large = 2**48 + 1
-    assert value(lambda out, yb: torch.full((len(yb),), large)) == large
-
-
-def test_numbers_with_a_fraction_are_summed_as_float64():
-    assert value(lambda out, yb: out[:, 0]) == OUT[:, 0].double().numpy().sum() / 30
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        (accuracy, int((OUT.argmax(1) == Y).sum()) / 30),
+        (lambda out, yb: torch.full((len(yb),), 2**48 + 1), 2**48 + 1),
+        (lambda out, yb: out[:, 0], OUT[:, 0].double().numpy().sum() / 30),
+        (lambda out, yb: out[:, 0].numpy() > 0, int((OUT[:, 0] > 0).sum()) / 30),
+    ],
+    ids=["truths", "whole numbers", "fractions", "an array"],
+)
+def test_values_of_items_are_summed_exactly(metric, expected):
+    assert value(metric) == expected
 
 
 def r2(out: Tensor, yb: Tensor) -> Tensor:
@@ -63,10 +64,6 @@ def test_a_metric_of_one_number_sees_everything_once():
 @pytest.mark.parametrize("number", [3, 0.1, np.float64(0.1), torch.tensor(0.25), np.array(0.1)], ids=repr)
 def test_one_number_may_be_of_any_kind(number):
     assert value(lambda out, yb: number) == float(number)
-
-
-def test_values_may_be_an_array():
-    assert value(lambda out, yb: out[:, 0].numpy() > 0) == int((OUT[:, 0] > 0).sum()) / 30
 
 
 def test_a_metric_that_fails_on_a_batch_is_asked_about_everything():
@@ -166,19 +163,16 @@ def test_what_is_drawn_again_are_whole_items():
     assert set(again(lambda out, yb: {*zip(out[:, 0].tolist(), yb.tolist(), strict=True)} <= pairs)) == {1.0}
 
 
-def test_a_metric_of_each_item_is_not_drawn_again():
-    assert evaluate(constant(OUT), {"valid_it": accuracy}, intervals=True).resampled == {}
-
-
 @pytest.mark.parametrize(
     "metric",
     [
+        accuracy,  # a value for each item
         lambda out, yb: 1.0 if len(yb.unique(dim=0)) == 3 and len(out.unique(dim=0)) == 30 else 1 / 0,
         lambda out, yb: torch.tensor(1.0) if len(out.unique(dim=0)) > 15 else torch.tensor(float("nan")),
     ],
-    ids=["fails", "is not finite"],
+    ids=["of each item", "fails", "is not finite"],
 )
-def test_where_one_set_of_items_has_no_finite_value_there_are_none(metric):
+def test_where_one_set_of_items_has_no_number_there_are_none(metric):
     assert len(again(metric)) == 0
 
 

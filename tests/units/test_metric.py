@@ -7,7 +7,6 @@ import json
 import re
 from pathlib import Path
 
-import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -76,25 +75,12 @@ def experiment(at: Paths) -> Experiment:
     return found
 
 
-def reading_commands() -> list[list[str]]:
-    """What takes an experiment's name or none, and neither searches nor removes nor goes on for ever."""
-    found = []
-    for name, command in main.commands.items():
-        parameters = {p.name for p in command.params}
-        named = [p for p in command.params if isinstance(p, click.Argument)]
-        ours = "experiments_dir" in parameters and not {"address", "port", "space"} & parameters
-        if ours and name != "remove" and len(named) <= 1:
-            arguments = [name, *["ml"] * len(named), *(["--trial", "1"] if name == "train" else [])]
-            found += [arguments, [*arguments, "--json"]] if "as_json" in parameters else [arguments]
-    return found
+READING = "status ml, status ml --json, list, list --json, report ml, results ml, export ml, train ml --trial 1"
 
 
-assert {"status", "list", "report", "results", "export"} <= {name for name, *_ in reading_commands()}
-
-
-@pytest.mark.parametrize("arguments", reading_commands(), ids=" ".join)
-def test_every_reading_command_goes_by_the_loss(at: Paths, arguments: list[str]) -> None:
-    got = CliRunner().invoke(main, arguments)
+@pytest.mark.parametrize("command", READING.split(", "))
+def test_every_reading_command_goes_by_the_loss(at: Paths, command: str) -> None:
+    got = CliRunner().invoke(main, command.split())
     assert got.exit_code == 0, (got.output, got.exception)
     assert not re.search("valid.accurac[^:]*: *[0-9]|accuracy [0-9]", got.stdout.replace("test accuracy", ""))
 

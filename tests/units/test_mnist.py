@@ -141,36 +141,28 @@ def test_the_test_images_of_a_file_are_those_of_its_split_test(tmp_path: Path):
     assert load_test(str(write(tmp_path / "none.parquet"))) is None
 
 
-@pytest.mark.parametrize(
-    ("column", "values"),
-    [
-        ("label", None),
-        ("image", pa.array([bytes(783), bytes(785)] * 6, pa.binary())),
-        ("image", pa.array([[0] * IMAGE] * 12, pa.list_(pa.uint8()))),
-        ("image", pa.array([bytes(IMAGE)] * 11 + [None], pa.binary(IMAGE))),
-        ("label", [0.5] * 12),
-        ("split", list(range(12))),
-    ],
-    ids=["no column", "other sizes", "lists", "a missing image", "labels between integers", "splits as numbers"],
-)
-def test_a_parquet_file_of_another_kind_is_refused_with_its_path(tmp_path: Path, column: str, values: Any):
-    line = refusal(write(tmp_path / "d.parquet", **{column: values}))
-    _, kind, reason = line.partition("not a Parquet file with columns split, image (784 bytes) and label: ")
-    assert kind and (values is not None or column in reason)
+KIND = ": not a Parquet file with columns split, image (784 bytes) and label: "
 
 
 @pytest.mark.parametrize(
     ("column", "values", "said"),
     [
-        ("label", [*range(10), 10, 0], "valid: labels from 0 to 10, allowed: 0 to 9"),
-        ("label", [0, -1, *range(10)], "train: labels from -1 to 7, allowed: 0 to 9"),
-        ("split", ["valid"] * 12, "train: no images"),
-        ("split", ["train"] * 12, "valid: no images"),
+        ("label", None, KIND),
+        ("image", pa.array([bytes(783), bytes(785)] * 6, pa.binary()), KIND),
+        ("image", pa.array([[0] * IMAGE] * 12, pa.list_(pa.uint8())), KIND),
+        ("image", pa.array([bytes(IMAGE)] * 11 + [None], pa.binary(IMAGE)), KIND),
+        ("label", [0.5] * 12, KIND),
+        ("split", list(range(12)), KIND),
+        ("label", [*range(10), 10, 0], ", split valid: labels from 0 to 10, allowed: 0 to 9"),
+        ("label", [0, -1, *range(10)], ", split train: labels from -1 to 7, allowed: 0 to 9"),
+        ("split", ["valid"] * 12, ", split train: no images"),
+        ("split", ["train"] * 12, ", split valid: no images"),
     ],
+    ids=range(10),
 )
-def test_what_a_split_must_not_hold_is_refused_with_its_name(tmp_path: Path, column: str, values: Any, said: str):
+def test_a_parquet_file_of_another_kind_is_refused_with_its_path(tmp_path, column, values, said) -> None:
     path = write(tmp_path / "d.parquet", **{column: values})
-    assert refusal(path) == f"{path}, split {said}"
+    assert refusal(path).startswith(f"{path}{said}")
 
 
 def test_more_rows_than_any_mnist_are_refused_before_they_are_read(tmp_path: Path, monkeypatch):
@@ -180,10 +172,10 @@ def test_more_rows_than_any_mnist_are_refused_before_they_are_read(tmp_path: Pat
     assert refusal(path) == f"{path}: 12 rows, allowed: up to 11"
 
 
-@pytest.mark.parametrize("content", [b"PAR1", b"PAR1" + bytes(100) + b"PAR1"])
-def test_a_damaged_parquet_file_is_refused_with_its_path(tmp_path: Path, content: bytes):
-    (tmp_path / "d.parquet").write_bytes(content)
-    assert "not a Parquet file with columns" in refusal(tmp_path / "d.parquet")
+def test_a_damaged_parquet_file_is_refused_with_its_path(tmp_path: Path):
+    for content in (b"PAR1", b"PAR1" + bytes(100) + b"PAR1"):
+        (tmp_path / "d.parquet").write_bytes(content)
+        assert KIND in refusal(tmp_path / "d.parquet")
 
 
 # ---- other sources -------------------------------------------------------------------------------------

@@ -1,7 +1,5 @@
 """A name that nobody chose is free, and one that somebody searches is not to be removed."""
 
-import subprocess
-import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -9,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.made_up import ask_and_start, give, spec_of
-from tests.refused import error_of, refusal
+from tests.refused import error_of
 from tune_app import api
 from tune_app.api import newly_named
 from tune_app.cli import main
@@ -19,16 +17,6 @@ from tune_app.experiment.record import refuse_existing
 from tune_app.storage.bucket import Bucket
 from tune_app.storage.load import experiment_names
 from tune_app.storage.location import paths
-from tune_app.storage.mirror import Contents, Holder, refuse_existing_copy, write_contents
-
-AT_ONCE = 4
-PROGRAM = """
-import sys; from pathlib import Path; from tune_app import api
-api.name_now = lambda space: "same"
-print("ready", flush=True); sys.stdin.readline()
-with api.newly_named(Path(sys.argv[1]), "quick") as at:
-    print(at.root.name, flush=True); sys.stdin.readline()
-"""
 
 
 @pytest.fixture
@@ -45,26 +33,6 @@ def test_names_of_one_second_are_numbered_and_what_is_there_is_passed_over(tmp_p
         names = [searches.enter_context(newly_named(tmp_path, "quick")).root.name for _ in range(3)]
     assert names == ["quick-20261126-101500", "quick-20261126-101500-3", "quick-20261126-101500-4"]
     assert list(tmp_path.iterdir()) == [there]
-
-
-def test_processes_that_begin_at_the_same_moment_have_names_of_their_own(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "deep" / "experiments")]
-    with ExitStack() as running:
-        processes = [
-            running.enter_context(
-                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            )
-            for _ in range(AT_ONCE)
-        ]
-        for word in ("ready", None):
-            said = [process.stdout.readline().strip() for process in processes if process.stdout]
-            assert word is None or said == [word] * AT_ONCE
-            for process in processes if word else ():
-                assert process.stdin
-                process.stdin.write("\n")
-                process.stdin.flush()
-    assert sorted(said) == sorted(["same", *(f"same-{n}" for n in range(2, AT_ONCE + 1))])
-    assert list(tmp_path.rglob("same*")) == []
 
 
 @pytest.mark.usefixtures("one_second")
@@ -121,12 +89,3 @@ def test_a_name_that_is_at_work_is_not_advised_to_be_removed(held: Search, doing
     held.close()
     refused = "experiments/x: exists already, allowed: another --name, or tune-app remove x"
     assert error_of(CliRunner().invoke(main, search)) == refused
-
-
-def test_a_name_that_is_searched_from_a_bucket_is_not_advised_to_be_removed(tmp_path, bucket, monkeypatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    at = paths(bucket, "x")
-    running, ended = " and is being searched right now", ", allowed: another --name, or tune-app remove x"
-    for holder, ending in (Holder.this(), f"{running}, allowed: another --name"), (None, ended):
-        write_contents(bucket / "x", Contents(created=1.0, holder=holder))
-        assert refusal(refuse_existing_copy, at) == f"{bucket}/x: exists already{ending}"

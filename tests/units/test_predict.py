@@ -103,11 +103,6 @@ def test_a_png_of_any_mode_gives_its_grey_pixels(digits: NDArray[np.uint8], mode
 # ---- and those that are not ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("width", "height"), [(28, 27), (27, 28), (280, 280)])
-def test_a_png_of_another_size_is_refused_with_both_sizes(width: int, height: int) -> None:
-    assert refusal(png(Image.new("L", (width, height)))) == f"{width}x{height} pixels, allowed: 28x28"
-
-
 @pytest.mark.parametrize("side", [12_000, 60_000])
 def test_a_png_that_promises_too_many_pixels_is_one_line(side: int, recwarn: pytest.WarningsRecorder) -> None:
     path = png(Image.new("L", (28, 28)))
@@ -118,16 +113,16 @@ def test_a_png_that_promises_too_many_pixels_is_one_line(side: int, recwarn: pyt
     assert not recwarn.list
 
 
-def test_transparent_and_16_bit_pixels_are_refused(digits: NDArray[np.uint8]) -> None:
+def test_another_size_and_transparent_and_16_bit_pixels_are_refused(digits: NDArray[np.uint8]) -> None:
     image = Image.fromarray(digits[0]).convert("RGBA")
     image.putalpha(Image.fromarray(digits[0]))
+    assert refusal(png(Image.new("L", (28, 27)))) == "28x27 pixels, allowed: 28x28"
     assert refusal(png(image)) == "has transparent pixels, allowed: an image on a background"
     assert refusal(png(Image.fromarray(digits[0].astype(np.uint16) * 256))) == "16 bits a pixel, allowed: 8"
 
 
-@pytest.mark.parametrize("content", [b"", b"GIF89a"])
-def test_other_files_are_refused(content: bytes) -> None:
-    Path("x").write_bytes(content)
+def test_other_files_are_refused() -> None:
+    Path("x").write_bytes(b"GIF89a")
     assert refusal(Path("x")).startswith("not a PNG file that can be read: cannot identify")
 
 

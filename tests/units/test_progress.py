@@ -3,20 +3,22 @@
 import io
 import os
 import pty
-import subprocess
 import sys
 import termios
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TextIO
+from typing import Any, TextIO
 
 import pytest
+from rich.console import Console
 
 from tests.made_up import ask_and_start, give, searching
 from tune_app.engine.search import Search
 from tune_app.output.progress import progress
 from tune_app.output.terminal import console
+from tune_app.output.view import MOST_SHOWN, status_view
+from tune_app.storage.load import load_experiment
 
 LINE = "trial 0: completed, valid accuracy 0.9000 at epoch "
 VARIABLES = ("TERM", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES")
@@ -86,19 +88,16 @@ def test_a_terminal_that_cannot_draw_over_gets_lines(search, monkeypatch, termin
     assert seen.index(LINE) < seen.index("interrupted")
 
 
-def test_a_terminal_that_can_gets_a_table(search, monkeypatch, terminal) -> None:
-    shown(search, terminal[0], monkeypatch)
-    seen = read(terminal[1])
-    assert "1 of 2 trials: 1 completed" in seen
-    assert LINE not in seen
-
-
-@pytest.mark.parametrize("columns", [0, 1])
-def test_a_terminal_of_few_columns_or_of_none_gets_a_table(search, monkeypatch, terminal, columns) -> None:
-    termios.tcsetwinsize(terminal[0].fileno(), (0 if columns == 0 else 30, columns))
+@pytest.mark.parametrize(("rows", "columns"), [(30, 100), (30, 1), (0, 0)])
+def test_a_terminal_that_can_gets_a_table_also_of_few_columns_or_of_none(
+    search, monkeypatch, terminal, rows, columns
+) -> None:
+    termios.tcsetwinsize(terminal[0].fileno(), (rows, columns))
     monkeypatch.setenv("TERM", "xterm")
     shown(search, terminal[0], monkeypatch)
-    assert "\x1b[" in read(terminal[1])
+    seen = read(terminal[1])
+    assert "\x1b[" in seen and LINE not in seen
+    assert columns < 100 or "1 of 2 trials: 1 completed" in seen
 
 
 def test_a_stream_that_is_closed_or_no_file_is_none_to_fail_on(search, monkeypatch) -> None:
@@ -109,38 +108,6 @@ def test_a_stream_that_is_closed_or_no_file_is_none_to_fail_on(search, monkeypat
     shown(search, None, monkeypatch)
     monkeypatch.setattr(sys, "stdout", None)
     console().print("nobody hears it")
-
-
-@pytest.mark.parametrize(("command", "code"), [("status made 2>&-", 0), ("status nope <&- >&- 2>&-", 1)])
-def test_a_command_without_its_streams_does_its_work(search, tmp_path, command, code) -> None:
-    line = ["bash", "-c", f"{sys.executable} -m tune_app {command}"]
-    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, bool(done.stdout), done.stderr) == (code, code == 0, "")
-
-
-def test_the_descriptors_of_closed_streams_are_no_files_that_are_opened_later_here_and_in_children(
-    tmp_path: Path,
-) -> None:
-    program = (
-        "import os, subprocess; from tune_app.cli import prepare_streams; prepare_streams();"
-        "print(*(os.path.realpath(f'/proc/self/fd/{n}') for n in range(3)), file=open('opened', 'w'));"
-        "subprocess.run(['sh', '-c', 'readlink /proc/self/fd/0 /proc/self/fd/2 > child'])"
-    )
-    subprocess.run(
-        ["bash", "-c", f'{sys.executable} -c "{program}" <&- >&- 2>&-'], cwd=tmp_path, check=True, timeout=60
-    )
-    assert (tmp_path / "opened").read_text().split() == ["/dev/null"] * 3
-    assert (tmp_path / "child").read_text().split() == ["/dev/null"] * 2
-
-
-@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
-def test_what_an_encoding_lacks_is_shown_as_an_escape(search: Search, tmp_path: Path, encoding: str) -> None:
-    search.failed(ask_and_start(search), "Traceback (most recent call last):\nValueError: größe ≤ \udcff")
-    env = {**os.environ, "PYTHONIOENCODING": encoding}
-    command = [sys.executable, "-m", "tune_app", "status", "made", "--trial", "0"]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "größe ≤ \udcff".encode(encoding, "backslashreplace") in done.stdout
 
 
 def test_a_log_has_a_line_for_each_trial_that_pauses(tmp_path, monkeypatch) -> None:
@@ -155,3 +122,23 @@ def test_a_log_has_a_line_for_each_trial_that_pauses(tmp_path, monkeypatch) -> N
             said.show(search.history, 9)
     (line,) = log.getvalue().splitlines()
     assert line.startswith("trial 1: paused, valid accuracy 0.9000 at epoch 1; ")
+
+
+def status_of_many(folder: Path) -> list[str]:
+    out = Console(width=120, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    out.print(status_view(load_experiment("many", folder)))
+    return out.export_text().splitlines()
+
+
+def test_of_very_many_trials_those_that_run_and_the_best_are_shown(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"num_samples": 1000, "max_epochs": 1, "early_stopping": False}
+    with searching(tmp_path, "many", **settings) as search:
+        for number in range(MOST_SHOWN):
+            give(search, ask_and_start(search), number / 1000)
+        assert len(status_of_many(tmp_path)) == 3 + 1 + MOST_SHOWN
+        give(search, ask_and_start(search), 0.5)
+        running = ask_and_start(search)
+        lines = status_of_many(tmp_path)
+        numbers = [int(line.split()[0]) for line in lines[4:-1]]
+        assert numbers == [*range(1, MOST_SHOWN + 1), running]
+        assert lines[-1] == "These are running or the best of 202; --json shows all, --trial any."

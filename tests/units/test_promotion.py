@@ -155,9 +155,7 @@ def test_without_a_best_nobody_is_out_of_patience(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reason", ["completed", "target"])
-def test_by_promotion_too_an_extended_search_is_the_one_that_had_more_trials_from_the_start(
-    tmp_path, reason
-) -> None:
+def test_by_promotion_too_an_extended_search_is_the_one_that_had_more_trials_from_the_start(tmp_path, reason):
     def value(trial: Trial, k: int) -> float:
         return (trial.number * 7 % 27 + k) / 40
 

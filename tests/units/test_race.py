@@ -26,10 +26,6 @@ def states(*errors: Sequence[float | None]) -> list[str]:
     return [standing.state for standing in race(whole, True)]
 
 
-def test_nobody_is_out_before_the_first_test() -> None:
-    assert states(GOOD[: FIRST_TEST - 1], BAD[: FIRST_TEST - 1]) == ["racing", "racing"]
-
-
 def test_what_is_clearly_worse_is_out_at_the_first_test_and_its_later_rounds_do_not_count() -> None:
     good, bad = race([list(GOOD), list(BAD)], True)
     assert (good.state, bad.state) == ("tie", "out")
@@ -37,32 +33,36 @@ def test_what_is_clearly_worse_is_out_at_the_first_test_and_its_later_rounds_do_
     assert bad.p is not None and bad.p < 0.05
 
 
-def test_configs_that_cannot_be_told_apart_race_to_the_last_round_and_are_a_tie() -> None:
-    other = [0.041, 0.041, 0.041, 0.040, 0.041, 0.042]
-    for rounds in range(ROUNDS):
-        assert states(GOOD[:rounds], other[:rounds]) == ["racing", "racing"]
-    assert states(list(GOOD), list(other)) == ["tie", "tie"]
+def uneven(error: float) -> list[float]:
+    return [0.038, error, 0.037, 0.039, 0.038, 0.039]
 
 
-def test_a_config_that_fails_now_and_then_is_behind_though_no_test_can_tell() -> None:
-    uneven = [0.038, 0.9, 0.037, 0.039, 0.038, 0.039]
-    assert states(list(GOOD), list(uneven)) == ["tie", "behind"]
-    failing = [0.038, math.inf, 0.037, 0.039, 0.038, 0.039]
-    assert states(list(GOOD), list(failing)) == ["tie", "behind"]
-    assert states([math.inf] * ROUNDS, list(failing)) == ["behind", "tie"]
-    assert states(list(failing)) == ["tie"]
+ALIKE = [0.041, 0.041, 0.041, 0.040, 0.041, 0.042]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (
+            GOOD[: FIRST_TEST - 1],
+            BAD[: FIRST_TEST - 1],
+            ["racing", "racing"],
+        ),  # before the first test
+        (GOOD[: ROUNDS - 1], ALIKE[: ROUNDS - 1], ["racing", "racing"]),
+        (GOOD, ALIKE, ["tie", "tie"]),
+        (GOOD, uneven(0.9), ["tie", "behind"]),  # though no test can tell
+        (GOOD, uneven(math.inf), ["tie", "behind"]),
+        ([math.inf] * ROUNDS, uneven(math.inf), ["behind", "tie"]),
+        ([*GOOD[:2], None, *GOOD[3:]], BAD, ["racing", "racing"]),  # a round counts when all have ended it
+    ],
+)
+def test_a_config_is_out_or_behind_or_cannot_be_told_apart(first, second, expected) -> None:
+    assert states(first, second) == expected
 
 
 def test_where_no_error_is_the_least_possible_only_the_test_tells_configs_apart() -> None:
-    uneven = [-0.2, 0.9, -0.2, -0.21, -0.19, -0.2]
     below = [-0.2, -0.21, -0.2, -0.19, -0.2, -0.2]
-    assert [standing.state for standing in race([list(below), list(uneven)], False)] == ["tie", "tie"]
-
-
-def test_a_round_counts_only_when_all_have_ended_it() -> None:
-    good, bad = race([[*GOOD[:2], None, *GOOD[3:]], list(BAD)], True)
-    assert (good.state, bad.state) == ("racing", "racing")
-    assert len(good.errors) == len(bad.errors) == 2
+    assert [standing.state for standing in race([below, [-0.2, 0.9, *below[2:]]], False)] == ["tie", "tie"]
 
 
 @given(
@@ -92,8 +92,7 @@ def test_the_paired_test_is_students() -> None:
     assert p_worse(second, first) == pytest.approx(0.00283 / 2, abs=1e-5)
     assert p_worse(first, second) == pytest.approx(1 - 0.00283 / 2, abs=1e-5)
 
-
-def test_equal_differences_need_no_test() -> None:
+    # Equal differences need no test.
     assert p_worse([2, 3, 4], [1, 2, 3]) == 0
     assert p_worse([1, 2, 3], [1, 2, 3]) == 1
 
@@ -108,7 +107,5 @@ def test_intervals_are_those_of_the_textbooks() -> None:
     assert proportion_interval(15, 50) == pytest.approx((0.1910, 0.4375), abs=1e-4)
     assert proportion_interval(0, 10) == pytest.approx((0, 0.2775), abs=1e-4)
     assert proportion_interval(10, 10) == pytest.approx((0.7225, 1), abs=1e-4)
-
-
-def test_the_interval_of_one_number_over_many_sets_leaves_out_a_fortieth_at_each_end():
+    # Of one number over many sets, a fortieth is left out at each end.
     assert percentile_interval(np.arange(1001.0)[::-1]) == pytest.approx((25, 975))

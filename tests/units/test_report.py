@@ -154,10 +154,7 @@ def test_each_chart_has_as_many_points_as_the_record_gives(sixty) -> None:
     assert points(reader, "slice-momentum") == with_momentum < len(trials)
     assert points(reader, "cost") == len(trials)
     assert points(reader, "importance") == len(["level", "lr", "bs", "momentum", "epochs"])
-
-
-def test_failures_are_told_by_cause(sixty) -> None:
-    rows = sixty[1].tables["failures"][0][1:]
+    rows = reader.tables["failures"][0][1:]
     assert [row[:3] for row in rows] == [["error: ValueError", "2", "28, 58"], ["diverged", "2", "29, 59"]]
 
 
@@ -208,14 +205,6 @@ def test_a_space_in_which_nothing_varies_and_early_stopping_off_are_no_mistake(t
     reader = read(load_experiment("x", tmp_path))
     assert "Early stopping was off" in reader.texts["rungs"]
     assert points(reader, "slice-epochs") == 25
-
-
-def test_the_command_without_a_name_is_for_the_newest(make, tmp_path: Path) -> None:
-    make(1)
-    folder = ["--experiments-dir", str(tmp_path)]
-    done = CliRunner().invoke(main, ["report", "-o", str(tmp_path / "sub" / "page.html"), *folder])
-    assert done.output == f"wrote {tmp_path}/sub/page.html\n"
-    assert (tmp_path / "sub" / "page.html").read_text().startswith("<!doctype html>")
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv", "html"])

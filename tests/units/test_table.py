@@ -1,7 +1,6 @@
 """All results as a table: the same rows in every format."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -19,12 +18,12 @@ from tune_app.task.task import COLUMNS
 from tune_app.task.tutorial import tutorial
 
 
-@pytest.fixture
-def experiment(tmp_path: Path) -> Iterator[Experiment]:
-    """A search of thirty trials that still runs."""
-    search = tutorial_search(tmp_path, "made", 30)
-    yield load_experiment("made", tmp_path)
-    search.close()
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    """An interrupted search of thirty trials."""
+    folder = tmp_path_factory.mktemp("table")
+    tutorial_search(folder, "made", 30).close()
+    return load_experiment("made", folder)
 
 
 def test_no_hyperparameter_is_called_like_a_column_that_every_table_has() -> None:
@@ -45,7 +44,9 @@ def test_there_is_a_row_for_each_result_with_what_the_record_says(experiment: Ex
     assert {row["node"] for row in rows} == {"here"}
 
 
-def test_parquet_says_units_and_meanings(experiment: Experiment, tmp_path: Path) -> None:
+def test_parquet_says_units_and_meanings_and_a_notebook_has_the_same_rows(
+    experiment: Experiment, tmp_path: Path
+) -> None:
     assert write_results(experiment, tmp_path / "results.parquet") == experiment.history.results
     table = pq.read_table(tmp_path / "results.parquet")
     assert table.to_pylist() == list(result_rows(experiment))
@@ -53,6 +54,7 @@ def test_parquet_says_units_and_meanings(experiment: Experiment, tmp_path: Path)
         assert (field.name, str(field.type)) == (column.name, column.type)
         assert field.metadata[b"unit"].decode() == column.unit
         assert field.metadata[b"meaning"].decode() == column.meaning != ""
+    pd.testing.assert_frame_equal(experiment.to_pandas(), pd.read_parquet(tmp_path / "results.parquet"))
 
 
 def test_csv_holds_the_same(experiment: Experiment, tmp_path: Path) -> None:
@@ -63,15 +65,10 @@ def test_csv_holds_the_same(experiment: Experiment, tmp_path: Path) -> None:
     assert pyarrow.csv.read_csv(tmp_path / "results.csv", convert_options=options).to_pylist() == rows
 
 
-def test_a_notebook_has_the_same_rows(experiment: Experiment, tmp_path: Path) -> None:
-    write_results(experiment, tmp_path / "results.parquet")
-    pd.testing.assert_frame_equal(experiment.to_pandas(), pd.read_parquet(tmp_path / "results.parquet"))
-
-
 def test_a_notebook_shows_the_trials_and_runs_none_of_their_text(experiment: Experiment) -> None:
     shown = experiment._repr_html_()
     assert shown.count("<tr") == 1 + 1 + 30
-    assert "made: running, 30 trials" in shown
+    assert "made: interrupted, 30 trials" in shown
     assert "<script" not in shown
     assert "&lt;script&gt;" in shown
     assert SCRIPT in str(experiment.history.trials[28].reason)
@@ -92,7 +89,7 @@ def test_another_ending_is_one_line_and_leaves_no_file(experiment: Experiment, t
     assert "ends in '.xlsx', allowed: .parquet, .csv" in line
     (taken := tmp_path / "taken.csv").mkdir()
     assert f"{taken}: is no file that can be replaced" in refusal(write_results, experiment, taken)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "taken.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["taken.csv"]
 
 
 def test_the_documented_columns_are_those_of_the_table() -> None:

@@ -88,7 +88,6 @@ def test_a_value_of_another_kind_is_refused(kind, options, allowed, values):
 
 
 @pytest.mark.parametrize(("kind", "allowed"), [("int", "an integer"), ("float", "a number")])
-@pytest.mark.parametrize("value", [10**309, -(10**4000)], ids=["10**309", "-10**4000"])
-def test_an_integer_too_large_for_a_float_is_refused_in_one_short_line(kind: Kind, allowed: str, value: int):
-    said = f"x is {str(value)[:60]}, allowed: {allowed}"
-    assert refusal(Hyperparameter(name="x", kind=kind).check, value) == said
+def test_an_integer_too_large_for_a_float_is_refused_in_one_short_line(kind: Kind, allowed: str):
+    said = f"x is 1{59 * '0'}, allowed: {allowed}"
+    assert refusal(Hyperparameter(name="x", kind=kind).check, 10**309) == said

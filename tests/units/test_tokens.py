@@ -18,9 +18,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(("mode", "owner", "used"), [(0o600, 0, True), (0o640, 0, False), (0o600, 1, False)])
-def test_a_token_in_the_home_is_used_only_if_this_user_alone_can_read_it(
-    home: Path, monkeypatch: pytest.MonkeyPatch, mode: int, owner: int, used: bool
-) -> None:
+def test_a_token_in_the_home_is_used_only_if_this_user_alone_can_read_it(home, monkeypatch, mode, owner, used):
     (home / ".ray" / "auth_token").write_text("secret")
     (home / ".ray" / "auth_token").chmod(mode)
     me = os.geteuid()

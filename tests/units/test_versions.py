@@ -1,15 +1,12 @@
-"""Versions of Python and packages: which may change while an experiment goes on, and which are installed."""
+"""What numbers depend on: versions, which may change while an experiment goes on, and the processor."""
 
-import re
 import tomllib
 from collections.abc import Callable
-from importlib.metadata import metadata
 from itertools import chain
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
 
 from tests.made_up import ask_and_start, give, resumed, spec_of
 from tests.refused import refusal
@@ -18,7 +15,7 @@ from tune_app.bundle.export import trial_again
 from tune_app.cluster.connect import Where
 from tune_app.engine import search
 from tune_app.engine.search import Search
-from tune_app.errors import TuneAppError
+from tune_app.machine import cpu_model
 from tune_app.session import Caller
 from tune_app.storage.load import load_experiment
 from tune_app.storage.location import paths
@@ -78,9 +75,7 @@ def interrupted(folder: Path) -> list[GoOn]:
         ({"numpy": "2.4.7", "optuna": "5.0.1"}, "optuna 5.0.0, now 5.0.1; numpy 2.4.6, now 2.4.7"),
     ],
 )
-def test_a_patch_of_python_or_a_package_is_mentioned_and_everything_goes_on(
-    tmp_path: Path, now: Callable[..., None], others: dict[str, str], difference: str
-) -> None:
+def test_a_patch_of_python_or_a_package_is_mentioned_and_everything_goes_on(tmp_path, now, others, difference):
     now(**others)
     for go_on in interrupted(tmp_path):
         told: list[str] = []
@@ -108,15 +103,6 @@ def test_what_a_training_is_compared_with_names_every_patch_of_the_search(tmp_pa
     assert found == {"python": "3.12.3", "torch": "2.13.0, 2.13.1, 2.13.2"}
 
 
-@pytest.mark.parametrize("versions", [5, "2.13.1", {"torch": 2}])
-def test_versions_that_make_no_sense_are_named_with_their_line(tmp_path: Path, versions: object) -> None:
-    begun = Search.create(spec_of("x"), paths(tmp_path, "x"))
-    begun.record.append({"kind": "search", "event": "started", "time": 1.0, "versions": versions})
-    begun.close()
-    with pytest.raises(TuneAppError, match=r"record.jsonl, line 2: the entry makes no sense: \w+$"):
-        load_experiment("x", tmp_path)
-
-
 def test_every_pin_of_constraints_lies_in_the_range_of_pyproject() -> None:
     wanted = [*PROJECT["dependencies"], *chain(*PROJECT["optional-dependencies"].values())]
     pins = {name.lower().replace("_", "-"): version for name, version in PINS.items()}
@@ -125,12 +111,21 @@ def test_every_pin_of_constraints_lies_in_the_range_of_pyproject() -> None:
     assert [str(one) for one in required if pins[one.name.lower()] not in one.specifier] == []
 
 
-@pytest.mark.parametrize("python", ["3.11.0", "3.12.1", "3.13.9", "3.14.2"])
-def test_every_python_that_ray_declares_is_taken_and_setup_looks_for_it(python: str) -> None:
-    assert python in SpecifierSet(PROJECT["requires-python"])
-    minor = python.rpartition(".")[0]
-    assert f"Programming Language :: Python :: {minor}" in (metadata("ray").get_all("Classifier") or [])
-    setup = (ROOT / "scripts" / "setup").read_text()
-    assert f" python{minor}" in setup
-    least, most = map(int, re.findall(r"\(3, (\d+)\)", setup))
-    assert least <= int(minor.partition(".")[2]) <= most
+CPUINFO = """\
+processor\t: 0
+vendor_id\t: AuthenticAMD
+cpu family\t: 25
+model\t\t: {model}
+model name\t: AMD EPYC
+flags\t\t: fpu sse4_1 avx avx2 {more}
+
+processor\t: 1
+model name\t: another
+"""
+
+
+def test_processors_of_one_name_are_told_apart_by_model_and_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda _: CPUINFO.format(model=1, more=""))
+    assert cpu_model() == "AMD EPYC (family 25, model 1, avx2)"
+    monkeypatch.setattr(Path, "read_text", lambda _: CPUINFO.format(model=17, more="avx512f"))
+    assert cpu_model() == "AMD EPYC (family 25, model 17, avx512f)"
