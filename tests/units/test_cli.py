@@ -91,6 +91,15 @@ def test_a_mistake_is_one_line_and_leaves_nothing(run, tmp_path, arguments, code
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_cluster_that_ray_knows_and_that_is_gone_is_not_waited_for(run, tmp_path, monkeypatch) -> None:
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:1")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setattr("ray._private.services.find_gcs_addresses", set)  # others may run on this machine
+    said = "--address auto: no Ray cluster answers at 127.0.0.1:1: "
+    assert error_of(run("search", "--address", "auto")).startswith(said)
+
+
 def test_validate_shows_dimensions_rungs_trials_and_resources(run) -> None:
     (Path.cwd() / "s.yaml").write_text(
         "space: {level: {choice: [linear, cnn]}, momentum: {uniform: [0, 0.9], when: {level: [cnn]}}}\n"

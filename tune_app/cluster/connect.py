@@ -14,7 +14,7 @@ from typing import IO
 from tune_app.cluster.local import local_cluster
 from tune_app.cluster.lookout import knock, lookout
 from tune_app.cluster.process import away_from_code, variables
-from tune_app.cluster.ray_private import is_no_node, read_tokens_again
+from tune_app.cluster.ray_private import found_by_ray, is_no_node, read_tokens_again
 from tune_app.cluster.signals import undisturbed
 from tune_app.cluster.tokens import (
     asks_for_token,
@@ -211,7 +211,7 @@ def answering(address: str) -> str:
 
     Raises `TuneAppError` where nothing answers: Ray would try for minutes.
     """
-    place = os.environ.get("RAY_ADDRESS") or address if address == "auto" else address
+    place = os.environ.get("RAY_ADDRESS") or found_by_ray() or address if address == "auto" else address
     if place == "auto":
         return place
     said = address if place == address else f"{address}, which is {place},"

@@ -96,6 +96,9 @@ TOKENS = Private(f"{RAYLET}:AuthenticationTokenLoader.instance", "()")
 FORGET = Private(f"{RAYLET}:AuthenticationTokenLoader.reset_cache", "(self)")
 SIGTERM = Private("ray._private.utils:set_sigterm_handler", "(sigterm_handler)", "ray._private.worker:init")
 NODE_IDS = Private(f"{SERVICES}:find_node_ids", "()", f"{SERVICES}:get_node_to_connect_for_driver")
+ADDRESS_OF = Private(
+    f"{SERVICES}:canonicalize_bootstrap_address", "(addr, temp_dir=None)", "ray._private.worker:init"
+)
 
 
 def read_tokens_again() -> None:
@@ -108,6 +111,17 @@ def read_tokens_again() -> None:
 def without_sigterm() -> AbstractContextManager[bool]:
     """Within the block, `ray.init` does not put a handler of its own in the place of ours."""
     return replaced({SIGTERM: lambda _: lambda _handler: None})
+
+
+def found_by_ray() -> str | None:
+    """HOST:PORT of the cluster that Ray would join as "auto", which may be gone; None where none is known."""
+    if not unchanged(ADDRESS_OF):
+        return None
+    try:
+        found: str = ADDRESS_OF()("auto")
+    except ConnectionError:
+        return None
+    return found
 
 
 def is_no_node() -> bool:
