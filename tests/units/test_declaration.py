@@ -256,6 +256,9 @@ OTHER = "is a column of the results, allowed: another name"
     [
         ("", f" is def mlp() -> Lesson, {FORM}"),
         ("data, lr=0.1", f" is def mlp(data, lr=0.1) -> Lesson, {FORM}"),
+        ("data, **options", f" is def mlp(data, **options) -> Lesson, {FORM}"),
+        ("data, *, lr=(1, 2)", ": lr is (1, 2), allowed: a number, greater than 0"),
+        ("data, *, lr: float = -1e400", ": lr is -1e309, allowed: a number, greater than 0"),
         ("data, *, hidden", f": hidden has no default, {RUN}"),
         ("data, *, epochs=3", f": epochs has a default, {RUN}"),
         ("data, *, valid_loss=3", f": valid_loss {OTHER}"),

@@ -81,6 +81,12 @@ def test_status_shows_the_files_with_all_that_a_terminal_would_hide(run, searche
     assert json.loads(run("status", "x", "--task", "--json").stdout)["mine.py"].startswith("# \x1b")
 
 
+def test_status_and_list_name_the_task_and_its_digest(run, searched):
+    task = searched.history.spec.task
+    assert f"task: mine {task.digest}" in run("status", "x").stdout.splitlines()
+    assert f"mine {task.digest}" in run("list").stdout
+
+
 def rewrite_task(searched: Experiment, change: Callable[[dict[str, Any]], object]) -> None:
     """Change the task in a record."""
     rewrite(searched.paths.record, lambda entry: entry["n"] or change(entry["spec"]["task"]))
