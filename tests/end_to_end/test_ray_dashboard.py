@@ -3,14 +3,13 @@
 import json
 import re
 import signal
-import subprocess
 import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.end_to_end.browser import needs_browser
+from tests.end_to_end.browser import needs_browser, rendered
 from tests.end_to_end.conftest import Start, descendants, temporary, wait_for
 from tune_app.storage.load import load_experiment
 from tune_app.task.task import config_words
@@ -34,13 +33,6 @@ def listening(pids: set[int]) -> set[str]:
             if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
                 found.add(fields[1].split(":")[0])
     return found
-
-
-def rendered(url: str) -> str:
-    """A page as a browser without a screen has it after some seconds."""
-    options = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=15000", "--dump-dom")
-    command = ["chromium", *options, url]
-    return subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
 
 
 def metric(texts: list[str], name: str, **labels: str) -> float | None:
@@ -95,9 +87,9 @@ def test_a_search_shows_in_the_dashboard_and_for_prometheus_and_on_this_machine_
     series = {line.rsplit(" ", 1)[0] for line in "\n".join(texts).splitlines() if line.startswith("ray_tune_app_")}
     assert len(series) == 6 + 3, "few, however many trials there are"
 
-    (job,) = json.loads(urllib.request.urlopen(f"{url}/api/jobs/", timeout=10).read())
+    (job,) = asked(f"{url}/api/jobs/")
     assert job["metadata"] == {"job_name": "shown", "space_digest": history.spec.digest}
-    actors = rendered(f"{url}/#/actors")
+    actors, _ = rendered(f"{url}/#/actors")
     workers = {attempt["pid"] for trial in history.trials for attempt in trial.attempts}
     assert actors.count("TrialWorker") == actors.count("tune_app worker") == len(workers)
     assert all(str(pid) in actors for pid in workers)
