@@ -16,6 +16,7 @@ import pytest
 COMMAND = [sys.executable, "-m", "tune_app"]
 OF_TESTS = ["env", f"PYTHONPATH={Path(__file__).parents[2]}", sys.executable, "-m"]
 HASTY = [*OF_TESTS, "tests.end_to_end.hasty"]
+MADE_UP = [*OF_TESTS, "tests.end_to_end.made_up_workers"]
 
 
 def can_mount() -> bool:
@@ -170,8 +171,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start commands in the background; what still runs at the end of the test is killed."""
     running: list[Running] = []
 
-    def start(*arguments: object, command: Sequence[str] = COMMAND) -> Running:
-        running.append(Running(tmp_path, *arguments, command=command))
+    def start(*arguments: object, command: Sequence[str] = COMMAND, folder: Path = tmp_path) -> Running:
+        running.append(Running(folder, *arguments, command=command))
         return running[-1]
 
     yield start
