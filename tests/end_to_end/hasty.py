@@ -8,7 +8,7 @@ from tune_app.cluster import lookout
 from tune_app.storage import mirror, mirroring
 
 if __name__ == "__main__":
-    mirroring.SECONDS_BETWEEN_COPIES = 1
+    mirroring.SECONDS_BETWEEN_COPIES, mirroring.SECONDS_FOR_THE_LAST_COPY = 1, 5
     mirror.SECONDS_ALIVE = 5
     lookout.SECONDS_OF_SILENCE = 5
     main()
