@@ -26,11 +26,12 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 from sklearn.ensemble import ExtraTreesRegressor
 
+from tests.made_up import spec_of
 from tests.simulations.curves import read_curves, simulated
 from tune_app.engine.sampler import is_constant, suggest
 from tune_app.engine.search import Attempt, Search
 from tune_app.experiment.space import SpaceSource, load_space
-from tune_app.experiment.spec import DataSource, Paths, Spec
+from tune_app.experiment.spec import Paths, Spec
 from tune_app.task.result import Result
 from tune_app.task.task import Config
 
@@ -51,11 +52,8 @@ class Curves:
 
 def features(config: Config) -> list[float]:
     """A config of either space as numbers."""
-    lr, bs, momentum = (
-        math.log(float(config["lr"])),
-        math.log(float(config["bs"])),
-        float(config.get("momentum", -1)),
-    )
+    lr, bs = math.log(float(config["lr"])), math.log(float(config["bs"]))
+    momentum = float(config.get("momentum", -1))
     numbers = [lr, bs, momentum, lr - bs, lr - math.log(1 - max(0.0, momentum))]
     if "opt" not in config:
         return numbers
@@ -111,15 +109,8 @@ def tutorial() -> Curves:
 
 def searched(curves: Curves, workers: int, until: float, seed: int, way: dict[str, str]) -> Best:
     """The bests of a search of our own within so many seconds."""
-    settings = curves.source.settings.model_copy(update={"num_samples": 100_000, "seed": seed, **way})
-    spec = Spec(
-        name="x",
-        task=curves.source.task,
-        space=curves.source.content,
-        settings=settings,
-        data=DataSource(source=None, digest="d"),
-        versions={},
-    )
+    settings = curves.source.settings.model_dump() | {"num_samples": 100_000, "seed": seed, **way}
+    spec = spec_of("x", curves.source.content, **settings).model_copy(update={"task": curves.source.task})
     metric = spec.metric.name
     found: Best = []
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
