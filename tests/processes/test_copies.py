@@ -7,12 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
+from tests.bundles import run
 from tests.conftest import AWS
 from tests.made_up import ask_and_start, give, give_one, spec_of
 from tests.refused import error_of, refusal
-from tune_app.cli import main
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import replay
@@ -262,7 +261,7 @@ URLS = "s3://key:secret@bucket/x s3://bucket/x?access_key=secret s3:// s3://B/x 
 
 @pytest.mark.parametrize("url", URLS.split())
 def test_a_url_with_a_password_or_that_is_none_is_refused_in_one_line_that_does_not_show_it(url: str) -> None:
-    line = error_of(CliRunner().invoke(main, ["status", "--experiments-dir", url]))
+    line = error_of(run("status", "--experiments-dir", url))
     assert "allowed: s3://BUCKET/FOLDER" in line
     assert "secret" not in line.lower().replace("aws_secret_access_key", "")
 
@@ -281,26 +280,19 @@ def test_commands_read_what_lies_in_a_bucket_and_remove_it_once_nobody_searches_
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "second"))
     monkeypatch.setenv("TUNE_APP_EXPERIMENTS_DIR", bucket.url)
-
-    def run(*arguments: str) -> str:
-        done = CliRunner().invoke(main, list(arguments))
-        assert done.exit_code == 0, done.output
-        return done.output
-
-    status = json.loads(run("status", "--json"))
+    status = json.loads(run("status", "--json").stdout)
     assert (status["name"], status["state"], len(status["trials"])) == ("x", "interrupted", 2)
-    (row,) = json.loads(run("list", "--json"))
+    (row,) = json.loads(run("list", "--json").stdout)
     stored = copy.objects(recursive=True).values()
     assert (row["name"], row["bytes"]) == ("x", sum(s.bytes for s in stored))
-    manifest = json.loads(run("export", "x", "-o", "best", "--json"))
+    manifest = json.loads(run("export", "x", "-o", "best", "--json").stdout)
     assert manifest["metrics"]["valid_accuracy"] == 0.9
     write_contents(copy, copier.contents.model_copy(update={"holder": OTHER}))
-    held = error_of(CliRunner().invoke(main, ["remove", "x"]))
-    assert held == f"{copy}: is being searched right now; end that first"
+    assert error_of(run("remove", "x")) == f"{copy}: is being searched right now; end that first"
     write_contents(copy, copier.contents)
-    assert run("remove", "x") == f"removed {copy}\n"
+    assert run("remove", "x").stdout == f"removed {copy}\n"
     assert copy.objects(recursive=True) == {}
-    assert error_of(CliRunner().invoke(main, ["remove", "x"])) == f"{bucket}: no experiment x"
+    assert error_of(run("remove", "x")) == f"{bucket}: no experiment x"
 
 
 @pytest.mark.parametrize(
