@@ -7,7 +7,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from tests.end_to_end.conftest import (
     descendants,
     left_in,
     needs_mounts,
+    program_of,
     succeed,
     temporary,
     tune_app,
@@ -29,7 +29,6 @@ from tests.end_to_end.conftest import (
     wait_for,
 )
 from tests.end_to_end.invariants import check
-from tests.end_to_end.test_cluster import program_of
 from tune_app.experiment.record import Entry, encode, read_entries
 from tune_app.storage.load import load_experiment
 
@@ -45,13 +44,6 @@ def entries(folder: Path, *kinds: str) -> list[Entry]:
     return [e for e in read_entries(record) if not kinds or e["kind"] in kinds]
 
 
-def name_of(pid: int) -> str:
-    """The name of a process; "" where it has ended."""
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    return ""
-
-
 def wait_for_child(running: Running, name: str) -> set[int]:
     """The processes that a command has started, as soon as one of that name is among them; "": any."""
     processes: set[int] = set()
@@ -59,7 +51,7 @@ def wait_for_child(running: Running, name: str) -> set[int]:
     def there() -> bool:
         assert running.process.poll() is None, running.process.communicate()
         processes.update(descendants(running.process.pid))
-        return any(name in ("", name_of(pid)) for pid in processes)
+        return any(name in ("", program_of(pid)) for pid in processes)
 
     wait_for(there, f"there is a process {name}")
     return processes

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.bundles import run
-from tests.end_to_end.conftest import COMMAND, MADE_UP, Start, environment, succeed, tune_app
+from tests.end_to_end.conftest import COMMAND, HASTY, MADE_UP, Start, environment, succeed, tune_app
 from tests.end_to_end.test_cluster import HEAD, running_head
 from tests.refused import error_of
 from tune_app.storage.load import load_experiment
@@ -94,13 +94,6 @@ ray.get(other.__ray_ready__.remote())
 print("held", flush=True)
 sys.stdin.read()
 """
-HASTY_LOOK = """
-from tune_app.cli import main
-from tune_app.cluster import resources
-
-resources.SECONDS_UNTOLD, resources.SECONDS_TO_LOOK = 1.0, 2.0
-main()
-"""
 
 
 def test_gpus_that_others_hold_are_waited_for_as_long_as_told_and_then_do_not_count(
@@ -114,21 +107,20 @@ def test_gpus_that_others_hold_are_waited_for_as_long_as_told_and_then_do_not_co
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
-    hasty = [sys.executable, "-c", HASTY_LOOK]
     arguments = (*SEARCH, small_data, "--address", address)
     with holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        asked = tune_app(tmp_path, *arguments, "--gpus-per-trial", 1, command=hasty)
+        asked = tune_app(tmp_path, *arguments, "--gpus-per-trial", 1, command=HASTY)
         assert asked.returncode == 1
         assert asked.stderr.splitlines()[-3:] == [
             "Waiting up to 2 s for GPUs that others may hold.",
             "Ray offers 2 GPUs that others hold; trials do without.",
             "Error: --gpus-per-trial is 1, allowed: up to the 0 that one machine has here",
         ]
-        auto = succeed(tmp_path, *arguments, command=hasty)
+        auto = succeed(tmp_path, *arguments, command=HASTY)
         assert "Ray offers 2 GPUs that others hold; trials do without." in auto.stderr
-        waiting = start(*arguments, "--wait-for-resources", 100, command=hasty)
+        waiting = start(*arguments, "--wait-for-resources", 100, command=HASTY)
         waiting.wait_for_line("Waiting up to 100 s for GPUs")
         holder.communicate(timeout=30)
     _, err = waiting.end(120)

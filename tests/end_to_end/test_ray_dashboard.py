@@ -48,16 +48,12 @@ def asked(url: str) -> Any:
     return json.loads(urllib.request.urlopen(url, timeout=10).read())
 
 
-def actors_of(url: str, class_name: str) -> list[str]:
-    """The ids of the actors of a class."""
-    found = asked(f"{url}/api/v0/actors?limit=100")["data"]["result"]["result"]
-    return [actor["actor_id"] for actor in found if actor["class_name"] == class_name]
-
-
-def log_of(url: str, actor: str) -> str:
-    """The log that the page of an actor shows."""
-    file = f"{url}/api/v0/logs/file?actor_id={actor}&suffix=err&lines=10000"
-    return urllib.request.urlopen(file, timeout=10).read().decode()
+def logs_of(url: str, class_name: str) -> str:
+    """The logs that the pages of the actors of a class show."""
+    actors = asked(f"{url}/api/v0/actors?limit=100")["data"]["result"]["result"]
+    log = f"{url}/api/v0/logs/file?suffix=err&lines=10000&actor_id="
+    ids = [actor["actor_id"] for actor in actors if actor["class_name"] == class_name]
+    return "".join(urllib.request.urlopen(log + one, timeout=10).read().decode() for one in ids)
 
 
 @needs_browser
@@ -94,7 +90,7 @@ def test_a_search_shows_in_the_dashboard_and_for_prometheus_and_on_this_machine_
     assert actors.count("TrialWorker") == actors.count("tune_app worker") == len(workers)
     assert all(str(pid) in actors for pid in workers)
     assert "ImplicitFunc" not in actors
-    said = "".join(log_of(url, worker) for worker in actors_of(url, "TrialWorker"))
+    said = logs_of(url, "TrialWorker")
     for trial in history.trials:
         for result in trial.results:
             words = f"trial {trial.number}, epoch {result.epoch:g}: {result.valid['valid_accuracy']:.4f}"
