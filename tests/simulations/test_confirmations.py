@@ -26,7 +26,7 @@ from tune_app.task.tutorial import tutorial
 RUNS, TOP, SEEDS, TRIALS = 2000, 5, 10, 32
 RIGHT = 0.005
 """A pick is right if its true mean is within half a percentage point of the best in the larger search."""
-SETTINGS = Settings(max_epochs=9, results_per_epoch=PER_EPOCH)
+SETTINGS = Settings(max_epochs=9, results_per_epoch=PER_EPOCH, scheduler="stopping")
 
 
 @dataclass(frozen=True)
