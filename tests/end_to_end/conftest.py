@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ import pytest
 COMMAND = [sys.executable, "-m", "tune_app"]
 OF_TESTS = ["env", f"PYTHONPATH={Path(__file__).parents[2]}", sys.executable, "-m"]
 HASTY = [*OF_TESTS, "tests.end_to_end.hasty"]
+MADE_UP = [*OF_TESTS, "tests.end_to_end.made_up_workers"]
 
 
 def can_mount() -> bool:
@@ -89,20 +91,21 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = 60) ->
 
 def descendants(pid: int) -> set[int]:
     """The living processes that `pid` started, and those that they started."""
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
     found: set[int] = set()
-    waiting = [pid]
-    while waiting:
-        for child in children.get(waiting.pop(), []):
-            found.add(child)
-            waiting.append(child)
-    return found
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # its thread has ended meanwhile
+            found.update(map(int, children.read_text().split()))
+    return found.union(*map(descendants, found))
+
+
+def program_of(pid: int) -> str:
+    """The file name of the program that a process runs, or of its script if that is Python; "" if it has ended."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:
+        return ""
+    scripts = [word for word in words[1:] if not word.startswith("-")]
+    return Path(scripts[0] if "python" in Path(words[0]).name and scripts else words[0]).name
 
 
 def alive(pid: int) -> bool:
@@ -111,6 +114,13 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def kill_all(pid: int) -> None:
+    """End a process and all that it started, at once."""
+    for one in {pid} | descendants(pid):
+        if alive(one):
+            os.kill(one, signal.SIGKILL)
 
 
 def using(folder: Path) -> set[int]:
@@ -170,13 +180,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start commands in the background; what still runs at the end of the test is killed."""
     running: list[Running] = []
 
-    def start(*arguments: object, command: Sequence[str] = COMMAND) -> Running:
-        running.append(Running(tmp_path, *arguments, command=command))
+    def start(*arguments: object, command: Sequence[str] = COMMAND, folder: Path = tmp_path) -> Running:
+        running.append(Running(folder, *arguments, command=command))
         return running[-1]
 
     yield start
     for one in running:
-        for pid in {one.process.pid} | descendants(one.process.pid):
-            if alive(pid):
-                os.kill(pid, 9)
+        kill_all(one.process.pid)
         one.process.wait()

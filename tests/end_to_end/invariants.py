@@ -7,24 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from click.testing import CliRunner
+import numpy as np
 
-from tune_app.cli import main
+from tests.bundles import run
 from tune_app.experiment.record import read_entries
 
 
-def percentile(values: list[float], share: float) -> float:
-    """The value below which that share lies, interpolated linearly."""
-    ordered = sorted(values)
-    position = (len(ordered) - 1) * share
-    low, high = ordered[int(position)], ordered[min(int(position) + 1, len(ordered) - 1)]
-    return low + (high - low) * (position - int(position))
-
-
-def told(folder: Path, *arguments: str) -> Any:
+def told(folder: Path, *arguments: object) -> Any:
     """What a command prints as JSON."""
-    command = [*arguments, "--json", "--experiments-dir", str(folder / "experiments")]
-    done = CliRunner().invoke(main, command)
+    done = run(*arguments, "--json", "--experiments-dir", folder / "experiments")
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
 
@@ -52,7 +43,7 @@ def check(folder: Path, name: str) -> None:
     best = max(results, key=lambda r: (r["valid"]["valid_accuracy"], -r["epoch"], -r["parameters"], -r["trial"]))
     status = told(folder, "status", name)
     assert (status["best"]["trial"], status["best"]["epoch"]) == (best["trial"], best["epoch"])
-    exported = told(folder, "export", name, "-o", str(folder / f"{name}-checked"))
+    exported = told(folder, "export", name, "-o", folder / f"{name}-checked")
     assert exported["metrics"]["valid_accuracy"] == best["valid"]["valid_accuracy"]
 
     # No temporary file is left, and no lock.
@@ -148,7 +139,7 @@ def check_decisions(entries: Sequence[Mapping[str, Any]]) -> None:
             assert e["cutoff"] == (None if cutoff is None else sign * cutoff), e
         else:
             if values:
-                cutoff = percentile([other for other, _ in values], 1 - 1 / factor)
+                cutoff = np.quantile([other for other, _ in values], 1 - 1 / factor)
                 assert abs(sign * e["cutoff"] - cutoff) < 1e-12, e
                 decision = "stop" if value < sign * e["cutoff"] else "continue"
             values.append((value, e["trial"]))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.end_to_end.conftest import alive, descendants, environment, wait_for
+from tests.end_to_end.conftest import alive, descendants, environment, program_of, wait_for
 
 ALONE = 'mount -t tmpfs none "$TMPDIR" && mount -t tmpfs none experiments && exec "$@"'
 """Gives a process temporary and experiments directories of its own, without what others write there."""
@@ -67,7 +67,7 @@ class Nodes:
         """Kill a process of the cluster by the name of its program."""
         for process in self.processes:
             for pid in descendants(process.pid):
-                if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith(name.encode()):
+                if program_of(pid) == name:
                     os.kill(pid, signal.SIGKILL)
 
     def end(self) -> None:
@@ -105,10 +105,3 @@ def python_without(folder: Path, *packages: str) -> Path:
         if name not in packages:
             (site / path.name).symlink_to(path)
     return folder / "bin" / "python"
-
-
-def kill_node(process: subprocess.Popen[bytes]) -> None:
-    """End a node as a power cut does: everything at once."""
-    for pid in {process.pid} | descendants(process.pid):
-        if alive(pid):
-            os.kill(pid, signal.SIGKILL)

@@ -21,6 +21,7 @@ from tests.end_to_end.conftest import (
     environment,
     left_in,
     needs_mounts,
+    program_of,
     succeed,
     temporary,
     tune_app,
@@ -251,13 +252,3 @@ def test_where_ray_was_imported_before_and_cannot_be_kept_here_the_search_ends_b
     assert re.fullmatch(r"tune_app\.errors\.TuneAppError: Ray listens at .*; allowed: 127\.0\.0\.1, .*", last)
     assert not (tmp_path / "experiments" / "x").exists()
     wait_for(lambda: left_in(temporary(tmp_path)) == [], "Ray is gone")
-
-
-def program_of(pid: int) -> str:
-    """The file name of the program that a process runs, or of its script if that is Python; "" if it has ended."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-    except OSError:
-        return ""
-    scripts = [word for word in words[1:] if not word.startswith("-")]
-    return Path(scripts[0] if "python" in Path(words[0]).name and scripts else words[0]).name

@@ -1,16 +1,12 @@
 """What hangs, stops, fills up, fails or comes at a bad moment from outside: the search says so and goes on."""
 
 import hashlib
-import json
 import os
 import pickle
-import resource
-import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,13 +15,13 @@ import torch
 
 from tests.bundles import config_of, run, search_really
 from tests.end_to_end.conftest import (
-    COMMAND,
     Running,
     Start,
     alive,
     descendants,
     left_in,
     needs_mounts,
+    program_of,
     succeed,
     temporary,
     tune_app,
@@ -33,7 +29,6 @@ from tests.end_to_end.conftest import (
     wait_for,
 )
 from tests.end_to_end.invariants import check
-from tests.end_to_end.test_cluster import program_of
 from tune_app.experiment.record import Entry, encode, read_entries
 from tune_app.storage.load import load_experiment
 
@@ -49,13 +44,6 @@ def entries(folder: Path, *kinds: str) -> list[Entry]:
     return [e for e in read_entries(record) if not kinds or e["kind"] in kinds]
 
 
-def name_of(pid: int) -> str:
-    """The name of a process; "" where it has ended."""
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    return ""
-
-
 def wait_for_child(running: Running, name: str) -> set[int]:
     """The processes that a command has started, as soon as one of that name is among them; "": any."""
     processes: set[int] = set()
@@ -63,7 +51,7 @@ def wait_for_child(running: Running, name: str) -> set[int]:
     def there() -> bool:
         assert running.process.poll() is None, running.process.communicate()
         processes.update(descendants(running.process.pid))
-        return any(name in ("", name_of(pid)) for pid in processes)
+        return any(name in ("", program_of(pid)) for pid in processes)
 
     wait_for(there, f"there is a process {name}")
     return processes
@@ -153,50 +141,17 @@ def test_a_second_signal_ends_the_search_at_once_and_loses_nothing(tmp_path, sta
     assert record.read_bytes().startswith(acknowledged[: acknowledged.rfind(b"\n") + 1])
 
 
-class Disk:
-    """A small disk as FOLDER/experiments, which only what is run through it sees: a tmpfs in a mount namespace."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, at = folder, folder / "experiments"
-        at.mkdir()
-        mount = 'mount -t tmpfs -o size=4m none "$0" && echo mounted && exec cat'
-        self.holder = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount, at],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.holder.stdout is not None
-        assert self.holder.stdout.readline() == "mounted\n", "this test needs root"
-        inside = 'cd "$0" && exec "$@"'
-        enter = ["nsenter", "--target", str(self.holder.pid), "--mount", "sh", "-c", inside, str(folder)]
-        self.enter, self.command = enter, [*enter, *COMMAND]
-        self.experiments = Path(f"/proc/{self.holder.pid}/root{at}")
-        """The disk as it is reached from outside."""
-
-    def run(self, script: str) -> None:
-        """Run a script as one inside would."""
-        subprocess.run([*self.enter, "sh", "-e", "-c", script], check=True)
-
-    def fill(self) -> None:
-        """Leave no room."""
-        with (self.experiments / "ballast").open("wb", buffering=0) as file, suppress(OSError):
-            while True:
-                file.write(bytes(4096))
-
-    def check(self) -> None:
-        """Copy the experiment to where all commands reach it, and check it there."""
-        elsewhere = self.folder / "elsewhere"
-        shutil.copytree(self.experiments / "x", elsewhere / "experiments" / "x")
-        check(elsewhere, "x")
+def in_shell(folder: Path, script: str) -> None:
+    """Run a script as root in a folder."""
+    subprocess.run(["sh", "-ec", script], cwd=folder, check=True)
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
-    """A small disk; it goes with the process that holds it."""
-    disk = Disk(tmp_path)
-    yield disk
-    disk.holder.communicate("", timeout=10)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small disk, which is the folder of the experiments."""
+    in_shell(tmp_path, "mkdir experiments; mount -t tmpfs -o size=4m none experiments")
+    yield tmp_path / "experiments"
+    in_shell(tmp_path, "umount --recursive --lazy experiments")
 
 
 def said_once(err: str) -> str:
@@ -207,67 +162,33 @@ def said_once(err: str) -> str:
 
 @needs_mounts
 def test_a_disk_that_is_full_and_then_read_only_stops_the_search_with_the_path_and_it_goes_on_afterwards(
-    tmp_path: Path, start: Start, small_data: Path, disk: Disk
+    tmp_path: Path, start: Start, small_data: Path, disk: Path
 ) -> None:
     (tmp_path / "space.yaml").write_text(SLOW.replace("bs: 2", "bs: 4").replace("epoch: 4", "epoch: 8"))
     go_on = ("resume", "x", "--in-process")
-    running = start(*SEARCH, small_data, command=disk.command)
-    running.wait_for_results("x", 3, disk.experiments)
+    running = start(*SEARCH, small_data)
+    running.wait_for_results("x", 3)
     processes = descendants(running.process.pid)
-    disk.fill()
+    in_shell(disk, "cat /dev/zero > ballast 2> /dev/null || true")
     out, err = running.end(60, code=1)
     assert out == ""
     assert said_once(err).startswith("Error: experiments/x/")
     assert said_once(err).lower().endswith(": cannot be written: no space left on device")
     assert_nothing_is_left(tmp_path, processes, 10)
-    status = tune_app(tmp_path, "status", "x", "--json", command=disk.command)
-    assert json.loads(status.stdout)["state"] == "interrupted"
-    disk.run("mount -o remount,size=64m experiments")
+    assert load_experiment("x", disk).state == "interrupted"
+    in_shell(tmp_path, "mount -o remount,size=64m experiments")
 
-    running = start(*go_on, command=disk.command)
-    record = disk.experiments / "x" / "record.jsonl"
-    running.wait_for_results("x", record.read_text().count('"kind":"result"') + 2, disk.experiments)
+    running = start(*go_on)
+    running.wait_for_results("x", len(entries(tmp_path, "result")) + 2)
     # The disk as a whole cannot become read-only while the record is open for writing.
-    disk.run("cd experiments/x; mount --bind states states; mount -o remount,bind,ro states")
+    in_shell(disk / "x", "mount --bind states states; mount -o remount,bind,ro states")
     out, err = running.end(60, code=1)
     assert out == ""
     assert said_once(err).startswith("Error: experiments/x/states/")
     assert said_once(err).endswith(": Read-only file system")
-    disk.run("umount experiments/x/states")
+    in_shell(disk / "x", "umount states")
 
-    succeed(tmp_path, *go_on, command=disk.command)
-    disk.check()
-
-
-def test_a_worker_that_gets_no_more_memory_fails_its_trial_and_the_search_goes_on(
-    tmp_path: Path, start: Start, small_data: Path
-) -> None:
-    (tmp_path / "space.yaml").write_text(
-        "space: {level: cnn, lr: 0.01, bs: {grid: [4, 1000, 500]}}\n"
-        "search: {max_epochs: 2, results_per_epoch: 2, max_concurrent_trials: 1, early_stopping: false}"
-    )
-    running = start(*SEARCH, small_data)
-    running.wait_for_results("x", 1)
-    worker = load_experiment("x", tmp_path / "experiments").trial(0).attempts[0]["pid"]
-    size = int(Path(f"/proc/{worker}/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.prlimit(worker, resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
-
-    def failures() -> list[Entry]:
-        return [e for e in entries(tmp_path, "lost", "ended") if e["kind"] == "lost" or e["state"] == "failed"]
-
-    wait_for(failures, "a trial fails")
-    with suppress(ProcessLookupError):  # as it is if it died
-        resource.prlimit(worker, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    out, err = running.process.communicate(timeout=120)
-    # With the batch size of trial 1, torch raises an exception; where it is Ray that gets none, the worker dies.
-    lost = [e for e in failures() if e["kind"] == "lost"]
-    assert all(e["reason"] == "its worker died" for e in lost)
-    experiment = load_experiment("x", tmp_path / "experiments")
-    failed = [trial for trial in experiment.history.trials if trial.state == "failed"]
-    assert all(str(trial.reason).startswith("error: ") and trial.traceback for trial in failed)
-    assert len(lost) + len(failed) == 1
-    assert running.process.returncode == (3 if failed else 0), err
-    assert f"{3 - len(failed)} completed, 0 stopped early, {len(failed)} failed" in out
+    succeed(tmp_path, *go_on)
     check(tmp_path, "x")
 
 

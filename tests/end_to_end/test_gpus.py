@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from tests.bundles import run
-from tests.end_to_end.conftest import COMMAND, OF_TESTS, Start, environment, succeed, tune_app
+from tests.end_to_end.conftest import COMMAND, HASTY, MADE_UP, Start, environment, succeed, tune_app
 from tests.end_to_end.test_cluster import HEAD, running_head
 from tests.refused import error_of
+from tune_app.storage.load import load_experiment
 
 ONE = "space: {level: linear}\nsearch: {num_samples: 1, max_epochs: 1, results_per_epoch: 2}"
 SEARCH = ("search", "space.yaml", "--no-dashboard", "--data")
@@ -33,7 +34,6 @@ def test_they_are_shared_and_each_trial_sees_its_own_and_a_token_is_refused_wher
 ) -> None:
     (tmp_path / "space.yaml").write_text(ONE)
     (tmp_path / "token").write_text("a" * 64)
-    (tmp_path / "meeting").mkdir()
     arguments = (*SEARCH, small_data, "--address", address)
     token = ["env", "RAY_AUTH_MODE=token", f"RAY_AUTH_TOKEN_PATH={tmp_path / 'token'}", *COMMAND]
     refused = tune_app(tmp_path, *arguments, command=token)
@@ -42,11 +42,12 @@ def test_they_are_shared_and_each_trial_sees_its_own_and_a_token_is_refused_wher
         " allowed: RAY_AUTH_MODE=disabled"
     )
     assert not (tmp_path / "experiments").exists()
-    done = succeed(tmp_path, address, tmp_path, command=[*OF_TESTS, "tests.end_to_end.claimed_gpus"])
-    seen = json.loads(done.stdout.splitlines()[-1])
+    done = succeed(tmp_path, "meeting", tmp_path, address, command=MADE_UP)
     # 4 CPUs for 2 GPUs: two trials share each, and no trial sees more than one.
-    assert (seen["gpus"], seen["at_once"]) == (0.5, 4)
-    assert sorted(seen["visible"]) == ["0", "0", "1", "1"]
+    assert json.loads(done.stdout.splitlines()[-1]) == {"gpus": 0.5, "at_once": 4}
+    trials = load_experiment("x", tmp_path / "experiments").history.trials
+    seen = {attempt["pid"]: attempt["gpus"] for trial in trials for attempt in trial.attempts}
+    assert sorted(seen.values()) == ["0", "0", "1", "1"]
 
 
 USABLE = """
@@ -93,13 +94,6 @@ ray.get(other.__ray_ready__.remote())
 print("held", flush=True)
 sys.stdin.read()
 """
-HASTY_LOOK = """
-from tune_app.cli import main
-from tune_app.cluster import resources
-
-resources.SECONDS_UNTOLD, resources.SECONDS_TO_LOOK = 1.0, 2.0
-main()
-"""
 
 
 def test_gpus_that_others_hold_are_waited_for_as_long_as_told_and_then_do_not_count(
@@ -113,21 +107,20 @@ def test_gpus_that_others_hold_are_waited_for_as_long_as_told_and_then_do_not_co
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
-    hasty = [sys.executable, "-c", HASTY_LOOK]
     arguments = (*SEARCH, small_data, "--address", address)
     with holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        asked = tune_app(tmp_path, *arguments, "--gpus-per-trial", 1, command=hasty)
+        asked = tune_app(tmp_path, *arguments, "--gpus-per-trial", 1, command=HASTY)
         assert asked.returncode == 1
         assert asked.stderr.splitlines()[-3:] == [
             "Waiting up to 2 s for GPUs that others may hold.",
             "Ray offers 2 GPUs that others hold; trials do without.",
             "Error: --gpus-per-trial is 1, allowed: up to the 0 that one machine has here",
         ]
-        auto = succeed(tmp_path, *arguments, command=hasty)
+        auto = succeed(tmp_path, *arguments, command=HASTY)
         assert "Ray offers 2 GPUs that others hold; trials do without." in auto.stderr
-        waiting = start(*arguments, "--wait-for-resources", 100, command=hasty)
+        waiting = start(*arguments, "--wait-for-resources", 100, command=HASTY)
         waiting.wait_for_line("Waiting up to 100 s for GPUs")
         holder.communicate(timeout=30)
     _, err = waiting.end(120)

@@ -7,7 +7,9 @@ import sys
 import zipfile
 from pathlib import Path
 
-from tests.end_to_end.conftest import COMMAND, needs_mounts, succeed
+import pytest
+
+from tests.end_to_end.conftest import COMMAND, succeed
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -37,11 +39,21 @@ def test_the_wheel_holds_mnist_its_licence_and_the_spaces_and_runs_anywhere(tmp_
     assert done.stdout == "(50000, 784) digits\n"
 
 
-@needs_mounts
-def test_a_container_with_64_mb_of_shared_memory_and_a_home_that_cannot_be_written_works(tmp_path: Path) -> None:
+SMALL = 'mount -t tmpfs -o size=64m tmpfs /dev/shm && exec env HOME=/proc/self "$@"'
+CONTAINERS = {
+    "64 MB of shared memory and a home that cannot be written": ["unshare", "--mount", "sh", "-c", SMALL, "small"],
+    "no home and no entry in passwd": ["unshare", "--user", "--map-user=54321", "env", "-u", "HOME"],
+}
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_nobody_needs_a_home_to_search_in_nor_an_entry_in_passwd_nor_much_shared_memory(
+    tmp_path: Path, container: str
+) -> None:
+    inside = ["env", "-u", "RAY_AUTH_MODE", *CONTAINERS[container]]
+    if subprocess.run([*inside, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs a namespace")
     (tmp_path / "space.yaml").write_text("space: {level: linear}\nsearch: {num_samples: 2, max_epochs: 1}")
-    search = " ".join([*COMMAND, "search", "space.yaml", "--name", "x"])
-    script = f"mount -t tmpfs -o size=64m tmpfs /dev/shm && exec env -u RAY_AUTH_MODE HOME=/proc/self {search}"
-    done = succeed(tmp_path, command=["unshare", "--mount", "sh", "-c", script])
+    done = succeed(tmp_path, "search", "space.yaml", "--name", "x", command=[*inside, *COMMAND])
     assert "2 completed" in done.stdout
     assert "it asks for the token in " in done.stderr

@@ -16,17 +16,12 @@ import pytest
 
 from tests.bundles import run
 from tests.conftest import AWS, running_s3_server
-from tests.end_to_end.conftest import HASTY, Running, Start, alive, descendants, succeed, tune_app, wait_for
+from tests.end_to_end.conftest import HASTY, Start, succeed, tune_app, wait_for
 from tests.end_to_end.invariants import check, outcome
-from tests.made_up import ask_and_start, give, spec_of
-from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
-from tune_app.storage import mirroring
 from tune_app.storage.bucket import Bucket
 from tune_app.storage.load import load_experiment
-from tune_app.storage.location import paths
 from tune_app.storage.mirror import read_contents
-from tune_app.storage.mirroring import Mirror, mirrored
 
 SECONDS_ALIVE = 5
 """As hasty.py has it."""
@@ -34,7 +29,6 @@ SPACE = """
 space: {level: {choice: [fit, cnn]}, lr: {loguniform: [0.01, 1]}, bs: 4}
 search: {num_samples: 4, max_epochs: 4, results_per_epoch: 4, grace_period: 4}
 """
-LONG = "space: {level: cnn, bs: 2, lr: 0.01}\nsearch: {num_samples: 2, max_epochs: 50, results_per_epoch: 20}"
 
 
 @pytest.fixture
@@ -57,14 +51,6 @@ def copied(bucket: Bucket, results: int) -> Callable[[], bool]:
     return there
 
 
-def kill(running: Running) -> None:
-    """End a search and all that it started, at once."""
-    for pid in {running.process.pid} | descendants(running.process.pid):
-        if alive(pid):
-            os.kill(pid, signal.SIGKILL)
-    running.process.wait()
-
-
 def local(folder: Path, bucket: Bucket) -> Path:
     """The experiments of a machine that it copies to the bucket."""
     (place,) = (folder / ".cache" / "tune_app" / "s3").glob(f"*/{bucket.path}")
@@ -81,7 +67,7 @@ def silent(bucket: Bucket) -> bool:
     return seen is not None and time.time() - seen.written > SECONDS_ALIVE + 1
 
 
-def test_an_interrupted_search_goes_on_elsewhere_at_once_and_a_killed_one_to_what_an_uninterrupted_one_finds(
+def test_a_copied_search_goes_on_elsewhere_to_what_an_uninterrupted_one_finds_and_one_that_comes_back_stops(
     tmp_path: Path, second: Path, start: Start, small_data: Path, bucket: Bucket
 ) -> None:
     (tmp_path / "space.yaml").write_text(SPACE)
@@ -100,9 +86,9 @@ def test_an_interrupted_search_goes_on_elsewhere_at_once_and_a_killed_one_to_wha
     assert (has.state, has.history.results) == ("interrupted", had.history.results)
 
     go_on = ("resume", "x", "--in-process", "--experiments-dir", bucket)
-    later = Running(second, *go_on, command=HASTY)
+    later = start(*go_on, command=HASTY, folder=second)
     wait_for(copied(bucket, has.history.results + 2), "it goes on")
-    kill(later)
+    later.process.send_signal(signal.SIGSTOP)
     last, known = (
         max(r.time for trial in load_experiment("x", place).history.trials for r in trial.results)
         for place in (local(second, bucket), bucket.url)
@@ -112,46 +98,16 @@ def test_an_interrupted_search_goes_on_elsewhere_at_once_and_a_killed_one_to_wha
     wait_for(lambda: silent(bucket), "it is taken for dead", SECONDS_ALIVE + 20)
     done = resumed(tmp_path, bucket)
     assert done.returncode == 0, done.stderr
+    later.process.send_signal(signal.SIGCONT)
+    _, err = later.end(60, code=1)
+    assert err.splitlines()[-1].startswith(f"Error: {bucket}/x: another process, which has ended, has taken the")
+    assert "Traceback" not in err
     assert load_experiment("x", bucket.url).state == "finished"
     (tmp_path / "experiments" / "x").symlink_to(local(tmp_path, bucket) / "x")
     check(tmp_path, "x")
     assert outcome(tmp_path, "x") == outcome(tmp_path, "whole")
 
 
-def searching(bucket: Bucket, pid: int) -> bool:
-    """Whether that process says that it searches x."""
-    seen = read_contents(bucket / "x")
-    return seen is not None and seen.holder is not None and seen.holder.pid == pid
-
-
-@pytest.mark.soak
-def test_one_that_was_stopped_and_is_replaced_stops_with_a_clear_line(
-    tmp_path: Path, second: Path, start: Start, small_data: Path, bucket: Bucket
-) -> None:
-    (tmp_path / "space.yaml").write_text(LONG)
-    arguments = ("search", "space.yaml", "--name", "x", "--data", small_data, "--no-dashboard")
-    running = start(*arguments, "--experiments-dir", bucket, command=HASTY)
-    wait_for(copied(bucket, 2), "two results are copied")
-    processes = {running.process.pid} | descendants(running.process.pid)
-    for pid in processes:
-        os.kill(pid, signal.SIGSTOP)
-    wait_for(lambda: silent(bucket), "it is taken for dead", 30)
-    later = Running(second, "resume", "x", "--no-dashboard", "--experiments-dir", bucket, command=HASTY)
-    try:
-        wait_for(lambda: searching(bucket, later.process.pid), "the other machine goes on")
-        for pid in processes:
-            os.kill(pid, signal.SIGCONT)
-        _, err = running.end(60, code=1)
-        assert err.splitlines()[-1].startswith(f"Error: {bucket}/x: process {later.process.pid} on ")
-        assert err.splitlines()[-1].endswith("has taken the search over, so this one has stopped")
-        assert "Traceback" not in err
-        later.process.send_signal(signal.SIGINT)
-        later.end(30, code=130)
-    finally:
-        kill(later)
-
-
-@pytest.mark.soak
 def test_without_its_server_a_search_goes_on_and_says_in_the_end_what_is_missing_until_resume_copies_it(
     tmp_path: Path, second: Path, start: Start, small_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,7 +115,7 @@ def test_without_its_server_a_search_goes_on_and_says_in_the_end_what_is_missing
     for name, value in AWS.items():
         monkeypatch.setenv(name, value)
     bucket = Bucket("s3://test/x")
-    arguments = ("search", "space.yaml", "--name", "x", "--data", small_data, "--no-dashboard", "--num-samples", 12)
+    arguments = ("search", "space.yaml", "--name", "x", "--data", small_data, "--in-process", "--num-samples", 12)
     with running_s3_server() as (url, server):
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         running = start(*arguments, "--experiments-dir", bucket, command=HASTY)
@@ -199,39 +155,3 @@ def test_a_confirmation_of_a_search_in_a_bucket_is_interrupted_and_ends_on_anoth
     assert ended.read_bytes().startswith(record.read_bytes())
     status = json.loads(run("status", "x", "--json", "--experiments-dir", bucket).stdout)
     assert status["confirmation"]["winner"] == json.loads(done.stdout)["winner"]
-
-
-def test_a_server_that_goes_away_is_told_once_and_what_is_missing_and_where_in_the_end(monkeypatch) -> None:
-    for name, value in AWS.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(mirroring, "SECONDS_BETWEEN_COPIES", 0.2)
-    told: list[str] = []
-    tries: list[bool] = []
-    copy_all = Mirror.copy_all
-
-    def counted(self: Mirror, last: bool) -> None:
-        tries.append(last)
-        copy_all(self, last)
-
-    monkeypatch.setattr(Mirror, "copy_all", counted)
-    with running_s3_server() as (url, server):
-        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-        at = paths(Bucket("s3://test/there"), "y")
-        assert at.copy is not None
-        copy = at.copy
-        with mirrored(at, told.append) as copying:
-            other = Search.create(spec_of("y"), at)
-            other.begin()
-            wait_for(lambda: (seen := read_contents(copy)) and seen.bytes > 0, "it is copied")
-            server.kill()
-            server.wait()
-            give(other, ask_and_start(other), 0.5, 0.6)
-            wait_for(lambda: told, "the loss is told")
-            before = len(tries)
-            wait_for(lambda: len(tries) >= before + 2, "it is tried again")
-            other.close()
-    assert len(told) == 1
-    assert told[0].endswith("the search goes on, and copying is tried again")
-    assert copying.missing is not None
-    assert str(at.root) in copying.missing
-    assert AWS["AWS_SECRET_ACCESS_KEY"] not in told[0] + copying.missing

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import HASTY, Start, needs_mounts, succeed, tune_app, wait_for
+from tests.end_to_end.conftest import HASTY, Start, kill_all, needs_mounts, succeed, tune_app, wait_for
 from tests.end_to_end.invariants import check
-from tests.end_to_end.nodes import kill_node, nodes
+from tests.end_to_end.nodes import nodes
 from tune_app.experiment.trial import Trial
 from tune_app.storage.load import load_experiment
 
@@ -51,7 +51,7 @@ def test_a_node_that_is_missing_is_waited_for_and_one_that_dies_loses_nothing_wh
 
         wait_for(lambda: len(far()) == 2, "two trials train on the new node")
         lost = far()
-        kill_node(second)
+        kill_all(second.pid)  # as a power cut does
         cluster.start("--num-cpus", 2)
 
         def go_on() -> bool:

@@ -21,10 +21,11 @@ def test_a_task_that_exits_before_any_trial_leaves_no_experiment(tmp_path: Path)
 def test_a_level_that_exits_in_every_trial_is_the_outcome_and_what_it_prints_is_shown_if_asked_for(
     tmp_path: Path,
 ) -> None:
-    """Whose code runs: tests/units/test_trust.py."""
+    """Whose code runs: tests/units/test_trust.py. `load` finds what lies beside its file."""
     exits = IN_TRIALS["a level exits"]
-    prints = exits._replace(changes=(*exits.changes, ('"""One hidden layer."""', 'print("hello")')))
-    expected = prints.expected(tmp_path)
+    beside = ("    x = np", '    open(__file__.replace("mine.py", "space.yaml"))\n    x = np')
+    prints = ('"""One hidden layer."""', 'print("hello")')
+    expected = exits._replace(changes=(*exits.changes, beside, prints)).expected(tmp_path)
     done = tune_app(tmp_path, *SEARCH, "--num-samples", 9, timeout=120)
     assert done.returncode == 1
     assert f"\nNo trial succeeded. Trial 0: error: {expected}"[:300] in done.stdout

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -25,9 +24,6 @@ def plant(folder: Path, ran: Path) -> None:
         (folder / f"{name}.py").write_text(PLANT.format(ran=str(ran)))
 
 
-# ---- whose code runs -----------------------------------------------------------------------------------
-
-
 def test_workers_import_nothing_from_where_a_person_types_and_get_nothing_from_another_ray_or_uv(
     tmp_path: Path, small_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -45,8 +41,6 @@ def test_workers_import_nothing_from_where_a_person_types_and_get_nothing_from_a
     assert [trial.state for trial in load_experiment("x", stranger).history.trials] == ["completed"]
     assert not ran.exists()
 
-
-# ---- what stays as it was ------------------------------------------------------------------------------
 
 SCRIPT = """
 import json, sys, threading, time
@@ -91,9 +85,6 @@ def test_of_two_searches_of_a_script_the_second_waits_for_the_first_and_none_imp
     assert not ran.exists()
 
 
-# ---- tokens and homes ----------------------------------------------------------------------------------
-
-
 SLOW = "space: {level: cnn, bs: 8}\nsearch: {num_samples: 1, max_epochs: 1, results_per_epoch: 1}"
 
 
@@ -110,22 +101,6 @@ def test_by_default_ray_asks_for_a_token_that_only_its_owner_can_read_and_that_e
     record = (tmp_path / "experiments" / "x" / "record.jsonl").read_text()
     assert secret not in out + err + record
     assert not (tmp_path / ".ray").exists() and left_in(temporary(tmp_path)) == []
-
-
-NO_ENTRY = ["unshare", "--user", "--map-user=54321", "env", "-u", "HOME"]
-
-
-def test_nobody_needs_a_home_to_search_in_nor_an_entry_in_passwd(tmp_path: Path, small_data: Path) -> None:
-    """Nor one that can be written: test_installation.py."""
-    if subprocess.run([*NO_ENTRY, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("needs a user namespace")
-    (tmp_path / "space.yaml").write_text(SPACE)
-    command = ["env", "-u", "RAY_AUTH_MODE", *NO_ENTRY, *COMMAND]
-    done = succeed(tmp_path, "search", "space.yaml", "--name", "x", "--data", small_data, command=command)
-    assert "it asks for the token in " in done.stderr
-
-
-# ---- a machine that is full ----------------------------------------------------------------------------
 
 
 def test_where_others_hold_the_memory_the_search_stops_after_the_first_lost_workers(tmp_path, small_data) -> None:

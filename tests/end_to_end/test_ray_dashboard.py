@@ -3,14 +3,13 @@
 import json
 import re
 import signal
-import subprocess
 import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.end_to_end.browser import needs_browser
+from tests.end_to_end.browser import needs_browser, rendered
 from tests.end_to_end.conftest import Start, descendants, temporary, wait_for
 from tune_app.storage.load import load_experiment
 from tune_app.task.task import config_words
@@ -36,13 +35,6 @@ def listening(pids: set[int]) -> set[str]:
     return found
 
 
-def rendered(url: str) -> str:
-    """A page as a browser without a screen has it after some seconds."""
-    options = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=15000", "--dump-dom")
-    command = ["chromium", *options, url]
-    return subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
-
-
 def metric(texts: list[str], name: str, **labels: str) -> float | None:
     """The value of a metric in what was scraped."""
     for line in "\n".join(texts).splitlines():
@@ -56,16 +48,12 @@ def asked(url: str) -> Any:
     return json.loads(urllib.request.urlopen(url, timeout=10).read())
 
 
-def actors_of(url: str, class_name: str) -> list[str]:
-    """The ids of the actors of a class."""
-    found = asked(f"{url}/api/v0/actors?limit=100")["data"]["result"]["result"]
-    return [actor["actor_id"] for actor in found if actor["class_name"] == class_name]
-
-
-def log_of(url: str, actor: str) -> str:
-    """The log that the page of an actor shows."""
-    file = f"{url}/api/v0/logs/file?actor_id={actor}&suffix=err&lines=10000"
-    return urllib.request.urlopen(file, timeout=10).read().decode()
+def logs_of(url: str, class_name: str) -> str:
+    """The logs that the pages of the actors of a class show."""
+    actors = asked(f"{url}/api/v0/actors?limit=100")["data"]["result"]["result"]
+    log = f"{url}/api/v0/logs/file?suffix=err&lines=10000&actor_id="
+    ids = [actor["actor_id"] for actor in actors if actor["class_name"] == class_name]
+    return "".join(urllib.request.urlopen(log + one, timeout=10).read().decode() for one in ids)
 
 
 @needs_browser
@@ -95,14 +83,14 @@ def test_a_search_shows_in_the_dashboard_and_for_prometheus_and_on_this_machine_
     series = {line.rsplit(" ", 1)[0] for line in "\n".join(texts).splitlines() if line.startswith("ray_tune_app_")}
     assert len(series) == 6 + 3, "few, however many trials there are"
 
-    (job,) = json.loads(urllib.request.urlopen(f"{url}/api/jobs/", timeout=10).read())
+    (job,) = asked(f"{url}/api/jobs/")
     assert job["metadata"] == {"job_name": "shown", "space_digest": history.spec.digest}
-    actors = rendered(f"{url}/#/actors")
+    actors, _ = rendered(f"{url}/#/actors")
     workers = {attempt["pid"] for trial in history.trials for attempt in trial.attempts}
     assert actors.count("TrialWorker") == actors.count("tune_app worker") == len(workers)
     assert all(str(pid) in actors for pid in workers)
     assert "ImplicitFunc" not in actors
-    said = "".join(log_of(url, worker) for worker in actors_of(url, "TrialWorker"))
+    said = logs_of(url, "TrialWorker")
     for trial in history.trials:
         for result in trial.results:
             words = f"trial {trial.number}, epoch {result.epoch:g}: {result.valid['valid_accuracy']:.4f}"

@@ -84,13 +84,6 @@ def search(*arguments: object) -> tuple[object, ...]:
     return ("python", "-m", "tune_app", "search", *arguments, "--address", "auto")
 
 
-def jobs_of(cluster: Nodes) -> str:
-    """What the dashboard says of all jobs."""
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    asked = urllib.request.Request(f"{cluster.dashboard}/api/jobs/", headers=headers)
-    return str(urllib.request.urlopen(asked, timeout=10).read().decode())
-
-
 def test_nodes_without_tune_app_get_it_with_the_job_which_copies_to_a_bucket_with_the_credentials_of_the_head(
     tmp_path: Path, cluster: Nodes, bucket: Bucket
 ) -> None:
@@ -98,7 +91,8 @@ def test_nodes_without_tune_app_get_it_with_the_job_which_copies_to_a_bucket_wit
     done = submit(cluster, *search("mine.yaml", "--name", "x", "--experiments-dir", bucket), options=named)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 trials: " in done.stdout and "Best: valid accuracy" in done.stdout
-    jobs = jobs_of(cluster)
+    asked = urllib.request.Request(f"{cluster.dashboard}/api/jobs/", headers={"Authorization": f"Bearer {TOKEN}"})
+    jobs = urllib.request.urlopen(asked, timeout=10).read().decode()
     for secret in (TOKEN, AWS["AWS_SECRET_ACCESS_KEY"]):
         assert secret not in jobs + done.stdout + done.stderr
     (job,) = [job for job in json.loads(jobs) if "mine.yaml" in job["entrypoint"] and job["submission_id"]]

@@ -11,12 +11,10 @@ import pytest
 from tests.bundles import run
 from tests.end_to_end.conftest import Start, alive, descendants, tune_app, wait_for
 from tests.end_to_end.invariants import check, outcome
-from tests.made_up import spec_of
+from tests.made_up import ask_and_start, give, searching
 from tests.refused import error_of
-from tune_app.engine.search import Search
 from tune_app.experiment.trial import Trial
 from tune_app.storage.load import load_experiment
-from tune_app.storage.location import paths
 
 SPACE = """
 space:
@@ -65,31 +63,6 @@ def test_a_driver_killed_again_and_again_finds_what_an_uninterrupted_one_finds(
     assert outcome(tmp_path, "killed") == outcome(tmp_path, "whole")
 
 
-@pytest.mark.usefixtures("one_thread")
-def test_a_search_goes_on_from_another_folder_where_the_images_are_named_from_there(
-    tmp_path: Path, small_data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "images.parquet").symlink_to(small_data)
-    space = "space: {level: linear, bs: 256, lr: 0.1}\nsearch: {num_samples: 1, max_epochs: 1}"
-    (tmp_path / "space.yaml").write_text(space)
-    arguments = ("--name", "x", "--data", "images.parquet", "--experiments-dir=~/mine", "--in-process")
-    done = run("search", "~/space.yaml", *arguments)
-    assert done.exit_code == 0, done.stderr
-    monkeypatch.chdir("elsewhere")
-    again = ("extend", "x", "--num-samples", 2, "--experiments-dir=../mine", "--in-process")
-    refused = run(*again)
-    assert refused.stderr.startswith("Error: images.parquet: No such file or directory; allowed: ")
-    done = run(*again, "--data", "../images.parquet")
-    assert done.exit_code == 0, done.stderr
-    experiment = load_experiment("x", tmp_path / "mine")
-    assert experiment.history.spec.data.source == "images.parquet"
-    assert (experiment.state, len(experiment.history.trials)) == ("finished", 2)
-    assert not (tmp_path / "~").exists()
-
-
 def test_a_trial_that_loses_its_worker_goes_on_from_its_last_result_and_one_that_does_too_often_fails(
     tmp_path: Path, start: Start, small_data: Path
 ) -> None:
@@ -124,8 +97,11 @@ def test_a_trial_that_loses_its_worker_goes_on_from_its_last_result_and_one_that
     check(tmp_path, "x")
 
 
-def test_other_data_are_refused_with_the_difference(tmp_path, small_data, monkeypatch) -> None:
-    Search.create(spec_of("data"), paths(tmp_path / "experiments", "data")).close()
+@pytest.mark.parametrize("command", ["resume", "confirm"])
+def test_other_data_are_refused_with_the_difference(tmp_path, small_data, monkeypatch, command) -> None:
+    with searching(tmp_path / "experiments", "data") as search:
+        give(search, ask_and_start(search), 0.5)
     monkeypatch.chdir(tmp_path)
-    refused = error_of(run("resume", "data", "--data", small_data))
+    assert error_of(run(command, "data", "--data", "none.parquet")).startswith("none.parquet: No such file")
+    refused = error_of(run(command, "data", "--data", small_data))
     assert refused.startswith("data: the data are not those it began with: digest ")

@@ -5,14 +5,13 @@ import os
 import re
 import signal
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.bundles import run
-from tests.end_to_end.conftest import OF_TESTS, Start, alive, descendants, left_in, succeed, temporary, wait_for
-from tests.end_to_end.invariants import check
+from tests.end_to_end.conftest import MADE_UP, Start, alive, descendants, left_in, succeed, temporary, wait_for
+from tests.end_to_end.invariants import check, told
 from tests.refused import error_of
 from tune_app.storage.load import load_experiment
 from tune_app.task.tutorial import tutorial
@@ -30,62 +29,37 @@ search: {num_samples: 9, max_epochs: 3, results_per_epoch: 2, grace_period: 1, s
 LONG = "space: {level: cnn, bs: 2, lr: 0.01}\nsearch: {num_samples: 2, max_epochs: 1, results_per_epoch: 6}"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> Iterator[Path]:
-    """A folder in which a search of a small slice of MNIST has run."""
-    folder = tmp_path_factory.mktemp("s")
-    (folder / "space.yaml").write_text(SPACE)
-    done = succeed(folder, "search", "space.yaml", "--name", "x", "--data", small_data, "--no-dashboard")
-    (folder / "out.txt").write_text(done.stdout)
-    (folder / "err.txt").write_text(done.stderr)
-    yield folder
-
-
-def test_the_end_says_what_is_best_and_what_to_do_next_and_the_record_holds_it_all(folder: Path) -> None:
-    history = load_experiment("x", folder / "experiments").history
+def test_the_end_says_what_is_best_and_what_to_do_next_and_the_record_holds_it_all(tmp_path, small_data) -> None:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    done = succeed(tmp_path, "search", "space.yaml", "--name", "x", "--data", small_data, "--no-dashboard")
+    history = load_experiment("x", tmp_path / "experiments").history
     best = history.best
     assert best is not None
-    out = (folder / "out.txt").read_text()
+    out = done.stdout
     assert f"Best: valid accuracy {best.valid['valid_accuracy']:.4f} at epoch {best.epoch:g} of trial" in out
-    assert "9 trials:" in out
-    assert "the baseline" in out
-    assert "tune-app export x" in out
-    told = [line for line in (folder / "err.txt").read_text().splitlines() if line.startswith("trial ")]
-    assert sorted({int(line.split()[1].rstrip(":")) for line in told}) == list(range(9))
+    assert all(words in out for words in ("9 trials:", "the baseline", "tune-app export x"))
+    lines = [line for line in done.stderr.splitlines() if line.startswith("trial ")]
+    assert sorted({int(line.split()[1].rstrip(":")) for line in lines}) == list(range(9))
 
     assert history.trials[0].config == tutorial().baseline_config
     assert all((trial.epoch == 3) == (trial.state == "completed") for trial in history.trials)
     workers = {attempt["pid"] for trial in history.trials for attempt in trial.attempts}
     assert len(workers) == min(len(os.sched_getaffinity(0)), 9), "a worker trains one trial after the other"
-    check(folder, "x")
-    assert left_in(temporary(folder)) == []
-    assert {p.name for p in (folder / "experiments" / "x").iterdir()} == {"record.jsonl", "states"}
-    assert not (folder / "ray_results").exists()
+    check(tmp_path, "x")
+    (row,) = told(tmp_path, "list")
+    files = [path for path in (tmp_path / "experiments").rglob("*") if path.is_file()]
+    assert (row["name"], row["bytes"]) == ("x", sum(file.stat().st_size for file in files))
+    assert left_in(temporary(tmp_path)) == []
+    assert {p.name for p in (tmp_path / "experiments" / "x").iterdir()} == {"record.jsonl", "states"}
+    assert not (tmp_path / "ray_results").exists()
 
 
 def test_a_worker_that_comes_late_is_waited_for_while_another_goes_on(tmp_path: Path) -> None:
-    done = succeed(tmp_path, tmp_path, command=[*OF_TESTS, "tests.end_to_end.late_worker"])
-    seen = json.loads(done.stdout.splitlines()[-1])
+    succeed(tmp_path, "late", tmp_path, command=MADE_UP)
+    trials = load_experiment("x", tmp_path / "experiments").history.trials
+    trained = {attempt["pid"] for trial in trials for attempt in trial.attempts}
     # Tune itself would end it as soon as the first is free, and start another: all twelve would be the first's.
-    assert seen["began"] == len(seen["trained"]) == 2
-
-
-def test_status_and_list_show_every_trial_and_json_is_complete(folder: Path, monkeypatch) -> None:
-    monkeypatch.chdir(folder)
-    shown = run("status").stdout
-    assert shown.startswith("x: finished\n")
-    assert len([line for line in shown.splitlines() if line.endswith(("momentum 0", "*")) or "lr" in line]) >= 9
-    status = json.loads(run("status", "x", "--json").stdout)
-    assert (status["name"], status["state"], len(status["trials"])) == ("x", "finished", 9)
-    assert set(status["best"]) >= {"trial", "epoch", "valid_accuracy", "config"}
-    for trial in status["trials"]:
-        assert set(trial) >= {"number", "state", "epoch", "valid_accuracy", "config"}
-    stopped = next(t for t in load_experiment("x", folder / "experiments").history.trials if t.state == "stopped")
-    shown = run("status", "x", "--trial", stopped.number).stdout
-    assert str(stopped.reason) in shown and "pause: " in shown
-    (row,) = json.loads(run("list", "--json").stdout)
-    files = [f for f in (folder / "experiments" / "x").rglob("*") if f.is_file()]
-    assert (row["name"], row["bytes"]) == ("x", sum(f.stat().st_size for f in files))
+    assert len(list(tmp_path.glob("worker-*"))) == len(trained) == 2
 
 
 @pytest.mark.usefixtures("one_thread")

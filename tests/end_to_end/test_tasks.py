@@ -13,7 +13,6 @@ from tests.end_to_end.invariants import outcome
 from tests.end_to_end.test_resume import none_lives
 from tests.tasks.test_ports import PORTS
 from tune_app.experiment.record import read_entries
-from tune_app.storage.load import load_experiment
 
 ALWAYS = "files"
 """Draws in workers that load batches. That the others go on exactly too, without Ray: tests/tasks/test_ports.py."""
@@ -89,62 +88,3 @@ def test_a_port_is_killed_in_mid_epoch_resumed_to_the_same_floats_confirmed_expo
     told("export", "killed", "-o", "best")
     for again in (("verify", "best"), ("train", "killed", "--trial", 1)):
         assert told(*again).startswith("The same valid ")
-
-
-LEVEL = """
-from torch import nn, optim
-from torch.nn.functional import mse_loss
-from torch.utils.data import TensorDataset
-
-from parts import layers
-from tune_app.task import Lesson, get_data
-
-
-def {name}(data, *, lr: float = 0.01, bs: int = 8) -> Lesson:
-    train_dl, valid_dl = get_data(TensorDataset(*data["train"]), TensorDataset(*data["valid"]), bs)
-    model = layers({sizes})
-    return Lesson(model, mse_loss, optim.SGD(model.parameters(), lr), train_dl, valid_dl)
-"""
-LOAD = """
-
-def load(source):
-    import numpy as np
-
-    with open(f"{source}/loaded-by", "x") as file:
-        file.write(__file__)
-    x = np.random.default_rng(0).normal(size=(60, 4)).astype("float32")
-    return {"train": (x[:40], x[:40, :1]), "valid": (x[40:], x[40:, :1])}
-"""
-PARTS = """
-from torch import nn
-
-
-def layers(*sizes):
-    return nn.Sequential(*(nn.Linear(n, m) for n, m in zip(sizes, sizes[1:])))
-"""
-
-
-def test_a_folder_of_two_families_is_searched_from_another_folder_on_data_that_is_named_from_there(
-    tmp_path: Path,
-) -> None:
-    for folder in ("tasks/points", "data", "elsewhere"):
-        (tmp_path / folder).mkdir(parents=True)
-    files = {
-        "deep.py": LEVEL.format(name="deep", sizes="4, 8, 1"),
-        "parts.py": PARTS,
-        "straight.py": LEVEL.format(name="straight", sizes="4, 1") + LOAD,
-    }
-    for name, text in files.items():
-        (tmp_path / "tasks" / "points" / name).write_text(text)
-    space = "task: points\nspace: {level: {grid: [straight, deep]}}\nsearch: {max_epochs: 2, early_stopping: false}"
-    (tmp_path / "tasks" / "space.yaml").write_text(space)
-    where = ("--name", "x", "--data", "../data", "--no-dashboard")
-    succeed(tmp_path / "elsewhere", "search", "../tasks/space.yaml", *where)
-    assert (tmp_path / "data" / "loaded-by").read_text() == f"{tmp_path}/tasks/points/straight.py"
-    history = load_experiment("x", tmp_path / "elsewhere" / "experiments").history
-    assert {trial.config["level"]: trial.state for trial in history.trials} == dict.fromkeys(
-        ("straight", "deep"), "completed"
-    )
-    task = history.spec.task
-    assert {level.name: level.family for level in task.levels.values()} == {"straight": "straight", "deep": "deep"}
-    assert task.files == files

@@ -13,6 +13,7 @@ from tests.end_to_end.conftest import (
     alive,
     descendants,
     environment,
+    kill_all,
     left_in,
     temporary,
     tune_app,
@@ -60,9 +61,7 @@ def test_ctrl_c_on_a_terminal_ends_the_search_and_its_processes(tmp_path: Path, 
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
         wait_for(lambda: not any(map(alive, processes)), "no process is left", 10)
     finally:
-        for one in {pid} | descendants(pid):
-            if alive(one):
-                os.kill(one, 9)
+        kill_all(pid)
     assert left_in(temporary(tmp_path)) == []
     assert load_experiment("x", tmp_path / "experiments").state == "interrupted"
 

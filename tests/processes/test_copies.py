@@ -7,12 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
+from tests.bundles import run
 from tests.conftest import AWS
 from tests.made_up import ask_and_start, give, give_one, spec_of
 from tests.refused import error_of, refusal
-from tune_app.cli import main
 from tune_app.engine.search import Search
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import replay
@@ -262,7 +261,7 @@ URLS = "s3://key:secret@bucket/x s3://bucket/x?access_key=secret s3:// s3://B/x 
 
 @pytest.mark.parametrize("url", URLS.split())
 def test_a_url_with_a_password_or_that_is_none_is_refused_in_one_line_that_does_not_show_it(url: str) -> None:
-    line = error_of(CliRunner().invoke(main, ["status", "--experiments-dir", url]))
+    line = error_of(run("status", "--experiments-dir", url))
     assert "allowed: s3://BUCKET/FOLDER" in line
     assert "secret" not in line.lower().replace("aws_secret_access_key", "")
 
@@ -272,37 +271,28 @@ def test_a_path_is_the_url_that_it_was_made_of(tmp_path: Path) -> None:
     assert folder_or_bucket(str(tmp_path)) == tmp_path
 
 
-def test_commands_read_what_lies_in_a_bucket(search, at, bucket, copy, tmp_path, monkeypatch) -> None:
-    mirror_of(at).copy_all(last=True)
+def test_commands_read_what_lies_in_a_bucket_and_remove_it_once_nobody_searches_it(
+    search, at, bucket, copy, tmp_path, monkeypatch
+) -> None:
+    copier = mirror_of(at)
+    copier.copy_all(last=True)
     search.close()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "second"))
     monkeypatch.setenv("TUNE_APP_EXPERIMENTS_DIR", bucket.url)
-
-    def run(*arguments: str) -> str:
-        done = CliRunner().invoke(main, list(arguments))
-        assert done.exit_code == 0, done.output
-        return done.output
-
-    status = json.loads(run("status", "--json"))
+    status = json.loads(run("status", "--json").stdout)
     assert (status["name"], status["state"], len(status["trials"])) == ("x", "interrupted", 2)
-    (row,) = json.loads(run("list", "--json"))
+    (row,) = json.loads(run("list", "--json").stdout)
     stored = copy.objects(recursive=True).values()
     assert (row["name"], row["bytes"]) == ("x", sum(s.bytes for s in stored))
-    manifest = json.loads(run("export", "x", "-o", "best", "--json"))
+    manifest = json.loads(run("export", "x", "-o", "best", "--json").stdout)
     assert manifest["metrics"]["valid_accuracy"] == 0.9
-    assert run("remove", "x") == f"removed {copy}\n"
-    assert copy.objects(recursive=True) == {}
-    assert error_of(CliRunner().invoke(main, ["remove", "x"])) == f"{bucket}: no experiment x"
-
-
-def test_a_search_that_runs_elsewhere_is_not_removed(search, at, bucket, copy) -> None:
-    copier = mirror_of(at)
-    copier.copy_all(last=False)
     write_contents(copy, copier.contents.model_copy(update={"holder": OTHER}))
-    search.close()
-    done = CliRunner().invoke(main, ["remove", "x", "--experiments-dir", bucket.url])
-    assert error_of(done) == f"{copy}: is being searched right now; end that first"
+    assert error_of(run("remove", "x")) == f"{copy}: is being searched right now; end that first"
+    write_contents(copy, copier.contents)
+    assert run("remove", "x").stdout == f"removed {copy}\n"
+    assert copy.objects(recursive=True) == {}
+    assert error_of(run("remove", "x")) == f"{bucket}: no experiment x"
 
 
 @pytest.mark.parametrize(
@@ -323,7 +313,7 @@ def test_what_a_stranger_put_into_a_bucket_is_one_line(bucket: Bucket, content: 
     assert what in line
 
 
-def test_a_flipped_bit_in_the_copy_is_noticed_and_named(search, at, bucket, copy) -> None:
+def test_a_flipped_bit_in_the_copy_or_a_missing_part_is_noticed_and_named(search, at, bucket, copy) -> None:
     copier = mirror_of(at)
     copier.copy_all(last=True)
     (segment,) = copier.contents.record
@@ -332,6 +322,8 @@ def test_a_flipped_bit_in_the_copy_is_noticed_and_named(search, at, bucket, copy
     (copy / "record").write(segment.name, bytes(content))
     with pytest.raises(TuneAppError, match=rf"^{copy}/record.jsonl, line \d+: the record is damaged"):
         load_experiment("x", bucket.url)
+    (copy / "record").write(segment.name, bytes(content[:-1]))
+    assert "a part of the record is missing" in refusal(load_experiment, "x", bucket.url)
     (copy / "record").remove(segment.name)
     assert f"{copy}/record/{segment.name}: is not there" in refusal(load_experiment, "x", bucket.url)
     best = search.history.best
@@ -339,13 +331,6 @@ def test_a_flipped_bit_in_the_copy_is_noticed_and_named(search, at, bucket, copy
     (state,) = [name for name in (copy / "states").objects() if name.startswith("00001-000001-")]
     (copy / "states").write(state, b"something else")
     assert "damaged: its SHA-256 is" in refusal(kept_state, Paths(at.root, copy), best)
-
-
-def test_a_segment_that_is_shorter_than_it_should_be_is_noticed(bucket: Bucket, tmp_path: Path) -> None:
-    segment = Segment(name=f"00000-{'0' * 16}", bytes=10)
-    (bucket / "x" / "record").write(segment.name, b"short")
-    write_contents(bucket / "x", Contents(created=0.0, record=(segment,)))
-    assert "a part of the record is missing" in refusal(download_record, bucket / "x", tmp_path / "record")
 
 
 def test_a_secret_in_what_the_server_says_is_not_shown(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import random
 from collections import defaultdict
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
@@ -21,23 +21,11 @@ def test_decisions_equal_those_of_rays_class_on_random_histories(metric: Any) ->
     for seed in range(40):
         rng = random.Random(seed)
         factor, grace = rng.choice([2, 3, 4]), rng.choice([1, 2])
-        mode: Literal["max", "min"] = "min" if metric == "valid_loss" else "max"
-        settings = Settings(
-            max_epochs=rng.randint(grace, 30),
-            grace_period=grace,
-            reduction_factor=factor,
-            results_per_epoch=1,
-            metric=metric,
-            scheduler="stopping",
-        )
-        ray: Any = AsyncHyperBandScheduler(
-            time_attr="epoch",
-            metric=metric,
-            mode=mode,
-            max_t=settings.max_epochs,
-            grace_period=grace,
-            reduction_factor=factor,
-        )
+        rungs: dict[str, Any] = {"grace_period": grace, "reduction_factor": factor}
+        last = rng.randint(grace, 30)
+        settings = Settings(max_epochs=last, results_per_epoch=1, metric=metric, scheduler="stopping", **rungs)
+        mode: Any = "min" if metric == "valid_loss" else "max"
+        ray: Any = AsyncHyperBandScheduler("epoch", metric, mode, max_t=last, **rungs)
         ours: dict[float, list[Result]] = defaultdict(list)
         epochs = dict.fromkeys(range(20), 0)
         trials = {n: SimpleNamespace(trial_id=str(n)) for n in epochs}

@@ -10,12 +10,8 @@ from typing import Any
 import pytest
 from click.testing import Result as Done
 from mlflow import MlflowClient
-from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
-from tensorboard.context import RequestContext
-from tensorboard.plugins.base_plugin import TBContext
-from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from tests.made_up import ask_and_start, diverged, give, give_one, searching, tell
 from tests.refused import error_of
@@ -49,12 +45,16 @@ def fill(search: Search) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Experiments: one that runs, one that was interrupted and one that is minimized and finished."""
+    """Experiments: one that runs, one that was interrupted, and one that is minimized and finished.
+
+    The last has more results than MLflow takes in a call.
+    """
     folder = tmp_path_factory.mktemp("experiments")
     with searching(folder, "interrupted", SPACE) as search:
         fill(search)
-    with searching(folder, "finished", SPACE, end="completed", metric="valid_loss") as search:
-        give(search, ask_and_start(search), *[0.5] * 9)
+    long: dict[str, Any] = {"metric": "valid_loss", "max_epochs": 260, "early_stopping": False}
+    with searching(folder, "finished", SPACE, end="completed", **long) as search:
+        give(search, ask_and_start(search), *[0.5] * 260)
     with searching(folder, "running", SPACE, scheduler="promotion") as search:
         fill(search)
         yield folder
@@ -110,24 +110,15 @@ def series(experiment: Experiment, trial: Trial) -> dict[str, list[tuple[int, fl
     return found
 
 
-def test_the_made_up_trials_are_in_every_state(folder: Path) -> None:
-    for name, states in {
-        "running": {"completed", "paused", "failed", "running", "pending"},
-        "interrupted": {"completed", "stopped", "failed", "interrupted"},
-    }.items():
-        one = load_experiment(name, folder)
-        assert {one.trial_state(trial) for trial in one.history.trials} == states
-        assert "diverged: train_loss was not finite at epoch 1" in {trial.reason for trial in one.history.trials}
-
-
-def test_tensorboard_reads_the_scalars_of_each_trial_with_step_and_time(experiment, tmp_path) -> None:
+def test_tensorboard_reads_the_scalars_of_each_trial_beside_its_config_seed_and_state(experiment, tmp_path) -> None:
     assert write_tensorboard(experiment, tmp_path / "logs") == experiment.history.results
     assert [path.name for path in tmp_path.iterdir()] == ["logs"]
+
+    def read(run: Path) -> EventAccumulator:
+        return EventAccumulator(str(run), {"scalars": 0, "tensors": 0}).Reload()
+
     for trial in experiment.history.trials:
-        events = EventAccumulator(
-            str(tmp_path / "logs" / f"trial-{trial.number:04d}"), {"scalars": 0, "tensors": 0}
-        )
-        events.Reload()
+        events = read(tmp_path / "logs" / f"trial-{trial.number:04d}")
         expected = series(experiment, trial)
         assert sorted(events.Tags()["scalars"]) == sorted(expected)
         for name, points in expected.items():
@@ -138,36 +129,15 @@ def test_tensorboard_reads_the_scalars_of_each_trial_with_step_and_time(experime
         if trial.reason:
             (reason,) = events.Tensors("reason/text_summary")
             assert reason.tensor_proto.string_val[0].decode() == trial.reason.replace("\udc80", "\\udc80")
-    events = EventAccumulator(str(tmp_path / "logs"), {"tensors": 0})
-    events.Reload()
-    (text,) = events.Tensors(f"{experiment.name}/text_summary")
+        state = experiment.trial_state(trial)
+        begun, ended = map(HParamsPluginData.FromString, events.PluginTagToContent("hparams").values())
+        hparams = begun.session_start_info.hparams.items()
+        found = {name: getattr(value, value.WhichOneof("kind")) for name, value in hparams}
+        assert found == {**trial.config, "seed": trial.seed, "state": state}
+        assert ended.session_end_info.status == OF_TENSORBOARD.get(state, 3)
+    (text,) = read(tmp_path / "logs").Tensors(f"{experiment.name}/text_summary")
     words = dict(line.split(": ", 1) for line in text.tensor_proto.string_val[0].decode().split("\n\n"))
     assert words == results.about(experiment)
-
-
-def test_tensorboards_hparams_are_config_seed_and_state_beside_the_best_value(experiment, tmp_path) -> None:
-    write_tensorboard(experiment, tmp_path / "logs")
-    multiplexer = EventMultiplexer().AddRunsFromDirectory(str(tmp_path / "logs"))
-    multiplexer.Reload()
-    context = backend_context.Context(TBContext(data_provider=MultiplexerDataProvider(multiplexer, "")))
-    asked = api_pb2.ListSessionGroupsRequest(start_index=0, slice_size=100, allowed_statuses=[0, 1, 2, 3])
-    metadata = context.hparams_metadata(RequestContext(), "")
-    known = context.experiment_from_metadata(RequestContext(), "", True, metadata, [])
-    asked.col_params.extend(api_pb2.ColParams(hparam=info.name) for info in known.hparam_infos)
-    asked.col_params.extend(api_pb2.ColParams(metric=info.name) for info in known.metric_infos)
-    groups = list_session_groups.Handler(RequestContext(), context, "", asked).run().session_groups
-    sessions = {group.sessions[0].name: (group, group.sessions[0]) for group in groups}
-    assert len(sessions) == len(experiment.history.trials)
-    for trial in experiment.history.trials:
-        group, session = sessions[f"trial-{trial.number:04d}"]
-        state = experiment.trial_state(trial)
-        shown = {name: getattr(value, value.WhichOneof("kind")) for name, value in group.hparams.items()}
-        assert shown == {**trial.config, "seed": trial.seed, "state": state}
-        assert ("momentum" in shown) == ("momentum" in trial.config)
-        assert session.status == OF_TENSORBOARD.get(state, 3)
-        name = f"best_{experiment.history.metric.name}"
-        best = [value.value for value in group.metric_values if value.name.tag == name]
-        assert best == pytest.approx([value for _, value, _ in series(experiment, trial).get(name, [])])
 
 
 def test_mlflow_reads_a_run_for_each_trial_nested_under_the_search(experiment, written: Path) -> None:
@@ -191,15 +161,6 @@ def test_mlflow_reads_a_run_for_each_trial_nested_under_the_search(experiment, w
             shown = [(m.step, m.value, m.timestamp) for m in client.get_metric_history(run.info.run_id, name)]
             wanted = [(k, value, int(time * 1000)) for k, value, time in points]
             assert sorted(shown) == wanted
-
-
-def test_mlflow_takes_more_results_than_fit_into_one_call(tmp_path: Path, database: Path) -> None:
-    with searching(tmp_path, "long", SPACE, max_epochs=400, early_stopping=False) as search:
-        give(search, ask_and_start(search), *[0.5] * 400)
-    write_mlflow(load_experiment("long", tmp_path), str(database))
-    client = reader(database)
-    _, (run,) = runs_of(client, "long")
-    assert [m.step for m in client.get_metric_history(run.info.run_id, "valid_loss")] == list(range(1, 401))
 
 
 def test_mlflow_gets_a_search_anew_in_the_place_of_what_was_written_before(folder, tmp_path, database) -> None:
@@ -242,16 +203,20 @@ def test_after_an_error_there_is_what_was_there_before(folder, tmp_path, databas
 Run = Callable[..., Done]
 
 
-def test_the_command_writes_where_it_says(run: Run, folder: Path, database: Path) -> None:
+def test_the_command_writes_where_it_says_or_says_what_to_install(run: Run, folder, database, monkeypatch) -> None:
     name, *there = "finished", "--experiments-dir", folder
     done = run("results", name, "--format", "tensorboard", *there)
-    assert (done.exit_code, done.stdout) == (0, "wrote finished-tensorboard: 9 results\n")
+    assert (done.exit_code, done.stdout) == (0, "wrote finished-tensorboard: 260 results\n")
     assert {path.name for path in Path("finished-tensorboard").iterdir()} > {"trial-0000"}
     refused = error_of(run("results", name, "--format", "tensorboard", *there))
     assert refused == "finished-tensorboard: exists already, allowed: another folder with -o"
     done = run("results", name, "--format", "mlflow", "-o", f"sqlite:///{database}", *there)
-    assert (done.exit_code, done.stdout) == (0, f"wrote sqlite:///{database}: 9 results\n")
+    assert (done.exit_code, done.stdout) == (0, f"wrote sqlite:///{database}: 260 results\n")
     assert run("results", name, "--format", "csv", *there).exit_code == 2
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    refused = error_of(run("results", name, "--format", "mlflow", *there))
+    assert refused == "mlflow is not installed: pip install 'tune_app[mlflow]'"
+    assert {path.name for path in Path.cwd().iterdir()} == {"finished-tensorboard", "runs.db"}
 
 
 def test_what_mlflow_cannot_write_to_is_one_line_without_a_password(run, folder, monkeypatch) -> None:
@@ -270,13 +235,6 @@ def test_what_mlflow_cannot_write_to_is_one_line_without_a_password(run, folder,
         assert "secret" not in done.stderr
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["folder.db", "junk.db"]
     assert Path("junk.db").read_text() == "junk" * 1000
-
-
-def test_without_the_extra_it_says_how_to_install_it(run: Run, folder: Path, monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "mlflow", None)
-    done = run("results", "finished", "--format", "mlflow", "--experiments-dir", folder)
-    assert error_of(done) == "mlflow is not installed: pip install 'tune_app[mlflow]'"
-    assert list(Path.cwd().iterdir()) == []
 
 
 WATCHED = """

@@ -21,28 +21,51 @@ from tune_app.task.images import sources
 ROOT = Path(__file__).parent.parent.parent
 
 
-def comes_out(monkeypatch: pytest.MonkeyPatch, bundle: Path) -> list[float]:
-    """From now on its script is not run, but gives what is recorded now; that."""
+def comes_out(monkeypatch: pytest.MonkeyPatch, bundle: Path) -> None:
+    """From now on its script is not run, but gives what is recorded now."""
     recorded = read_bundle(bundle)
     pairs = zip(*recorded.results.values(), strict=True)
     results = [
         (k / 2, "cpu", dict(zip(recorded.results, values, strict=True))) for k, values in enumerate(pairs, 1)
     ]
     monkeypatch.setattr(verify, "run_script", lambda *_: iter(results))
-    return recorded.values
 
 
-def test_verify_finds_the_recorded_floats_again(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = run("verify", bundle)
-    assert (done.exit_code, done.stderr) == (0, "")
-    *lines, last = done.stdout.splitlines()
-    recorded = read_bundle(bundle).values
-    assert [float(line.split()[-1]) for line in lines] == recorded
-    assert last == "The same valid accuracies as in the search."
-    comes_out(monkeypatch, bundle)
-    content = json.loads(run("verify", bundle, "--json").stdout)
+@pytest.mark.parametrize(("metric", "plural"), [("accuracy", "valid accuracies"), ("loss", "valid losses")])
+def test_verify_finds_the_recorded_floats_again_and_on_another_processor_what_is_near(
+    tmp_path: Path, small_data: Path, monkeypatch: pytest.MonkeyPatch, metric: str, plural: str
+) -> None:
+    best = make_bundle(tmp_path, config_of("fit"), small_data, 2, 2, f"valid_{metric}")
+    recorded = read_bundle(best).values
+    for done in (run("verify", best), run("train", best / "config.yaml")):
+        assert done.exit_code == 0, done.output
+        *lines, said = done.stdout.splitlines()
+        assert [float(line.split()[-1]) for line in lines] == recorded
+        assert said == f"The same {plural} as in the search."
+    comes_out(monkeypatch, best)
+    content = json.loads(run("verify", best, "--json").stdout)
     same: dict[str, object] = {"comes_back": True, "exactly": True, "allowed": None, "differences": []}
-    assert content == {**same, "valid_accuracies": recorded, "recorded": recorded}
+    assert content == {**same, plural.replace(" ", "_"): recorded, "recorded": recorded}
+
+    *earlier, last = recorded
+    reseal(best, results={f"valid_{metric}": [*earlier, last + 0.002]})
+    done = run("verify", best)
+    assert done.exit_code == 1
+    assert done.stderr == (
+        f"Error: {best}: the {plural} do not come back: result {len(recorded)} is {last}, {last + 0.002}"
+        " in the search; allowed: the same floats, since nothing else differs\n"
+    )
+    near, far = last + 0.015, last + 0.025
+    reseal(best, results={f"valid_{metric}": [*earlier, near]}, cpu="Elbrus-8C")
+    done = run("verify", best)
+    assert (done.exit_code, done.stderr) == (0, "")
+    *_, within, different = done.stdout.splitlines()
+    assert within == f"The last valid {metric} is within {near - 0.02:.4f} to {near + 0.02:.4f}."
+    assert different.startswith("  different: CPU model: Elbrus-8C in the search, ")
+    reseal(best, results={f"valid_{metric}": [*earlier, far]})
+    done = run("verify", best)
+    assert done.exit_code == 1
+    assert done.stderr.endswith(f"; allowed: {far - 0.02:.4f} to {far + 0.02:.4f}\n")
 
 
 def test_data_given_by_name_are_used_and_others_are_refused(bundle, small_data, monkeypatch) -> None:
@@ -52,32 +75,6 @@ def test_data_given_by_name_are_used_and_others_are_refused(bundle, small_data, 
     line = error_of(run("verify", bundle, "--data", sources.SHIPPED))
     assert line.startswith(f"{sources.SHIPPED}: not the data of the search: their digest is ")
     assert read_bundle(bundle).data_digest in line
-
-
-def test_other_accuracies_with_nothing_different_do_not_come_back(bundle, monkeypatch) -> None:
-    recorded = comes_out(monkeypatch, bundle)
-    reseal(bundle, results={"valid_accuracy": [*recorded[:-1], recorded[-1] + 0.002]})
-    done = run("verify", bundle)
-    assert done.exit_code == 1
-    assert done.stderr == (
-        f"Error: best: the valid accuracies do not come back: result {len(recorded)} is {recorded[-1]},"
-        f" {recorded[-1] + 0.002} in the search; allowed: the same floats, since nothing else differs\n"
-    )
-
-
-def test_on_another_processor_the_last_accuracy_may_be_a_little_off(bundle, monkeypatch) -> None:
-    recorded = comes_out(monkeypatch, bundle)
-    near, far = ([*recorded[:-1], recorded[-1] + more] for more in (0.015, 0.025))
-    reseal(bundle, results={"valid_accuracy": near}, cpu="Elbrus-8C")
-    done = run("verify", bundle)
-    assert (done.exit_code, done.stderr) == (0, "")
-    *_, within, different = done.stdout.splitlines()
-    assert within == f"The last valid accuracy is within {near[-1] - 0.02:.4f} to {near[-1] + 0.02:.4f}."
-    assert different.startswith("  different: CPU model: Elbrus-8C in the search, ")
-    reseal(bundle, results={"valid_accuracy": far})
-    done = run("verify", bundle)
-    assert done.exit_code == 1
-    assert done.stderr.endswith(f"; allowed: {far[-1] - 0.02:.4f} to {far[-1] + 0.02:.4f}\n")
 
 
 def test_packages_that_lie_outside_of_python_are_found_and_modules_beside_the_bundle_are_not(
@@ -109,21 +106,3 @@ def test_what_is_run_is_the_checked_text_and_not_the_file(bundle: Path) -> None:
     (bundle / SCRIPT).write_text("raise SystemExit(9)\n")
     program = """print('{"epoch": 1, "device": "cpu", "valid_accuracy": 0.5}')"""
     assert list(run_script(replace(checked, code={SCRIPT: program}), None)) == [(1, "cpu", {"valid_accuracy": 0.5})]
-
-
-def test_a_search_for_the_least_loss_is_verified_and_trained_by_its_losses(
-    tmp_path: Path, small_data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    best = make_bundle(tmp_path, config_of("fit"), small_data, 2, 2, "valid_loss")
-    losses = comes_out(monkeypatch, best)
-    for done in (run("verify", best), run("train", best / "config.yaml")):
-        assert done.exit_code == 0, done.output
-        *lines, last = done.stdout.splitlines()
-        assert [line.split() for line in lines] == [
-            ["epoch", f"{k / 2:g}", "valid", "loss", str(loss)] for k, loss in enumerate(losses, 1)
-        ]
-        assert last == "The same valid losses as in the search."
-    near = [*losses[:-1], losses[-1] + 0.015]
-    reseal(best, results={"valid_loss": near}, cpu="Elbrus-8C")
-    within = f"within {near[-1] - 0.02:.4f} to {near[-1] + 0.02:.4f}"
-    assert f"The last valid loss is {within}." in run("verify", best).stdout

@@ -1,12 +1,13 @@
 """The way to S3 as a company has it: through a proxy, and with certificates of its own."""
 
-import asyncio
+import socket
 import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 import pytest
 
@@ -17,54 +18,48 @@ PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "NO_PROXY",
 VARIABLES = (*PROXIES, "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 
 
-class Relay:
+class Relay(ThreadingTCPServer):
     """Passes bytes on to a server, or to where CONNECT says, and keeps the first lines of what it was asked."""
 
+    daemon_threads = True
+
     def __init__(self, server: str, certificate: ssl.SSLContext | None) -> None:
-        self.server, self.certificate = server.rpartition("/")[2], certificate
+        super().__init__(("127.0.0.1", 0), Connection)
+        self.there, self.address = server.rpartition("/")[2], f"127.0.0.1:{self.server_address[1]}"
         self.asked: list[str] = []
-        self.address = ""
-        self.loop = asyncio.new_event_loop()
-        self.up = threading.Event()
-
-    def run(self) -> None:
-        self.loop.run_until_complete(self.listen())
-        self.loop.run_forever()
-
-    async def listen(self) -> None:
-        listening = await asyncio.start_server(self.relay, "127.0.0.1", 0, ssl=self.certificate)
-        self.address = f"127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-        self.up.set()
-
-    async def relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        self.asked += head.decode().split("\r\n")[:1]
-        method, target, _ = self.asked[-1].split()
-        host, _, port = (target if method == "CONNECT" else self.server).rpartition(":")
-        back, there = await asyncio.open_connection(host, int(port))
-        if method == "CONNECT":
-            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        else:
-            there.write(head)
-        await asyncio.gather(copy(reader, there), copy(back, writer))
+        if certificate:
+            self.socket = certificate.wrap_socket(self.socket, server_side=True)
 
 
-async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while some := await reader.read(65536):
-        writer.write(some)
-        await writer.drain()
-    writer.close()
+class Connection(StreamRequestHandler):
+    server: Relay
+
+    def handle(self) -> None:
+        head = b"".join(iter(self.rfile.readline, b"\r\n")) + b"\r\n"
+        self.server.asked.append(head.decode().split("\r\n")[0])
+        method, target, _ = self.server.asked[-1].split()
+        host, _, port = (target if method == "CONNECT" else self.server.there).rpartition(":")
+        with socket.create_connection((host, int(port))) as there:
+            if method == "CONNECT":
+                self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            else:
+                there.sendall(head)
+            threading.Thread(target=self.answer, args=[there], daemon=True).start()
+            while some := self.rfile.read1(65536):
+                there.sendall(some)
+
+    def answer(self, there: socket.socket) -> None:
+        with suppress(OSError):
+            while some := there.recv(65536):
+                self.wfile.write(some)
 
 
 @contextmanager
 def relay(server: str, certificate: ssl.SSLContext | None = None) -> Iterator[Relay]:
-    one = Relay(server, certificate)
-    thread = threading.Thread(target=one.run, daemon=True)
-    thread.start()
-    assert one.up.wait(10)
-    yield one
-    one.loop.call_soon_threadsafe(one.loop.stop)
-    thread.join()
+    with Relay(server, certificate) as one:
+        threading.Thread(target=one.serve_forever, daemon=True).start()
+        yield one
+        one.shutdown()
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import heapq
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ class Curve:
         return self.family, self.lr, self.bs, self.momentum
 
 
+@cache
 def read_curves() -> list[Curve]:
     frame = pq.read_table(Path(__file__).with_name("curves.parquet")).to_pandas()
     curves = []
@@ -51,20 +53,20 @@ def read_curves() -> list[Curve]:
     return curves
 
 
-def nearest(curves: list[Curve], family: str, config: dict[str, Any]) -> Curve:
+def nearest(family: str, config: dict[str, Any]) -> Curve:
     """The curve of that family whose lr, bs and momentum are nearest, a factor of e in lr as one in bs."""
 
     def distance(curve: Curve) -> float:
         lr, bs = math.log(curve.lr / config["lr"]), math.log(curve.bs / config["bs"])
         return math.hypot(lr, bs, 2 * (curve.momentum - float(config.get("momentum", 0))))
 
-    return min((curve for curve in curves if curve.family == family), key=distance)
+    return min((curve for curve in read_curves() if curve.family == family), key=distance)
 
 
-def seed_differences(curves: list[Curve]) -> list[NDArray[np.float64]]:
+def seed_differences() -> list[NDArray[np.float64]]:
     """What another seed changed: the difference of the two curves of each config that is there twice."""
     pairs: dict[object, list[Curve]] = {}
-    for curve in curves:
+    for curve in read_curves():
         pairs.setdefault(curve.config, []).append(curve)
     return [pair[1].accuracy - pair[0].accuracy for pair in pairs.values() if len(pair) == 2]
 

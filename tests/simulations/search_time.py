@@ -26,14 +26,12 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 from sklearn.ensemble import ExtraTreesRegressor
 
+from tests.made_up import spec_of
 from tests.simulations.curves import read_curves, simulated
-from tune_app.engine.sampler import ENOUGH, Sampler, is_constant, suggest
+from tune_app.engine.sampler import is_constant, suggest
 from tune_app.engine.search import Attempt, Search
-from tune_app.engine.strategy import Sampled
-from tune_app.experiment.history import History
 from tune_app.experiment.space import SpaceSource, load_space
-from tune_app.experiment.spec import DataSource, Paths, Spec
-from tune_app.experiment.trial import STOPPED
+from tune_app.experiment.spec import Paths, Spec
 from tune_app.task.result import Result
 from tune_app.task.task import Config
 
@@ -54,11 +52,8 @@ class Curves:
 
 def features(config: Config) -> list[float]:
     """A config of either space as numbers."""
-    lr, bs, momentum = (
-        math.log(float(config["lr"])),
-        math.log(float(config["bs"])),
-        float(config.get("momentum", -1)),
-    )
+    lr, bs = math.log(float(config["lr"])), math.log(float(config["bs"]))
+    momentum = float(config.get("momentum", -1))
     numbers = [lr, bs, momentum, lr - bs, lr - math.log(1 - max(0.0, momentum))]
     if "opt" not in config:
         return numbers
@@ -112,21 +107,14 @@ def tutorial() -> Curves:
     return Curves(source, of, {2: (20, 40, 80, 120), 8: (10, 20, 40, 60)})
 
 
-def searched(curves: Curves, workers: int, until: float, seed: int, way: "Way") -> Best:
+def searched(curves: Curves, workers: int, until: float, seed: int, way: dict[str, str]) -> Best:
     """The bests of a search of our own within so many seconds."""
-    settings = curves.source.settings.model_copy(update={"num_samples": 100_000, "seed": seed, **way.settings})
-    spec = Spec(
-        name="x",
-        task=curves.source.task,
-        space=curves.source.content,
-        settings=settings,
-        data=DataSource(source=None, digest="d"),
-        versions={},
-    )
+    settings = curves.source.settings.model_dump() | {"num_samples": 100_000, "seed": seed, **way}
+    spec = spec_of("x", curves.source.content, **settings).model_copy(update={"task": curves.source.task})
     metric = spec.metric.name
     found: Best = []
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
-        search = Search.create(spec, Paths(Path(folder, "x")), way.strategy)
+        search = Search.create(spec, Paths(Path(folder, "x")))
         search.begin()
 
         def train(attempt: Attempt) -> tuple[Iterator[Result], float]:
@@ -184,52 +172,16 @@ def optuna_searched(curves: Curves, workers: int, until: float, seed: int, prune
     return found
 
 
-class ToldAsPruned(Sampled):
-    """TPE as it was told up to version 0.3.0: a stopped trial as pruned, which Optuna ranks behind the others."""
-
-    def __init__(self, history: History) -> None:
-        super().__init__(history)
-        self.sampler = PrunedSampler(self.spec.search_space(), self.spec.settings)
-
-
-class PrunedSampler(Sampler):
-    def learn(self, history: History) -> bool:
-        for trial in history.trials:
-            if trial.number not in self.known:  # the study holds what was asked for, too
-                self.known[trial.number] = len(self.study.get_trials(deepcopy=False))
-                self.study.add_trial(self.told(trial.config, None))
-        there = self.study.get_trials(deepcopy=False)
-        for trial in history.trials:
-            number = self.known[trial.number]
-            if there[number].state == TrialState.RUNNING and trial.number not in history.at_work:
-                values = [self.metric.value(result) for result in trial.results]
-                if trial.state == STOPPED or trial.number in history.paused:
-                    running = optuna.Trial(self.study, there[number]._trial_id)
-                    running.report(values[-1], step=len(values))
-                    self.study.tell(number, state=TrialState.PRUNED)
-                else:
-                    self.study.tell(number, max(values))
-        return len(history.trials) - len(history.at_work) >= ENOUGH
-
-
-@dataclass(frozen=True)
-class Way:
-    """A way of searching: one of our own, unless it is Optuna's with a pruner."""
-
-    settings: dict[str, Any]
-    strategy: Callable[[History], Sampled] = Sampled
-    pruner: Callable[[], Any] | None = None
-
-
 WAYS = {
-    "random, stopping": Way({"sampler": "random", "scheduler": "stopping"}),
-    "TPE told as pruned, stopping": Way({"scheduler": "stopping"}, ToldAsPruned),
-    "TPE told as pruned, promotion": Way({"scheduler": "promotion"}, ToldAsPruned),
-    "TPE told by BOHB's rule, stopping": Way({"scheduler": "stopping"}),
-    "TPE told by BOHB's rule, promotion": Way({"scheduler": "promotion"}),
-    "Optuna: TPE, successive halving": Way({}, pruner=lambda: optuna.pruners.SuccessiveHalvingPruner(1, 3)),
-    "Optuna: TPE, Hyperband": Way({}, pruner=lambda: optuna.pruners.HyperbandPruner(1, 27, 3)),
-    "Optuna: TPE, default pruner": Way({}, pruner=optuna.pruners.MedianPruner),
+    "random, stopping": {"sampler": "random", "scheduler": "stopping"},
+    "TPE told by BOHB's rule, stopping": {"scheduler": "stopping"},
+    "TPE told by BOHB's rule, promotion": {"scheduler": "promotion"},
+}
+"""Ways of our own: their settings."""
+PRUNERS: dict[str, Callable[[], Any]] = {
+    "Optuna: TPE, successive halving": lambda: optuna.pruners.SuccessiveHalvingPruner(1, 3),
+    "Optuna: TPE, Hyperband": lambda: optuna.pruners.HyperbandPruner(1, 27, 3),
+    "Optuna: TPE, default pruner": optuna.pruners.MedianPruner,
 }
 
 
@@ -250,15 +202,14 @@ def main() -> None:
         if given.workers not in (None, workers):
             continue
         print(f"{workers} workers, {given.seeds} seeds: after {', '.join(f'{t:g} s' for t in times)}")
-        for name, way in WAYS.items():
-            if given.way not in name or (way.pruner and given.curves == "tutorial"):
+        for name in [*WAYS, *(PRUNERS if given.curves == "mlp" else ())]:
+            if given.way not in name:
                 continue
-            runs = []
-            for seed in range(given.seeds):
-                if way.pruner:
-                    runs.append(optuna_searched(curves, workers, times[-1], seed, way.pruner))
-                else:
-                    runs.append(searched(curves, workers, times[-1], seed, way))
+            if name in WAYS:
+                runs = [searched(curves, workers, times[-1], seed, WAYS[name]) for seed in range(given.seeds)]
+            else:
+                pruner = PRUNERS[name]
+                runs = [optuna_searched(curves, workers, times[-1], seed, pruner) for seed in range(given.seeds)]
             values = [[best_at(run, t) for run in runs] for t in times]
             cells = (f"{mean(v):.4f} ({stdev(v) / len(v) ** 0.5:.4f})" for v in values)
             print(f"  {name:36}", *cells, flush=True)

@@ -15,7 +15,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from tests.made_up import result_of
-from tests.simulations.curves import PER_EPOCH, Curve, read_curves, seed_differences
+from tests.simulations.curves import PER_EPOCH, read_curves, seed_differences
 from tune_app.engine.asha import decide
 from tune_app.experiment.race import ROUNDS, race
 from tune_app.experiment.settings import Settings
@@ -26,7 +26,7 @@ from tune_app.task.tutorial import tutorial
 RUNS, TOP, SEEDS, TRIALS = 2000, 5, 10, 32
 RIGHT = 0.005
 """A pick is right if its true mean is within half a percentage point of the best in the larger search."""
-SETTINGS = Settings(max_epochs=9, results_per_epoch=PER_EPOCH)
+SETTINGS = Settings(max_epochs=9, results_per_epoch=PER_EPOCH, scheduler="stopping")
 
 
 @dataclass(frozen=True)
@@ -96,12 +96,12 @@ def normal(deviation: float) -> tuple[Try, Draw]:
     return try_one, lambda rng, truth: float(rng.normal(truth, deviation))
 
 
-def measured(curves: list[Curve]) -> tuple[Try, Draw]:
+def measured() -> tuple[Try, Draw]:
     """The measured CNNs under ASHA. A curve is taken for the mean of its config, and another seed changes it as
     another seed changed one of the sixteen that were trained twice: by half of their difference, either way.
     """
-    cnns = [curve for curve in curves if curve.family == "cnn"]
-    changes = [difference / math.sqrt(2) for difference in seed_differences(curves)]
+    cnns = [curve for curve in read_curves() if curve.family == "cnn"]
+    changes = [difference / math.sqrt(2) for difference in seed_differences()]
     rungs: dict[float, list[Result]] = {}
 
     def try_one(rng: Generator) -> Config:
@@ -131,7 +131,7 @@ WORLDS = {
     "seeds differ by 0.005": (normal(0.005), RUNS),
     "seeds differ by 0.01": (normal(0.01), RUNS),
     "seeds differ by 0.02": (normal(0.02), RUNS),
-    "measured curves": (measured(read_curves()), RUNS // 4),
+    "measured curves": (measured(), RUNS // 4),
 }
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from tests.simulations.curves import Curve
 from tests.simulations.test_searches import simulate
 from tune_app.experiment.space import load_space
 from tune_app.plan import made_up_search, mean_rungs
@@ -15,13 +14,13 @@ from tune_app.task.tutorial import tutorial
 
 
 def test_trials_at_each_rung_and_epochs_are_those_of_random_searches_on_measured_curves(
-    tmp_path: Path, curves: list[Curve], small_data: Path
+    tmp_path: Path, small_data: Path
 ) -> None:
     loaded = load(tutorial(), str(small_data))
     happened, planned = [], []
     for seed in range(8):
         settings: dict[str, Any] = {"sampler": "random", "seed": seed}
-        happened.append(simulate(tmp_path / str(seed), curves, **settings))
+        happened.append(simulate(tmp_path / str(seed), **settings))
         source = load_space(Path(__file__).with_name("levels.yaml"), {**settings, "results_per_epoch": 1})
         planned += [made_up_search(source, loaded, number) for number in range(5)]
     expected = {(rung.family, rung.epoch): rung.trials for rung in mean_rungs(planned, source.settings)}
