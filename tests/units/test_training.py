@@ -236,8 +236,8 @@ def test_a_large_state_is_kept_where_it_is_judged_and_at_the_end_and_otherwise_s
     for result, saved in its.results(2):
         kept.append(result.k if saved else None)
         clock.now += 10 if saved else 60  # so long it takes to keep one, and to train
-    # The first costs 10 s, and the next is due 125 s later; the third is judged; the last is the last.
-    assert kept == [None, 2, 3, None, None, None, 7, None, None, 10]
+    # The third is judged, and so the second is not worth it; it costs 10 s, so the next is due 125 s later.
+    assert kept == [None, None, 3, None, None, None, 7, None, None, 10]
 
 
 def test_of_an_ended_training_the_state_is_kept_that_it_is_measured_by_and_nothing_else(tiny):
