@@ -38,6 +38,6 @@ def read_digit(path: Path) -> NDArray[np.uint8]:
             grey = np.asarray(image.convert("RGB").convert("L"))
     except UNREADABLE as error:
         raise TuneAppError(f"{path}: not a PNG file that can be read: {error}") from None
-    inside = np.zeros((SIDE, SIDE), bool)
-    inside[1:-1, 1:-1] = True
-    return (255 - grey if grey[~inside].mean() >= BRIGHT else grey).reshape(IMAGE)
+    border = np.ones((SIDE, SIDE), bool)
+    border[1:-1, 1:-1] = False
+    return (255 - grey if grey[border].mean() >= BRIGHT else grey).reshape(IMAGE)
