@@ -298,13 +298,6 @@ def test_an_extension_that_makes_no_sense_is_not_written(folder: Path) -> None:
     assert at.record.read_bytes() == before
 
 
-def test_of_two_extensions_at_once_the_later_does_not_shrink_the_search(folder: Path) -> None:
-    at = ended(folder)
-    Search.resume(at, {"num_samples": 99}).close()
-    assert "has been extended to 99 trials by another process" in refusal(Search.resume, at, {"num_samples": 30})
-    assert replay(at.record).spec.settings.num_samples == 99
-
-
 def test_an_extended_search_is_resumed_by_the_file_that_it_began_with(folder: Path) -> None:
     begun(folder, "space: {level: linear}\nsearch: {num_samples: 5}")
     Search.resume(paths(folder, "x"), {"num_samples": 9}).close()

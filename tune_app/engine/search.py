@@ -18,7 +18,6 @@ from safetensors import SafetensorError
 
 from tune_app.engine.asha import Decision, best_of, why
 from tune_app.engine.hopeless import OUT_OF_MEMORY, all_failed_alike, no_memory
-from tune_app.engine.resumption import require_larger
 from tune_app.engine.strategy import Sampled, Strategy
 from tune_app.errors import TuneAppError
 from tune_app.experiment.history import WHOLE, History, replay
@@ -91,7 +90,6 @@ class Search:
         try:
             history = replay(paths.record)
             if extension:
-                require_larger(history.spec, extension)
                 what = {"event": "extended", "settings": dict(extension)}
                 history.apply(record.append({"kind": "search", "time": time.time(), **what}))
             return cls(record, history, paths, strategy(history))
