@@ -290,14 +290,6 @@ def test_a_target_that_was_reached_does_not_end_an_extension(folder, extensions)
     assert extensions == [{"num_samples": 99, "target": None}]
 
 
-def test_an_extension_that_makes_no_sense_is_not_written(folder: Path) -> None:
-    at = ended(folder)
-    before = at.record.read_bytes()
-    with pytest.raises(ValueError, match="num_samples"):
-        Search.resume(at, {"num_samples": -1})
-    assert at.record.read_bytes() == before
-
-
 def test_an_extended_search_is_resumed_by_the_file_that_it_began_with(folder: Path) -> None:
     begun(folder, "space: {level: linear}\nsearch: {num_samples: 5}")
     Search.resume(paths(folder, "x"), {"num_samples": 9}).close()
