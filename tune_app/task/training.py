@@ -108,8 +108,8 @@ class Training:
                 self.watched.look(str(self.config["level"]), may_end=needed or bool(result.diverged))
             now, size = time.perf_counter(), result.parameters * BYTES_PER_PARAMETER
             cost = cost or size / BYTES_PER_SECOND
-            dear = (now - kept_at) * MOST_KEEPING < cost or result.k + 1 in self.judged
-            if size > SMALL_STATE and not needed and dear:
+            too_soon = (now - kept_at) * MOST_KEEPING < cost or result.k + 1 in self.judged
+            if size > SMALL_STATE and not needed and too_soon:
                 yield result, None
                 continue
             yield result, state.save(lesson, ended=last)
