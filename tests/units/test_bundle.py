@@ -63,7 +63,7 @@ def test_the_card_names_metrics_licence_who_made_the_data_and_whether_they_are_m
     words = ("CC BY-SA 3.0", "LeCun", "Cortes", "Burges", "Intended use", "python train.py", "tune-app verify")
     assert [each for each in words if each not in card] == []
     experiment = load_experiment("made", made.parent / "experiments")
-    data = experiment.history.spec.data.model_copy(update={"digest": mnist.original_digest()})
+    data = experiment.history.spec.data.model_copy(update={"digest": mnist.ORIGINAL})
     experiment.history.spec = experiment.history.spec.model_copy(update={"data": data})
     assert "Not MNIST itself" not in model_card(experiment, read_bundle(made).model_dump())
 
@@ -164,5 +164,5 @@ def test_a_manifest_of_another_training_is_refused(bundle: Path, key: str) -> No
 def test_mnist_itself_is_taken_from_the_package_wherever_the_search_had_it(bundle: Path) -> None:
     config = yaml.safe_load((bundle / CONFIG).read_text())
     (bundle / CONFIG).write_text(yaml.safe_dump({**config, "data": "elsewhere.parquet"}))
-    reseal(bundle, data_digest=mnist.original_digest())
+    reseal(bundle, data_digest=mnist.ORIGINAL)
     assert data_for(runnable(bundle), None) == str(sources.SHIPPED)

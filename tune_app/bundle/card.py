@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tune_app.experiment.experiment import Experiment
-from tune_app.task.images.mnist import original_digest
+from tune_app.task.images.mnist import ORIGINAL
 from tune_app.task.task import config_words
 
 CARD = """\
@@ -103,7 +103,7 @@ def digits(experiment: Experiment, about: dict[str, Any]) -> dict[str, str]:
     level = experiment.history.spec.task.levels[str(about["config"]["level"])]
     data = experiment.history.spec.data
     source = " ".join(str(data.source).split())
-    of_data = MNIST if data.digest == original_digest() else OTHER
+    of_data = MNIST if data.digest == ORIGINAL else OTHER
     return {
         "title": f'Handwritten digits: level "{level.name}" of "What is torch.nn really?"',
         "what": DIGITS.format(

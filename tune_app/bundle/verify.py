@@ -90,7 +90,7 @@ def data_for(bundle: Bundle, source: str | None) -> str | None:
     named = source or bundle.exported.settings.data
     if bundle.exported.task.files:
         return named and whole_path(named)
-    if not source and bundle.manifest.data_digest == mnist.original_digest():
+    if not source and bundle.manifest.data_digest == mnist.ORIGINAL:
         named = None
     path = sources.file_at(named) if named else sources.SHIPPED
     require_same_data(bundle.manifest, sources.load(path).digest(), named or str(path))

@@ -22,21 +22,13 @@ ALLOWED = (
 )
 """What `--data` may name."""
 
-SPLIT_DIGESTS = {
-    "train": (
-        "c80ceb24eedca80f31cfca280b8fb911cbb41b9990f998bebd40e26b1ab6d0f8",
-        "3fc61c21900fc0b58d42fdaf93c02687003667ff54f671496c1d367a95cae2ba",
-    ),
-    "valid": (
-        "2b079632b0defaf508a5ebf8c4ac1e18ce15c8b337da087e9c3e1c84c618d244",
-        "bfddcd2fec1923668512623a71a47033ec687581bc04ac5708c8857aa0193630",
-    ),
-    "test": (
-        "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
-        "2fd8de6bdb8d11780b4b96dc57847bcfe6953f7c32aa48bfcd8237c3b7847243",
-    ),
-}
-"""SHA-256 of the original's images (uint8) and labels (little-endian int64)."""
+ORIGINAL = "95f948b6156fbdb9c1ab298ce48cb2dfab33e63b1c6b1bb21accc80296ddd95f"
+"""The `digest` of MNIST itself: its images and labels to train on and to select by."""
+ORIGINAL_TEST = (
+    "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
+    "2fd8de6bdb8d11780b4b96dc57847bcfe6953f7c32aa48bfcd8237c3b7847243",
+)
+"""The `digests` of its images and labels to test on."""
 
 
 class Split(NamedTuple):
@@ -47,7 +39,7 @@ class Split(NamedTuple):
 
     @property
     def digests(self) -> tuple[str, str]:
-        """SHA-256 of the images and of the labels."""
+        """SHA-256 of the images, and of the labels as little-endian numbers."""
         x, y = np.ascontiguousarray(self.x), np.ascontiguousarray(self.y.astype("<i8", copy=False))
         return hashlib.sha256(x.data).hexdigest(), hashlib.sha256(y.data).hexdigest()
 
@@ -60,17 +52,8 @@ class Mnist(NamedTuple):
 
     def digest(self) -> str:
         """One SHA-256 that names these images and labels in this order."""
-        return joint_digest(*self.train.digests, *self.valid.digests)
-
-
-def joint_digest(*parts: str) -> str:
-    """The SHA-256 of SHA-256 digests."""
-    return hashlib.sha256("".join(parts).encode()).hexdigest()
-
-
-def original_digest() -> str:
-    """The `digest` of MNIST itself."""
-    return joint_digest(*SPLIT_DIGESTS["train"], *SPLIT_DIGESTS["valid"])
+        parts = (*self.train.digests, *self.valid.digests)
+        return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
 def checked(x: NDArray[np.uint8], y: NDArray[np.int64], where: str) -> Split:
@@ -79,10 +62,3 @@ def checked(x: NDArray[np.uint8], y: NDArray[np.int64], where: str) -> Split:
         raise TuneAppError(f"{where}: labels from {y.min()} to {y.max()}, allowed: 0 to 9")
     x.flags.writeable = y.flags.writeable = False  # shared by all trials of a machine
     return Split(x, y)
-
-
-def require_original(name: str, split: Split, where: str) -> None:
-    """Raise `TuneAppError` unless these are the images and labels of MNIST's split `name` in their order."""
-    for what, found, expected in zip(("images", "labels"), split.digests, SPLIT_DIGESTS[name], strict=True):
-        if found != expected:
-            raise TuneAppError(f"{where}: the {name} {what} are not MNIST's: SHA-256 {found}, not {expected}")

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tune_app.errors import TuneAppError
-from tune_app.task.images.mnist import IMAGE, MOST_IMAGES, Mnist, Split, checked, require_original
+from tune_app.task.images.mnist import IMAGE, MOST_IMAGES, Mnist, Split, checked
 
 
 def load(source: str | None) -> Mnist:
@@ -18,14 +18,12 @@ def load(source: str | None) -> Mnist:
     return load_parquet(Path(source))
 
 
-def load_parquet(path: Path, original: bool = False) -> Mnist:
-    """Training and validation images of a file; `original`: they must be MNIST itself."""
+def load_parquet(path: Path) -> Mnist:
+    """Training and validation images of a file."""
     splits = read_splits(path, ["train", "valid"])
     for name in ("train", "valid"):
         if name not in splits:
             raise TuneAppError(f"{path}, split {name}: no images")
-        if original:
-            require_original(name, splits[name], str(path))
     return Mnist(splits["train"], splits["valid"])
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tune_app.errors import TuneAppError
-from tune_app.task.images.mnist import ALLOWED, Mnist, Split, require_original
+from tune_app.task.images.mnist import ALLOWED, ORIGINAL, Mnist, Split
 from tune_app.task.images.parquet import load_parquet, read_splits
 from tune_app.typed_path import typed_path
 
@@ -15,16 +15,19 @@ def load(source: str | Path | None = None) -> Mnist:
 
     Raises `TuneAppError` where the data are missing, damaged or of another shape.
     """
-    return load_parquet(SHIPPED, original=True) if source is None else load_parquet(file_at(source))
+    if source is not None:
+        return load_parquet(file_at(source))
+    images = load_parquet(SHIPPED)
+    if images.digest() != ORIGINAL:
+        raise TuneAppError(
+            f"{SHIPPED}: its images or labels are not MNIST's; allowed: to install the package again"
+        )
+    return images
 
 
 def load_test(source: str | Path | None = None) -> Split | None:
     """The test images of the same `source`, None where it has none. Raises `TuneAppError` as `load` does."""
-    if source is not None:
-        return read_splits(file_at(source), ["test"]).get("test")
-    split = read_splits(SHIPPED, ["test"])["test"]
-    require_original("test", split, str(SHIPPED))
-    return split
+    return read_splits(SHIPPED if source is None else file_at(source), ["test"]).get("test")
 
 
 def file_at(given: str | Path) -> Path:
