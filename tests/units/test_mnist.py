@@ -77,7 +77,8 @@ def test_the_digest_depends_on_both_splits_images_and_labels():
 
 def test_other_images_or_labels_than_mnists_are_refused_as_the_shipped_file(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "SHIPPED", write(tmp_path / "other.parquet"))
-    assert refused.refusal(load).startswith(f"{sources.SHIPPED}: its images or labels are not MNIST's; allowed: ")
+    for read in (load, load_test):
+        assert refused.refusal(read).startswith(f"{sources.SHIPPED}: is not MNIST to the bit, allowed: ")
 
 
 # ---- the test images are left alone --------------------------------------------------------------------

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from tune_app.errors import TuneAppError
-from tune_app.task.images.mnist import ALLOWED, ORIGINAL, Mnist, Split
+from tune_app.task.images.mnist import ALLOWED, ORIGINAL, ORIGINAL_TEST, Mnist, Split
 from tune_app.task.images.parquet import load_parquet, read_splits
 from tune_app.typed_path import typed_path
 
 SHIPPED = Path(__file__).parent / "mnist.parquet"
+NOT_ORIGINAL = "{}: is not MNIST to the bit, allowed: to install the package again"
 
 
 def load(source: str | Path | None = None) -> Mnist:
@@ -19,15 +20,16 @@ def load(source: str | Path | None = None) -> Mnist:
         return load_parquet(file_at(source))
     images = load_parquet(SHIPPED)
     if images.digest() != ORIGINAL:
-        raise TuneAppError(
-            f"{SHIPPED}: its images or labels are not MNIST's; allowed: to install the package again"
-        )
+        raise TuneAppError(NOT_ORIGINAL.format(SHIPPED))
     return images
 
 
 def load_test(source: str | Path | None = None) -> Split | None:
     """The test images of the same `source`, None where it has none. Raises `TuneAppError` as `load` does."""
-    return read_splits(SHIPPED if source is None else file_at(source), ["test"]).get("test")
+    split = read_splits(SHIPPED if source is None else file_at(source), ["test"]).get("test")
+    if source is None and (split is None or split.digests != ORIGINAL_TEST):
+        raise TuneAppError(NOT_ORIGINAL.format(SHIPPED))
+    return split
 
 
 def file_at(given: str | Path) -> Path:
