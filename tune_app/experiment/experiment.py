@@ -1,6 +1,7 @@
 """An experiment as a reader sees it: its history, and whether somebody is searching."""
 
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING
 
 from tune_app.errors import TuneAppError
@@ -58,7 +59,7 @@ class Experiment:
         return frame
 
     def _repr_html_(self) -> str:
-        """How a notebook shows it: its trials as a table."""
-        from tune_app.experiment.table import notebook_html
-
-        return notebook_html(self)
+        """How a notebook shows it: its state, and the last result of each trial."""
+        last = self.to_pandas().drop_duplicates("trial", keep="last").dropna(axis="columns", how="all")
+        table = last.to_html(index=False, max_rows=60, na_rep="")
+        return f"<p>{escape(self.name)}: {self.state}, {len(self.history.trials)} trials</p>{table}"

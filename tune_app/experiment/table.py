@@ -1,6 +1,5 @@
 """All results of an experiment as a table, one row per result, and what its columns mean."""
 
-import html
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -105,23 +104,3 @@ def results_table(experiment: "Experiment") -> "pa.Table":
         for c in columns(experiment.history.spec.task)
     )
     return pa.Table.from_pylist(list(result_rows(experiment)), schema)
-
-
-def notebook_html(experiment: "Experiment") -> str:
-    """The trials as an HTML table that pandas shortens where it is long."""
-    import pandas
-
-    metric = experiment.history.metric
-    trials = [
-        {
-            "trial": trial.number,
-            "state": experiment.trial_state(trial),
-            "epoch": trial.epoch,
-            metric.words: metric.value(trial.best) if trial.best else None,
-            **trial.config,
-            "reason": encodable(trial.reason or ""),
-        }
-        for trial in experiment.history.trials
-    ]
-    table = pandas.DataFrame(trials).set_index("trial").to_html(max_rows=60, na_rep="") if trials else ""
-    return f"<p>{html.escape(experiment.name)}: {experiment.state}, {len(trials)} trials</p>{table}"

@@ -17,8 +17,6 @@ from tune_app.task.result import Result
 
 FEWEST_FOR_IMPORTANCE = 20
 """Trials; of fewer, importances are noise."""
-WIDTH_OF_AN_AXIS = 120
-"""Pixels, in parallel coordinates."""
 
 
 def optimisation_history(experiment: Experiment, trials: list[Trial]) -> Section:
@@ -118,24 +116,6 @@ def dimensions(study: optuna.Study) -> list[str]:
     """The dimensions that vary, in the space's order, `epochs` last."""
     found = dict.fromkeys(name for params in params_of(study) for name in params)
     return [*(name for name in found if name != EPOCHS), *([EPOCHS] if found else [])]
-
-
-def parallel_coordinates(experiment: Experiment, trials: list[Trial]) -> Section:
-    """A line through the config, epochs and last value of each trial; None where a dimension does not exist."""
-    metric, study = experiment.history.metric, study_of_last(experiment)
-    names, params = dimensions(study), params_of(study)
-    rows = [(t.number, metric.value(t.results[-1]), *map(params[t.number].get, names)) for t in trials]
-    numbers = Table(("trial", metric.words, *names), rows)
-    caption = "A line for each trial, by its last result. None: the dimension does not exist at this level."
-    figure = optuna.visualization.plot_parallel_coordinate(study, target_name=metric.words)
-    figure = styled(figure, 460, "", "")
-    figure.update_layout(margin={"t": 24, "b": 16})
-    figure.update_xaxes(range=[-0.5, len(figure.layout.xaxis.tickvals) - 0.6])
-    figure.update_traces(
-        marker_colorbar={"title": None, "thickness": 10, "outlinewidth": 0}, selector={"mode": "markers"}
-    )
-    width = WIDTH_OF_AN_AXIS * len(names)
-    return Section("Parallel coordinates", [Chart("parallel", figure, caption, numbers, width)])
 
 
 def importance(experiment: Experiment, trials: list[Trial]) -> Section:

@@ -28,16 +28,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure, what it shows in a sentence, and its numbers.
-
-    `name`: unique on the page. `min_width`: pixels, on a narrower page it scrolls within itself.
-    """
+    """A figure, what it shows in a sentence, and its numbers. `name`: unique on the page."""
 
     name: str
     figure: go.Figure
     caption: str
     numbers: Table
-    min_width: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,10 +99,9 @@ def table_cell(cell: Cell) -> str:
 def chart(content: Chart) -> Html:
     """The place where page.js draws a chart, its caption and its numbers."""
     height = content.figure.layout.height
-    style = f"height:{height:g}px;min-width:{content.min_width}px"
     numbers = folded(f"{len(content.numbers.rows)} rows of numbers", table(content.numbers))
     return Html(
-        f'<figure><div class="wide"><div class="chart" id="chart-{content.name}" style="{style}"></div></div>'
+        f'<figure><div class="chart" id="chart-{content.name}" style="height:{height:g}px"></div>'
         f"<figcaption>{escape(content.caption)}</figcaption>{numbers}</figure>"
     )
 

@@ -48,7 +48,6 @@ def sections(experiment: Experiment) -> Iterator[Section | None]:
     yield chart_sections.rungs(experiment)
     yield all_trials(experiment)
     if trials:
-        yield chart_sections.parallel_coordinates(experiment, trials)
         yield chart_sections.importance(experiment, trials)
         yield chart_sections.slices(experiment, trials)
         yield chart_sections.best_against_time(experiment, trials)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tune_app.errors import TuneAppError
@@ -30,30 +31,20 @@ def load_parquet(path: Path) -> Mnist:
 def read_splits(path: Path, names: Sequence[str]) -> dict[str, Split]:
     """Read those of the splits `names` that a file with columns split, image (784 bytes) and label has."""
     try:
-        file = pq.ParquetFile(path)
-        if file.metadata.num_rows > MOST_IMAGES:
-            raise TuneAppError(f"{path}: {file.metadata.num_rows} rows, allowed: up to {MOST_IMAGES}")
-        groups = [g for g in range(file.num_row_groups) if may_hold(file.metadata.row_group(g), names)]
-        table = file.read_row_groups(groups, columns=["split", "image", "label"])
+        rows = pq.read_metadata(path).num_rows
+        if rows > MOST_IMAGES:
+            raise TuneAppError(f"{path}: {rows} rows, allowed: up to {MOST_IMAGES}")
+        wanted = pc.field("split").isin(names)  # row groups without them are not read
+        table = pq.read_table(path, columns=["split", "image", "label"], filters=wanted)
         if nulls := [name for name in table.column_names if table[name].null_count]:
             raise ValueError(f"column {nulls[0]} has empty cells")
         split, image, label = (table[name].combine_chunks() for name in ("split", "image", "label"))
         x = np.frombuffer(b"".join(image.cast(pa.binary(IMAGE)).buffers()[1:]), np.uint8).reshape(-1, IMAGE)
         y = label.cast(pa.int64()).to_numpy()
-        chosen = {name: pa.compute.equal(split, name).to_numpy(zero_copy_only=False) for name in names}
+        chosen = {name: pc.equal(split, name).to_numpy(zero_copy_only=False) for name in names}
     except (pa.ArrowException, ValueError, KeyError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TuneAppError(
             f"{path}: not a Parquet file with columns split, image ({IMAGE} bytes) and label: {reason}"
         ) from None
     return {name: checked(x[rows], y[rows], f"{path}, split {name}") for name, rows in chosen.items() if rows.any()}
-
-
-def may_hold(group: pq.RowGroupMetaData, names: Sequence[str]) -> bool:
-    """True if a row group may hold one of these splits, by its statistics; other groups are not read."""
-    for i in range(group.num_columns):
-        column = group.column(i)
-        if column.path_in_schema == "split" and column.is_stats_set:
-            low, high = column.statistics.min, column.statistics.max
-            return not isinstance(low, str) or any(low <= name <= high for name in names)
-    return True
