@@ -3,13 +3,14 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from tune_app.cluster.connect import Where, cluster, import_ray, watched
+from tune_app.cluster.connect import Where, cluster, import_ray
 from tune_app.cluster.dashboard import RayDashboard
+from tune_app.cluster.lookout import lookout
 from tune_app.cluster.resources import share_of_cpus, wait_for_resources
 from tune_app.cluster.signals import interruptible
 from tune_app.engine.in_process import Run, device_of, train_here
@@ -157,7 +158,7 @@ def carrier(spec: Spec, at: Paths, caller: Caller, finish: Callable[[], None]) -
         def run(
             search: Search, data: Any, reason: Callable[[], str | None], show: Callable[[], None]
         ) -> str | None:
-            with watched(connection, again, finish):
+            with lookout(connection.head, again, finish) if connection.head else nullcontext():
                 return run_trials(search, data, each, reason, show)
 
         yield Carrier(

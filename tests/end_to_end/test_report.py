@@ -45,7 +45,7 @@ def looked_at(report: str, folder: Path, width: int) -> tuple[dict[str, object],
 def test_a_browser_without_a_network_shows_everything_on_a_phone_and_on_a_desk(tmp_path: Path, width: int) -> None:
     found, console = looked_at(report_html(tutorial_experiment(tmp_path, "made", 30)), tmp_path, width)
     nothing: dict[str, object] = {"empty": [], "broken": [], "requests": [], "hacked": None}
-    assert found == {**nothing, "charts": 11, "width": width, "overflow": False, "overflow_of_all": False}
+    assert found == {**nothing, "charts": 9, "width": width, "overflow": False, "overflow_of_all": False}
     assert console == []
 
 

@@ -144,9 +144,6 @@ def test_each_chart_has_as_many_points_as_the_record_gives(sixty) -> None:
     results = [result for trial in trials for result in trial.results]
     assert points(reader, "history", "best of a trial") == len(trials) == 58
     assert points(reader, "curves") == len(results) + experiment.history.count("stopped")
-    at_rungs = sum(result.rung is not None for result in results)
-    families = [f"rungs-{family}" for family in ("cnn", "logistic")]
-    assert sum(points(reader, family, "passed", "not passed") for family in families) == at_rungs
     assert points(reader, "slice-lr") == points(reader, "slice-epochs") == len(trials)
     with_momentum = sum("momentum" in trial.config for trial in trials)
     assert points(reader, "slice-momentum") == with_momentum < len(trials)

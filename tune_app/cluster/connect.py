@@ -5,14 +5,14 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from tune_app.cluster.local import local_cluster
-from tune_app.cluster.lookout import knock, lookout
+from tune_app.cluster.lookout import knock
 from tune_app.cluster.process import away_from_code, variables
 from tune_app.cluster.ray_private import found_by_ray, is_no_node, read_tokens_again
 from tune_app.cluster.signals import undisturbed
@@ -141,11 +141,6 @@ def connected(where: Where, metadata: Mapping[str, str], large_data: bool) -> It
         return
     with local_cluster(metadata, where.dashboard, where.verbose, large_data) as dashboard:
         yield Connection(where.dashboard, dashboard)
-
-
-def watched(connection: Connection, again: str, finish: Callable[[], None]) -> AbstractContextManager[None]:
-    """Within the block, this process ends with a word and `finish` if the head of a joined cluster is gone."""
-    return lookout(connection.head, again, finish) if connection.head else nullcontext()
 
 
 def join(where: Where, metadata: Mapping[str, str]) -> Connection:

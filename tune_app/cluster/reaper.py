@@ -26,8 +26,6 @@ done
 rm -rf "$2"
 """
 """Waits for a line or the end of the pipe; without /proc, nothing is found and the files alone go."""
-
-
 in_use: list[Path] = []
 """The directory of the Ray of our own, while there is one."""
 

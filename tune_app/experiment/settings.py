@@ -11,8 +11,6 @@ from tune_app.task.task import Metric, Task
 
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|h)?$")
 UNITS = {"s": 1, "m": 60, "h": 3600, None: 1}
-
-
 AUTO: Literal["auto"] = "auto"
 
 

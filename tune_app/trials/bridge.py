@@ -49,13 +49,8 @@ SECONDS_BETWEEN_LOOKS = 3.0
 """How often the number of trials at a time is adapted to the cluster."""
 
 
-def tune_id(number: int, attempt: int) -> str:
-    """Tune's id of an attempt at a trial."""
-    return f"{number:05d}-{attempt}"
-
-
 def trial_number(trial: TuneTrial) -> int:
-    """The number of the trial that a Tune trial is an attempt at."""
+    """The number of the trial that a Tune trial is an attempt at, whose id is NUMBER-ATTEMPT."""
     return int(trial.trial_id.split("-")[0])
 
 
@@ -204,7 +199,7 @@ def run_trials(
         return TuneAttempt(
             experiment.run_identifier,
             config={WORK: work_of(attempt, search.spec, share, task, data)},
-            trial_id=tune_id(attempt.trial.number, attempt.number),
+            trial_id=f"{attempt.trial.number:05d}-{attempt.number}",
             storage=experiment.storage,
             placement_group_factory=resources,
         )

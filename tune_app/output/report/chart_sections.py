@@ -13,7 +13,6 @@ from tune_app.output.report import charts
 from tune_app.output.report.charts import BLUE, GREY, ORANGE, SHADES, styled
 from tune_app.output.report.elements import Chart, Section, Table, paragraph
 from tune_app.output.report.study import EPOCHS, best_of, seconds_to_best, study_of, study_of_last
-from tune_app.task.result import Result
 
 FEWEST_FOR_IMPORTANCE = 20
 """Trials; of fewer, importances are noise."""
@@ -64,47 +63,6 @@ def learning_curves(experiment: Experiment, trials: list[Trial]) -> Section:
     caption = "A line for each trial; a cross where one was stopped: touch it to read why."
     figure = styled(figure, 420, "epoch", metric.words)
     return Section("Learning curves", [Chart("curves", figure, caption, numbers)])
-
-
-def rungs(experiment: Experiment) -> Section | None:
-    """The trials that passed each rung and those that did not, by family."""
-    history = experiment.history
-    settings, trials, metric = history.spec.settings, history.trials, history.metric
-    if not settings.early_stopping:
-        return Section("Rungs", [paragraph("Early stopping was off: every trial was trained to its end.")])
-    ladders = ladders_of(experiment)
-    if not ladders:
-        return None
-    summary: list[tuple[Cell, ...]] = []
-    shown: list[Chart] = []
-    for family, ladder in ladders.items():
-        rows: list[tuple[Cell, ...]] = []
-        for rung, results in ladder.items():
-            outcomes = [trials[r.trial].outcome(r) for r in results]
-            passed = outcomes.count("passed")
-            summary.append((family, rung, len(results), passed, len(results) - passed, results[-1].cutoff))
-            rows += [
-                (rung, r.trial, metric.value(r), r.cutoff, r.compared, outcome)
-                for r, outcome in zip(results, outcomes, strict=True)
-            ]
-        numbers = Table(("rung", "trial", metric.words, "cutoff", "of trials", "outcome"), rows)
-        caption = f"{family}: at each rung the trials from left to right as they reached it."
-        shown.append(Chart(f"rungs-{family}", charts.rungs(experiment, ladder), caption, numbers))
-    best = f"the best 1/{settings.reduction_factor:g} of its family"
-    if settings.scheduler == "promotion":
-        text = f"A trial pauses at a rung, and passes when it is one of {best} there, at once or later."
-    else:
-        text = f"A trial passes a rung if it is no worse than {best} before it; the first always passes."
-    columns = ("family", "rung", "reached", "passed", "not passed", "last cutoff")
-    return Section("Rungs", [paragraph(text), Table(columns, summary), *shown])
-
-
-def ladders_of(experiment: Experiment) -> dict[str, dict[float, list[Result]]]:
-    """The results that reached each rung, in the record's order, by family and rung (the lowest first)."""
-    return {
-        family: {rung: sorted(ladder[rung], key=lambda result: result.n) for rung in sorted(ladder)}
-        for family, ladder in sorted(experiment.history.rungs.items())
-    }
 
 
 def params_of(study: optuna.Study) -> list[dict[str, Cell]]:

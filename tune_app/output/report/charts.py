@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 import plotly.graph_objects as go
 
-from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.findings import Confirmation
 from tune_app.experiment.table import Cell
 from tune_app.experiment.trial import COMPLETED, FAILED, PAUSED, STOPPED, Trial
@@ -66,56 +65,6 @@ def curves(trials: Sequence[Trial], metric: Metric, name: str, line: dict[str, o
         name=name,
         line=line,
         hovertemplate="trial %{customdata}, epoch %{x}: %{y:.4f}<extra></extra>",
-    )
-
-
-def rungs(experiment: Experiment, at_rungs: dict[float, list[Result]]) -> go.Figure:
-    """The results that reached each rung, in their order, and the cutoff that each met.
-
-    at_rungs: the results by rung in epochs, in the record's order.
-    """
-    trials, metric = experiment.history.trials, experiment.history.metric
-    placed = [
-        [(at + 0.8 * ((i + 0.5) / len(results) - 0.5), result) for i, result in enumerate(results)]
-        for at, results in enumerate(at_rungs.values())
-    ]
-    everyone = [pair for at_rung in placed for pair in at_rung]
-    passed = [pair for pair in everyone if trials[pair[1].trial].outcome(pair[1]) == "passed"]
-    others = [pair for pair in everyone if pair not in passed]
-
-    figure = go.Figure(
-        [
-            go.Scatter(
-                x=[x for at_rung in placed for x in [*(x for x, _ in at_rung), *GAP]],
-                y=[y for at_rung in placed for y in [*(result.cutoff for _, result in at_rung), *GAP]],
-                mode="lines",
-                name="cutoff",
-                line={"color": ORANGE, "width": 1.5},
-                hovertemplate="cutoff %{y:.4f}<extra></extra>",
-            ),
-            points(others, metric, "not passed", {"color": PAPER, "line": {"color": QUIET, "width": 1.2}}),
-            points(passed, metric, "passed", {"color": BLUE}),
-        ]
-    )
-    figure.update_xaxes(
-        tickvals=list(range(len(at_rungs))),
-        ticktext=[f"{rung:g}" for rung in at_rungs],
-        range=[-0.5, len(at_rungs) - 0.5],
-        showgrid=False,
-    )
-    return styled(figure, 320, "rung, in epochs", metric.words)
-
-
-def points(of: Sequence[tuple[float, Result]], metric: Metric, name: str, marker: dict[str, object]) -> go.Scatter:
-    """A point for each result, at its place from left to right."""
-    return go.Scatter(
-        x=[x for x, _ in of],
-        y=[metric.value(result) for _, result in of],
-        customdata=[result.trial for _, result in of],
-        mode="markers",
-        name=name,
-        marker={"size": 7, **marker},
-        hovertemplate="trial %{customdata}: %{y:.4f}<extra></extra>",
     )
 
 

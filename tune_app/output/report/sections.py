@@ -45,7 +45,7 @@ def sections(experiment: Experiment) -> Iterator[Section | None]:
     if trials:
         yield chart_sections.optimisation_history(experiment, trials)
         yield chart_sections.learning_curves(experiment, trials)
-    yield chart_sections.rungs(experiment)
+    yield rungs(experiment)
     yield all_trials(experiment)
     if trials:
         yield chart_sections.importance(experiment, trials)
@@ -133,6 +133,29 @@ def run_rows(found: Confirmation) -> list[tuple[Cell, ...]]:
         for run in found.experiment.history.trials
         if run.ended
     ]
+
+
+def rungs(experiment: Experiment) -> Section | None:
+    """The trials that passed each rung and those that did not, by family."""
+    history = experiment.history
+    settings, trials = history.spec.settings, history.trials
+    if not settings.early_stopping:
+        return Section("Rungs", [paragraph("Early stopping was off: every trial was trained to its end.")])
+    rows: list[tuple[Cell, ...]] = []
+    for family, ladder in sorted(history.rungs.items()):
+        for rung in sorted(ladder):
+            results = sorted(ladder[rung], key=lambda result: result.n)
+            passed = sum(trials[result.trial].outcome(result) == "passed" for result in results)
+            rows.append((family, rung, len(results), passed, len(results) - passed, results[-1].cutoff))
+    if not rows:
+        return None
+    best = f"the best 1/{settings.reduction_factor:g} of its family"
+    if settings.scheduler == "promotion":
+        text = f"A trial pauses at a rung, and passes when it is one of {best} there, at once or later."
+    else:
+        text = f"A trial passes a rung if it is no worse than {best} before it; the first always passes."
+    columns = ("family", "rung", "reached", "passed", "not passed", "last cutoff")
+    return Section("Rungs", [paragraph(text), Table(columns, rows)])
 
 
 def all_trials(experiment: Experiment) -> Section | None:
