@@ -19,7 +19,7 @@ from tune_app.errors import TuneAppError
 from tune_app.experiment.experiment import Experiment
 from tune_app.experiment.findings import Confirmation, Findings, candidates_of, confirming
 from tune_app.experiment.race import ROUNDS
-from tune_app.experiment.spec import Candidate, Confirming, Paths, Spec
+from tune_app.experiment.spec import Candidate, Confirming, Spec
 from tune_app.experiment.states import read_state, sha256
 from tune_app.experiment.statistics import mean_interval, percentile_interval, proportion_interval
 from tune_app.machine import versions
@@ -104,9 +104,13 @@ def confirm(experiment: Experiment, top: int, seeds: int, again: bool, caller: C
     epochs = experiment.history.spec.settings.max_epochs
     what = Confirming(number=number, candidates=candidates, seeds=seeds, epochs=epochs)
     spec = spec_of(on_data(experiment, caller.where), what)
+
+    def begun_or_new(spec: Spec) -> Search:
+        return Search.resume(at, strategy=Race) if at.record.exists() else Search.create(spec, at, strategy=Race)
+
     with terminable():
         checked = partial(same_data, experiment, spec)
-        runs = carry_out(checked, partial(begun_or_new, at), spec, at, caller, try_on_test_data)
+        runs = carry_out(checked, begun_or_new, spec, at, caller, try_on_test_data)
     confirmation = load_confirmation(experiment)
     assert confirmation is not None
     return replace(confirmation, experiment=runs)
@@ -132,11 +136,6 @@ def number_of(before: Confirmation, candidates: tuple[Candidate, ...], seeds: in
         if not again:
             return begun.number
     return confirmations(before.of)[-1] + 1
-
-
-def begun_or_new(at: Paths, spec: Spec) -> Search:
-    """The runs at `at`, resumed where they were begun."""
-    return Search.resume(at, strategy=Race) if at.record.exists() else Search.create(spec, at, strategy=Race)
 
 
 def spec_of(search: Spec, what: Confirming) -> Spec:

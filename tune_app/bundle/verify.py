@@ -136,7 +136,9 @@ def printed(bundle: Bundle, folder: Path, options: list[str]) -> Iterator[str]:
     errors = folder / "stderr"
     command = [sys.executable, "-s", str(folder / SCRIPT), "--json", *options]
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    env["PYTHONPATH"] = os.pathsep.join([str(folder), *search_path()])
+    # Where this process finds packages, without the current directory.
+    found = [entry for entry in map(os.path.abspath, sys.path) if entry != str(Path.cwd())]
+    env["PYTHONPATH"] = os.pathsep.join([str(folder), *found])
     run = partial(subprocess.Popen, command, cwd=folder, env=env, stdin=subprocess.DEVNULL, text=True)
     with errors.open("w") as stderr, run(stdout=subprocess.PIPE, stderr=stderr) as process:
         try:
@@ -146,11 +148,6 @@ def printed(bundle: Bundle, folder: Path, options: list[str]) -> Iterator[str]:
                 raise TuneAppError(f"{bundle.folder / SCRIPT}: exit code {process.returncode}: {said[-1]:.200}")
         finally:
             process.kill()
-
-
-def search_path() -> list[str]:
-    """The folders where this process finds packages, without the current directory."""
-    return [entry for entry in map(os.path.abspath, sys.path) if entry != str(Path.cwd())]
 
 
 def verification(bundle: Bundle, found: list[float], device: str) -> Verification:

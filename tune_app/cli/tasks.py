@@ -230,8 +230,7 @@ def train(
     from tune_app.task.loading import load
     from tune_app.task.recorded import require_run_here
 
-    own, home = config.is_dir() or config.suffix == ".py", None
-    to_read = ""
+    own, home, to_read = config.is_dir() or config.suffix == ".py", None, ""
     if own:
         chosen, home = retrain.from_task(config, values, epochs, seed), config.absolute()
     elif values:

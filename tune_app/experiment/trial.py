@@ -45,12 +45,9 @@ class Trial:
         """Whether nothing more will happen to it."""
         return self.state in (STOPPED, COMPLETED, FAILED)
 
-    def outcome(self, result: Result) -> str:
-        """What became of it at one of its results that reached a rung: passed, paused or stopped."""
-        promoted = any(entry["k"] == result.k for entry in self.promotions)
-        if promoted or result.decision == "continue":
-            return "passed"
-        return PAUSED if self.state == PAUSED else STOPPED
+    def passed(self, result: Result) -> bool:
+        """Whether it went on from one of its results that reached a rung, at once or after a pause."""
+        return result.decision == "continue" or any(entry["k"] == result.k for entry in self.promotions)
 
     @property
     def resumable(self) -> list[Result]:

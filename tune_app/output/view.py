@@ -235,9 +235,8 @@ def plan_view(plan: "Plan", settings: Settings, space: str) -> RenderableType:
         lines.append(f"{plan.paused:.0f} paused trials, whose states take {plan.paused_bytes / 1e6:.1f} MB")
     if settings.time_budget is not None and settings.time_budget < plan.seconds:
         lines.append(f"The time budget of {duration(settings.time_budget)} ends it earlier.")
-    if settings.target is not None:
-        lines.append(f"The target {settings.target:g} may end it earlier.")
-    if settings.patience is not None:
-        lines.append(f"Patience with {settings.patience} trials may end it earlier.")
+    for name, value in (("target", settings.target), ("patience", settings.patience)):
+        if value is not None:
+            lines.append(f"The {name} {value:g} may end it earlier.")
     lines.append(f"Search it, with the same options: tune-app search {space}")
     return Group(Text(head), table, Text("\n".join(lines)))

@@ -12,7 +12,7 @@ from tune_app.experiment.trial import COMPLETED, FAILED, PAUSED, PENDING, RUNNIN
 from tune_app.output.report import charts
 from tune_app.output.report.charts import BLUE, GREY, ORANGE, SHADES, styled
 from tune_app.output.report.elements import Chart, Section, Table, paragraph
-from tune_app.output.report.study import EPOCHS, best_of, seconds_to_best, study_of, study_of_last
+from tune_app.output.report.study import EPOCHS, best_of, study_of, study_of_last
 
 FEWEST_FOR_IMPORTANCE = 20
 """Trials; of fewer, importances are noise."""
@@ -115,7 +115,10 @@ def slices(experiment: Experiment, trials: list[Trial]) -> Section:
 def best_against_time(experiment: Experiment, trials: list[Trial]) -> Section:
     """The best value of each trial against the seconds of training that led to it, and the Pareto front."""
     metric = experiment.history.metric
-    points = {trial.number: (metric.value(best_of(trial)), seconds_to_best(trial)) for trial in trials}
+    points: dict[int, tuple[float, float]] = {}
+    for trial in trials:
+        seconds = sum(result.train_seconds for result in trial.results if result.k <= best_of(trial).k)
+        points[trial.number] = metric.value(best_of(trial)), seconds
     of_both = study_of(experiment, lambda trial: [*points[trial.number]], [metric.mode, "min"])
     figure = optuna.visualization.plot_pareto_front(of_both, targets=lambda trial: trial.values[::-1])
     styles = (("others", GREY, 7), ("Pareto front", ORANGE, 9))

@@ -145,7 +145,7 @@ def rungs(experiment: Experiment) -> Section | None:
     for family, ladder in sorted(history.rungs.items()):
         for rung in sorted(ladder):
             results = sorted(ladder[rung], key=lambda result: result.n)
-            passed = sum(trials[result.trial].outcome(result) == "passed" for result in results)
+            passed = sum(trials[result.trial].passed(result) for result in results)
             rows.append((family, rung, len(results), passed, len(results) - passed, results[-1].cutoff))
     if not rows:
         return None

@@ -25,11 +25,6 @@ def study_of_last(experiment: Experiment) -> optuna.Study:
     return study_of(experiment, lambda trial: [metric.value(trial.results[-1])], [metric.mode])
 
 
-def seconds_to_best(trial: Trial) -> float:
-    """The seconds of training up to a trial's best result."""
-    return sum(r.train_seconds for r in trial.results if r.k <= best_of(trial).k)
-
-
 def best_of(trial: Trial) -> Result:
     """The best result of a trial that has one."""
     assert trial.best is not None
