@@ -6,22 +6,14 @@ from collections.abc import Iterator
 from itertools import count, pairwise
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
-
-import numpy as np
-import pytest
-import torch
 
 from tests.made_up import diverged, result_of, resumed, searching, state_of
-from tests.trainings import LEVELS, training
 from tune_app import engine
 from tune_app.engine.in_process import run_in_process
 from tune_app.engine.search import Attempt
 from tune_app.experiment.record import read_entries
 from tune_app.experiment.spec import Paths
-from tune_app.machine import cpu_model
 from tune_app.storage.load import load_experiment
-from tune_app.task.images.mnist import Mnist
 from tune_app.task.result import Result
 
 
@@ -64,42 +56,6 @@ def test_a_reason_ends_it_and_a_resumption_goes_on_from_the_last_result(tmp_path
     assert seen == [2, 0]
     history = load_experiment("x", tmp_path).history
     assert [[result.k for result in trial.results] for trial in history.trials] == [[1, 2, 3]] * 2
-
-
-LEVELS_SPACE = {
-    "level": {"choice": list(LEVELS)},
-    "lr": {"loguniform": [0.05, 0.5]},
-    "bs": {"choice": [32, 50]},
-    "momentum": {"uniform": [0, 0.9], "when": {"level": list(LEVELS[4:])}},
-}
-
-
-def test_the_thirteen_levels_find_what_they_found_before(tmp_path: Path, small: Mnist, one_thread: None) -> None:
-    """The file holds one trial of each level of a search by version 0.2.0, before `Result` was a type.
-
-    Those were found on an AMD EPYC whose model nobody noted. What version 0.7.0, which found the same there, finds
-    on other processors is beside them; on any other still the values are near.
-    """
-    before = json.loads(Path(__file__).with_name("thirteen_levels.json").read_text())
-    settings: dict[str, Any] = {"num_samples": 29, "max_epochs": 2, "results_per_epoch": 2, "seed": 5}
-
-    def train(attempt: Attempt) -> Iterator[tuple[Result, bytes | None]]:
-        trial = attempt.trial
-        if str(trial.number) in before["trials"]:
-            yield from training(trial.config, small, trial.seed, 2).results(attempt.epochs)
-        else:
-            yield result_of(4, 0.5, 2), b""
-
-    with searching(tmp_path, "x", LEVELS_SPACE, early_stopping=False, **settings) as search:
-        run_in_process(search, train)
-    cpu = cpu_model() if torch.__version__.split("+")[0] == before["torch"] else ""
-    assert {before["trials"][number]["config"]["level"] for number in before["trials"]} == set(LEVELS)
-    for number, then in before["trials"].items():
-        trial = search.history.trials[int(number)]
-        assert (trial.config, trial.seed) == (then["config"], then["seed"])
-        found = [[*result.valid.values(), result.train_loss] for result in trial.results]
-        near = pytest.approx(np.array(then["results"]["AMD EPYC"]), abs=0.02)
-        assert found == near and found == then["results"].get(cpu, near), number
 
 
 def test_a_clock_that_jumps_back_an_hour_changes_nothing(run, at: Paths, monkeypatch) -> None:

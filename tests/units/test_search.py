@@ -147,13 +147,13 @@ def test_the_time_between_an_interruption_and_its_resumption_does_not_count(sear
     give(search, ask_and_start(search), *[0.5] * 9)
     lines = at.record.read_bytes().splitlines(keepends=True)
     at.record.write_bytes(b"".join(lines[:-1]))  # killed before the end was written
-    before = seconds_searched(load_experiment("x", at.root.parent))
+    before = seconds_searched(load_experiment("x", at.root.parent).history)
     now = time.time()
     monkeypatch.setattr("time.time", lambda: now + 3600)
     again = resume()
     again.begin()
     assert again.history.trials[0].state == "completed"
-    assert seconds_searched(load_experiment("x", at.root.parent)) == pytest.approx(before, abs=1)
+    assert seconds_searched(load_experiment("x", at.root.parent).history) == pytest.approx(before, abs=1)
 
 
 def value(trial: Trial, k: int) -> float:

@@ -46,8 +46,7 @@ class RayDashboard:
         if history.best:
             self.gauges["best"].set(history.metric.value(history.best))
         self.gauges["results"].set(history.results)
-        speed = 0.0 if last else max(0, history.items - self.items) / max(seconds, 1e-9)
-        self.gauges["speed"].set(speed)
+        self.gauges["speed"].set(0.0 if last else max(0, history.items - self.items) / max(seconds, 1e-9))
         self.updated, self.items = self.updated + seconds, history.items
 
     def stay_open(self) -> None:

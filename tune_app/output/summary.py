@@ -26,7 +26,7 @@ def summary(experiment: Experiment) -> dict[str, Any]:
         "task": task_summary(history.spec.task),
         "state": experiment.state,
         "reason": history.end["reason"] if history.end and not experiment.held else None,
-        "seconds": seconds_searched(experiment),
+        "seconds": seconds_searched(history),
         "seconds_left": seconds_left(history, history.spec.num_trials) if experiment.held else None,
         "metric": history.metric.name,
         "best": None if best is None else best_result(experiment, best),
@@ -116,9 +116,9 @@ def baseline(experiment: Experiment) -> Result | None:
     return first.best if first and first.config == task.baseline_config else None
 
 
-def seconds_searched(experiment: Experiment) -> float:
+def seconds_searched(history: History) -> float:
     """The seconds of searching, without those between an interruption and its resumption."""
-    return sum(max(0.0, end - begin) for begin, end in experiment.history.spans)
+    return sum(max(0.0, end - begin) for begin, end in history.spans)
 
 
 def seconds_left(history: History, num_trials: int) -> float | None:
@@ -126,8 +126,7 @@ def seconds_left(history: History, num_trials: int) -> float | None:
     done = len(history.trials) - len(history.at_work)
     if done < FEWEST_TO_JUDGE_BY:
         return None
-    so_far = sum(max(0.0, end - begin) for begin, end in history.spans)
-    return so_far / done * max(0, num_trials - done)
+    return seconds_searched(history) / done * max(0, num_trials - done)
 
 
 def trial_detail(experiment: Experiment, trial: Trial) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def outcome(experiment: Experiment) -> str:
                 else "The search was stopped: the workers of all trials so far were killed for want of memory.",
             }.get(end["reason"], f"The search was {end['reason']}.")
         )
-    lines.append(f"{counts(experiment)}; {duration(seconds_searched(experiment))}")
+    lines.append(f"{counts(experiment)}; {duration(seconds_searched(history))}")
     lines += [came_out_otherwise(trial) for trial in history.trials if trial.otherwise][:1]
     best = history.best
     if experiment.state == INTERRUPTED:
@@ -132,7 +132,7 @@ def status_view(experiment: Experiment) -> RenderableType:
     head = f"{experiment.name}: {experiment.state}"
     if end and experiment.state != RUNNING and end["reason"] != "completed":
         head += f" ({end['reason']})"
-    lines = [head, f"{counts(experiment)}; {duration(seconds_searched(experiment))}"]
+    lines = [head, f"{counts(experiment)}; {duration(seconds_searched(history))}"]
     if (task := history.spec.task).files:
         lines.insert(1, f"task: {task.name} {task.digest}")
     left = seconds_left(history, history.spec.num_trials) if experiment.held else None

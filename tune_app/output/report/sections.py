@@ -60,7 +60,7 @@ def answer(experiment: Experiment) -> Section:
     history = experiment.history
     best = history.best
     when = f"{datetime.fromtimestamp(history.created):%Y-%m-%d %H:%M}"
-    search = f"{counts(experiment)}; {duration(seconds_searched(experiment))}, begun {when}."
+    search = f"{counts(experiment)}; {duration(seconds_searched(history))}, begun {when}."
     if experiment.held:
         search += " It is still running: this is how far it is."
     if best is None:
