@@ -16,6 +16,7 @@ FOLDER = Path(__file__).parents[2] / "search_spaces"
 @pytest.mark.parametrize("name", sorted({path.stem for path in FOLDER.glob("*.py")} - {"digits"}))
 def test_an_example_is_a_script_and_goes_on_exactly_with_its_space(tmp_path, monkeypatch, capsys, name) -> None:
     example = FOLDER / f"{name}.py"
+    assert len(example.read_text().splitlines()) < 60
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for path in (example, example.with_suffix(".yaml")):

@@ -35,7 +35,11 @@ class Connection(StreamRequestHandler):
     server: Relay
 
     def handle(self) -> None:
-        head = b"".join(iter(self.rfile.readline, b"\r\n")) + b"\r\n"
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            if not (line := self.rfile.readline()):
+                return  # closed without a word
+            head += line
         self.server.asked.append(head.decode().split("\r\n")[0])
         method, target, _ = self.server.asked[-1].split()
         host, _, port = (target if method == "CONNECT" else self.server.there).rpartition(":")
