@@ -28,7 +28,7 @@ def can_mount() -> bool:
     )
 
 
-needs_mounts = pytest.mark.skipif(not can_mount(), reason="needs a mount namespace (root)")
+needs_mounts = pytest.mark.skipif(not can_mount(), reason="needs root, to mount")
 
 
 def temporary(folder: Path) -> Path:

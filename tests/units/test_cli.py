@@ -15,6 +15,7 @@ from tests.made_up import ask_and_start, give, searching, spec_of
 from tests.refused import error_of
 from tune_app import api, driver
 from tune_app.cli import main
+from tune_app.cluster.ray_private import found_by_ray
 from tune_app.engine.search import Search
 from tune_app.experiment.findings import Confirmation
 from tune_app.experiment.settings import Settings
@@ -99,6 +100,14 @@ def test_a_cluster_that_ray_knows_and_that_is_gone_is_not_waited_for(run, tmp_pa
     monkeypatch.setattr("ray._private.services.find_gcs_addresses", cache(set))  # others may run on this machine
     said = "--address auto: no Ray cluster answers at "
     assert error_of(run("search", "--address", "auto")).startswith(said)
+
+
+def test_a_cluster_that_ray_noted_in_other_words_is_none(tmp_path, monkeypatch) -> None:
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("nonsense")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setattr("ray._private.services.find_gcs_addresses", cache(set))
+    assert found_by_ray() is None
 
 
 def test_validate_shows_dimensions_rungs_trials_and_resources(run) -> None:

@@ -119,7 +119,7 @@ def found_by_ray() -> str | None:
         return None
     try:
         found: str = ADDRESS_OF()("auto")
-    except ConnectionError:
+    except (ConnectionError, ValueError):  # there is none, or what Ray has noted is no address
         return None
     return found
 
